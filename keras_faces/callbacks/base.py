@@ -1,0 +1,50 @@
+"""What our callbacks share: where training stands, and the run they write to."""
+
+import keras
+
+from keras_faces.runs import Run
+
+
+class RunCallback(keras.callbacks.Callback):
+    """A callback that knows the run's folder and counts steps from the beginning of training.
+
+    Args:
+        run: The run's folder.
+    """
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run if isinstance(run, Run) else Run(run)
+        self.epoch = 0  # whole epochs done before this one
+        self.step = 0  # steps done since the beginning of training
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        plan = self.model.fit_plan
+        self._first = plan.first_step
+        self.steps_per_epoch = plan.steps_per_epoch or self.params.get("steps")
+        # Where only Keras knows the length of an epoch, its first is counted.
+        if self.steps_per_epoch:
+            self.step = epoch * self.steps_per_epoch + self._first
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.previous_step = self.step
+        if self.steps_per_epoch:
+            self.step = self.epoch * self.steps_per_epoch + self._first + batch + 1
+        else:
+            self.step += 1
+
+    @property
+    def at_milestone(self) -> bool:
+        """Whether this step is one at which to look closely."""
+        return milestone(self.previous_step, self.step)
+
+
+def milestone(before: int, now: int) -> bool:
+    """Whether one of the steps 10, 20, 50, 100, 200, 500, ... was passed on the way to `now`."""
+    unit = 10
+    while unit <= now:
+        if any(before < unit * factor <= now for factor in (1, 2, 5)):
+            return True
+        unit *= 10
+    return False

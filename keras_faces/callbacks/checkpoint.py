@@ -1,0 +1,128 @@
+"""Keeps the state of training safe against everything but the loss of the disk."""
+
+import signal
+import threading
+import time
+
+from keras_faces.callbacks.base import RunCallback
+from keras_faces.checkpoints import restore_metrics, save_checkpoint
+from keras_faces.errors import UserError
+from keras_faces.runs import describe
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop, by Ctrl-C or SIGTERM, and has saved its state."""
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class Checkpoint(RunCallback):
+    """Saves the whole state every minute, at the end, and before an interruption.
+
+    A run that is resumed from any of its checkpoints ends like one that never stopped, bit for bit
+    on a CPU. When checkpoints are written does not change what is learnt.
+
+    Args:
+        run: The run's folder.
+        every_seconds: Seconds of training between checkpoints.
+        position: Callable that returns further values to store with the position.
+        resumed: Variables of the checkpoint that training goes on from, or None.
+    """
+
+    def __init__(self, run, every_seconds: float = 60.0, position=None, resumed=None):
+        super().__init__(run)
+        self.every_seconds = every_seconds
+        self.position = position or dict
+        self._resumed = resumed
+        self._asked = None
+        self._handlers = {}
+
+    def on_train_begin(self, logs=None):
+        self._saved_at = time.monotonic()
+        self._saved_step = None
+        if threading.current_thread() is threading.main_thread() and not self._handlers:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._ask)
+
+    def _ask(self, number, frame):
+        if self._asked is not None:  # asked twice: do not make an impatient user wait
+            self.restore_handlers()
+            raise KeyboardInterrupt
+        self._asked = number
+
+    def restore_handlers(self):
+        """Give signals back to whom they belonged before training."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        if self._resumed is not None:
+            # Keras has just reset the running means of the epoch that goes on here.
+            if self._first:
+                restore_metrics(self.model, self._resumed)
+            self._resumed = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if self._asked is not None:
+            self.save()
+            number, self._asked = self._asked, None
+            self.restore_handlers()
+            raise Interrupted(
+                f"Stopped at step {self.step}; everything is saved. Go on with: "
+                f"keras-faces resume {self.run.folder}",
+                number,
+            )
+        within = not self.steps_per_epoch or self.step % self.steps_per_epoch
+        if within and time.monotonic() - self._saved_at >= self.every_seconds:
+            self.save()
+
+    def on_epoch_end(self, epoch, logs=None):
+        # At the end of an epoch the other callbacks have written its row and pictures by now.
+        if time.monotonic() - self._saved_at >= self.every_seconds:
+            self.save()
+
+    def on_train_end(self, logs=None):
+        self.restore_handlers()
+        self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment."""
+        if self._saved_step == self.step or not self.steps_per_epoch:
+            return
+        epoch, step_in_epoch = divmod(self.step, self.steps_per_epoch)
+        save_checkpoint(
+            self.run.checkpoints,
+            self.model,
+            {
+                "step": self.step,
+                "epoch": epoch,
+                "step_in_epoch": step_in_epoch,
+                **self.position(),
+            },
+        )
+        self._saved_step, self._saved_at = self.step, time.monotonic()
+
+
+class Claim(RunCallback):
+    """Takes an empty folder for a run: locks it and writes its `config.json`."""
+
+    def on_train_begin(self, logs=None):
+        self.run.lock()
+        if self.run.exists and not getattr(self, "_claimed", False):
+            self.run.unlock()
+            raise UserError(
+                f"{str(self.run.folder)!r} holds a run already. Resume it with 'keras-faces resume "
+                f"{self.run.folder}', or choose another folder."
+            )
+        if not self.run.exists:
+            config = describe(self.model, self.model.fit_plan.stream)
+            self.run.write_config({**config, "epochs": self.params["epochs"]})
+        self._claimed = True
+
+    def on_train_end(self, logs=None):
+        self.run.unlock()

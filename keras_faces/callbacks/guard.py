@@ -1,0 +1,80 @@
+"""Stops training that has gone wrong, and says in words what looks wrong."""
+
+import math
+import warnings
+
+import numpy as np
+
+from keras_faces.callbacks.base import RunCallback
+from keras_faces.metrics.diversity import mean_pair_difference
+
+
+class NonFiniteLoss(FloatingPointError):
+    """A loss became NaN or infinite; the message names step, player and term."""
+
+
+class TrainingWarning(UserWarning):
+    """Training runs, but something looks wrong."""
+
+
+class Guard(RunCallback):
+    """Stops at the first loss that is not finite and warns of collapse.
+
+    At steps 100, 200, 500, 1000, ... it looks at a few generated faces and at the means of the
+    losses and measures, and warns in words: of samples that are all alike, and of whatever the
+    model's own `warnings` knows. Looking changes nothing in training.
+
+    Args:
+        run: The run's folder.
+        alike: Samples whose mean pixel difference is below this share of the training faces' are
+            called alike.
+        patience: Steps before it looks for the first time.
+    """
+
+    def __init__(self, run, alike: float = 0.25, patience: int = 100):
+        super().__init__(run)
+        self.alike, self.patience = alike, patience
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        # Logs are means since the epoch began: one bad step makes them bad from there on.
+        bad = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
+        if bad:
+            raise NonFiniteLoss(self._explain(bad))
+        if self.at_milestone and self.step >= self.patience:
+            self.look(logs or {})
+
+    def _explain(self, bad: list[str]) -> str:
+        terms = [
+            f"player {player.name!r}, term {term!r}"
+            for player in self.model.players
+            for term in player.terms
+            if f"{player.name}_{term}" in bad
+            or (len(player.terms) == 1 and f"{player.name}_loss" in bad)
+        ]
+        return (
+            f"The loss is not finite at step {self.step} (epoch {self.epoch + 1}): "
+            f"{'; '.join(terms) or ', '.join(bad)}. Training stopped; the last good checkpoint is "
+            "kept. Try a lower learning rate, or float32 if this was bfloat16."
+        )
+
+    def look(self, logs) -> None:
+        """Warn of what looks wrong now."""
+        stream = self.model.fit_plan.stream
+        if stream is None:
+            return
+        self.model.sync()
+        faces = stream.sample(100)
+        found = self.model.warnings(faces, logs)
+        samples = self.model.generate(64, seed=0, sampler=self.model.samplers[0])
+        share = mean_pair_difference(samples) / max(mean_pair_difference(faces), 1e-9)
+        if share < self.alike:
+            found.append(
+                f"Collapsed generator: its samples differ from each other only {share:.0%} as much "
+                "as the training faces do. Try a lower learning rate, more faces, or an earlier "
+                "checkpoint."
+            )
+        if not np.isfinite(samples).all():
+            found.append("The generated faces hold values that are not finite.")
+        for text in found:
+            warnings.warn(f"Step {self.step}: {text}", TrainingWarning, stacklevel=2)

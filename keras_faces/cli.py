@@ -1,0 +1,371 @@
+"""The `keras-faces` command: a thin door onto the package.
+
+Everything heavy is imported by the command that needs it, so that `--help` answers at once.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+
+from keras_faces.errors import UserError, unknown_name
+
+COMMANDS = ("train", "resume", "generate", "reconstruct", "evaluate", "export", "data", "list")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    warnings.showwarning = _show_warning
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options, rest = build_parser().parse_known_args(arguments)
+        if not hasattr(options, "function"):
+            build_parser().print_help()
+            return 2
+        options.rest = rest
+        options.function(options)
+        return 0
+    except UserError as error:
+        print(f"keras-faces: {error}", file=sys.stderr)
+        return 2
+    except FloatingPointError as error:
+        print(f"keras-faces: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt as error:
+        print(f"\n{error}" if str(error) else "\nStopped.", file=sys.stderr)
+        return 128 + getattr(error, "signal_number", signal.SIGINT)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of everything but a model's own flags, which need the model's class."""
+    from keras_faces import __version__
+
+    parser = _Parser(
+        prog="keras-faces",
+        description="Train, score and use generators of faces.",
+        epilog="A RUN is a run folder, a .keras file, or the name of a model in saved_models/.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+
+    def command(name, function, help, **kwargs):
+        added = commands.add_parser(
+            name, help=help, description=help, allow_abbrev=False,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs,
+        )
+        added.set_defaults(function=function, command=name)
+        return added
+
+    train = command("train", _train, "Train a model and leave a run folder.", add_help=False)
+    train.add_argument("model", metavar="MODEL", nargs="?", help="see: keras-faces list models")
+    train.add_argument("-h", "--help", action="store_true", help="show this, and MODEL's own flags")
+    train.add_argument("--data", default="orl", help="a dataset's name, a folder, or a zip of pictures")
+    train.add_argument("--run", help="the run folder (default: a new one under runs/)")
+    train.add_argument("--epochs", type=int, help="epochs to train (default: the paper's)")
+    train.add_argument("--steps", type=int, help="steps to train, instead of epochs")
+    train.add_argument("--minutes", type=float, help="minutes to train, instead of epochs")
+    train.add_argument("--batch-size", type=int, help="faces in a batch (default: the paper's)")
+    train.add_argument("--split", default="train", help="learn from: train or all")
+    train.add_argument("--crop", default="center", help="see: keras-faces list crops")
+    train.add_argument("--steps-per-execution", type=int, default=1, help="steps in one backend call")
+    train.add_argument("--grid-every", type=int, help="epochs between grids (default: ever rarer)")
+    train.add_argument("--checkpoint-seconds", type=float, default=60.0, help="between checkpoints")
+    train.add_argument("--count", type=int, default=1000, help="samples to score at the end, 0: none")
+    train.add_argument("--strict", action="store_true", help="stop at a bad picture")
+
+    resume = command("resume", _resume, "Go on with a run that was stopped or killed.")
+    resume.add_argument("run", metavar="RUN")
+
+    generate = command("generate", _generate, "Draw faces from a model.")
+    generate.add_argument("run", metavar="RUN")
+    generate.add_argument("--count", type=int, default=64, help="faces to draw")
+    generate.add_argument("--seed", type=int, default=0, help="seed of the latents")
+    generate.add_argument("--sampler", help="prior, or fitted where the model has it (default: the last)")
+    generate.add_argument("--out", default="grid.png", help="a picture, or a folder for single faces")
+
+    reconstruct = command("reconstruct", _reconstruct, "Encode and decode pictures.")
+    reconstruct.add_argument("run", metavar="RUN")
+    reconstruct.add_argument("images", metavar="IMAGE", nargs="+")
+    reconstruct.add_argument("--crop", help="how to make them square (default: as in training)")
+    reconstruct.add_argument("--out", default="reconstructions.png", help="originals over copies")
+
+    evaluate = command("evaluate", _evaluate, "Score a model's faces beside real ones.")
+    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument("--data", help="source of the real faces (default: the run's)")
+    evaluate.add_argument("--split", help="split of the real faces (default: the run's)")
+    evaluate.add_argument("--count", type=int, default=1000, help="faces to generate")
+    evaluate.add_argument("--seed", type=int, default=0, help="seed of the latents")
+    evaluate.add_argument("--sampler", help="score only this one (default: all)")
+    evaluate.add_argument("--scores", nargs="+", metavar="SCORE", help="only these (default: all)")
+    evaluate.add_argument("--out", help="write the scores and their protocol as JSON")
+
+    export = command("export", _export, "Write a model for use without keras_faces.")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--format", default="saved_model", choices=["saved_model"], help="kind of file")
+    export.add_argument("--out", help="folder to write (default: saved_model in the run)")
+
+    data = command("data", None, "Look at sources of faces.")
+    actions = data.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+    check = actions.add_parser("check", help="read every picture and name what is bad")
+    check.set_defaults(function=_data_check, command="data check")
+    check.add_argument("source", metavar="SOURCE")
+    check.add_argument("--crop", default="center", help="see: keras-faces list crops")
+    check.add_argument("--image-size", type=int, default=64)
+
+    listing = command("list", _list, "List what there is.")
+    listing.add_argument("what", choices=["models", "datasets", "crops"])
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        # Name the commands nearest to a misspelt one, which argparse only lists.
+        if "invalid choice" in message and "COMMAND" in message:
+            given = message.split("invalid choice: ")[1].split("'")[1]
+            raise unknown_name("command", given, COMMANDS)
+        raise UserError(f"{message}. See: {self.prog} --help")
+
+
+def _train(options):
+    if options.help or options.model is None:
+        _train_help(options)
+        return
+    given = _model_flags(options)
+    from keras_faces.training.session import train
+
+    train(
+        options.model,
+        data=options.data,
+        run=options.run,
+        batch_size=options.batch_size,
+        split=options.split,
+        crop=options.crop,
+        epochs=options.epochs,
+        steps=options.steps,
+        minutes=options.minutes,
+        steps_per_execution=options.steps_per_execution,
+        grid_every=options.grid_every,
+        checkpoint_seconds=options.checkpoint_seconds,
+        count=options.count,
+        strict=options.strict,
+        **given,
+    )
+
+
+def _model_flags(options) -> dict:
+    """Parse the flags that a model's constructor gives rise to."""
+    from keras_faces.models import hyperparameters
+
+    known = hyperparameters(options.model)
+    own = _flag_parser(options.model)
+    names = [f"--{name.replace('_', '-')}" for name in known]
+    common = [flag for action in _train_parser()._actions for flag in action.option_strings]
+    for word in options.rest:
+        flag = word.split("=")[0]
+        if flag.startswith("--") and flag not in names:
+            raise unknown_name(f"flag of 'train {options.model}'", flag, [*names, *common])
+    return {
+        name: value for name, value in vars(own.parse_args(options.rest)).items() if value is not None
+    }
+
+
+def _flag_parser(model: str) -> argparse.ArgumentParser:
+    from keras_faces.models import hyperparameters
+
+    parser = _Parser(prog=f"keras-faces train {model}", add_help=False, allow_abbrev=False)
+    group = parser.add_argument_group(f"hyper-parameters of {model}")
+    for name, parameter in hyperparameters(model).items():
+        if name == "channels":
+            kind, default = int, "as the pictures"
+        else:
+            default = parameter.default
+            kind = str if default is None else type(default)
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=_boolean if kind is bool else kind,
+            metavar=kind.__name__.upper(),
+            help=f"(default: {'float32' if name == 'dtype' else default})",
+        )
+    return parser
+
+
+def _train_parser():
+    return build_parser()._subparsers._group_actions[0].choices["train"]
+
+
+def _train_help(options):
+    print(_train_parser().format_help())
+    if options.model is None:
+        print("Each MODEL has flags of its own: keras-faces train MODEL --help")
+    else:
+        text = _flag_parser(options.model).format_help()
+        print(text[text.index("hyper-parameters of") :])
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, received {text!r}")
+    return text.lower() == "true"
+
+
+def _resume(options):
+    _no_more(options)
+    from keras_faces.training.session import resume
+
+    resume(options.run)
+
+
+def _generate(options):
+    _no_more(options)
+    from pathlib import Path
+
+    from keras_faces.pictures import grid, picture_suffix, save_picture
+    from keras_faces.runs import load_model
+
+    suffix = picture_suffix(options.out)
+    model = load_model(options.run)
+    sampler = options.sampler or model.default_sampler
+    faces = model.generate(options.count, options.seed, sampler)
+    if suffix:
+        save_picture(grid(faces), options.out)
+    else:
+        for number, face in enumerate(faces):
+            save_picture(grid(face[None], gap=0), Path(options.out, f"{number:05d}.png"))
+    print(f"{options.count} faces drawn from the {sampler} density, seed {options.seed}: {options.out}")
+
+
+def _reconstruct(options):
+    _no_more(options)
+    from pathlib import Path
+
+    import numpy as np
+
+    from keras_faces.data import to_float
+    from keras_faces.data.decode import BadPicture, decode
+    from keras_faces.pictures import pairs_grid, picture_suffix, save_picture
+    from keras_faces.runs import load_model, training_crop
+
+    if not picture_suffix(options.out):
+        raise UserError(f"--out must be a picture such as faces.png. Received: {options.out!r}.")
+    model = load_model(options.run)
+    if not model.has_encoder:
+        raise UserError(
+            f"A {type(model).__name__} has no encoder, so it cannot reconstruct. Models that can: vae."
+        )
+    crop = options.crop or training_crop(options.run)
+    faces = []
+    for image in options.images:
+        try:
+            data = Path(image).read_bytes()
+            faces.append(to_float(decode(data, crop, model.image_size, model.channels)))
+        except OSError as error:
+            raise UserError(f"Cannot read {image!r}: {error.strerror}.") from error
+        except BadPicture as error:
+            raise UserError(f"Cannot use {image!r}: {error}.") from error
+    faces = np.stack(faces)
+    save_picture(pairs_grid(faces, model.reconstruct(faces)), options.out)
+    print(f"{len(faces)} originals, crop {crop!r}, over their reconstructions: {options.out}")
+
+
+def _evaluate(options):
+    _no_more(options)
+    import json
+
+    from keras_faces.data import open_faces
+    from keras_faces.metrics.scores import score, table
+    from keras_faces.pictures import write_whole
+    from keras_faces.runs import load_model, training_data_facts
+
+    model = load_model(options.run)
+    facts = training_data_facts(options.run)
+    if options.data is None and facts is None:
+        raise UserError(f"{options.run!r} does not say which faces to compare with. Give --data.")
+    facts = facts or {}
+    stream = open_faces(
+        options.data or facts["source"],
+        image_size=model.image_size,
+        batch_size=1,
+        split=options.split or facts.get("split", "all"),
+        crop=facts.get("crop", "center"),
+        channels=model.channels,
+        test_fraction=facts.get("test_fraction", 0.1),
+    )
+    samplers = [options.sampler] if options.sampler else None
+    result = score(model, stream, options.count, options.seed, samplers, options.scores)
+    if options.out:
+        write_whole(options.out, json.dumps(result, indent=2) + "\n")
+    print(table(result))
+    print("Protocol: " + ", ".join(f"{key} {value}" for key, value in result["protocol"].items()))
+
+
+def _export(options):
+    _no_more(options)
+    from keras_faces.runs import Run, load_model
+
+    run = Run(options.run)
+    if options.out is None and not run.exists:
+        raise UserError("Say where to write with --out DIR.")
+    path = load_model(options.run).export(options.out or run.saved_model)
+    print(f"SavedModel, the same output as the model's: {path}")
+
+
+def _data_check(options):
+    _no_more(options)
+    warnings.simplefilter("ignore")  # what is bad is listed below, all of it
+    from keras_faces.data import cache, get_crop, guess_channels, open_source
+
+    get_crop(options.crop)
+    source = open_source(options.source)
+    prepared = cache.prepare(source, options.crop, options.image_size, guess_channels(source))
+    people = {identity for identity in prepared.identities if identity is not None}
+    print(f"{prepared.count} good pictures in {source.title!r}, {prepared.image_shape[2]} channels")
+    print(f"people: {len(people) or 'not known'}")
+    for name, reason in prepared.bad:
+        print(f"bad: {name}: {reason}")
+    print(f"{len(prepared.bad)} bad pictures" + (", skipped in training" if prepared.bad else ""))
+
+
+def _list(options):
+    _no_more(options)
+    if options.what == "models":
+        from keras_faces.models import MODELS
+
+        lines = {name: model.__doc__.splitlines()[0] for name, model in MODELS.items()}
+    elif options.what == "datasets":
+        from keras_faces.data import DATASETS
+
+        lines = {name: source.__doc__.splitlines()[0] for name, source in DATASETS.items()}
+        lines["FOLDER"] = "Pictures in a folder: flat, one folder a person, or nested deeper."
+        lines["FILE.zip"] = "Pictures in a zip file, read in place."
+    else:
+        from keras_faces.data import CROPS
+
+        lines = {name: crop.description for name, crop in CROPS.items()}
+    width = max(map(len, lines))
+    for name, line in sorted(lines.items(), key=lambda item: (item[0].isupper(), item[0])):
+        print(f"{name:{width}}  {line}")
+
+
+def _no_more(options):
+    if options.rest:
+        parser = build_parser()._subparsers._group_actions[0].choices[options.command.split()[0]]
+        known = [flag for action in parser._actions for flag in action.option_strings]
+        raise unknown_name(f"argument of '{options.command}'", options.rest[0], known)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    if category is UserWarning or issubclass(category, UserWarning):
+        from tqdm import tqdm
+
+        tqdm.write(f"Warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""How faces come in: source, crop, cache, tf.data."""
+
+import os
+
+from keras_faces.data.cache import SkippedPictures, cache_folder, prepare
+from keras_faces.data.crops import CROPS, get_crop
+from keras_faces.data.sources import DATASETS, open_source
+from keras_faces.data.splits import split_indices
+from keras_faces.data.stream import FaceStream, to_float, to_uint8
+from keras_faces.errors import UserError
+
+__all__ = [
+    "CROPS",
+    "DATASETS",
+    "FaceStream",
+    "SkippedPictures",
+    "cache_folder",
+    "list_datasets",
+    "load",
+    "open_faces",
+    "open_source",
+    "to_float",
+    "to_uint8",
+]
+
+
+def list_datasets() -> list[str]:
+    """Return the names of the sources that need no path."""
+    return sorted(DATASETS)
+
+
+def load(
+    source: str | os.PathLike = "orl",
+    image_size: int = 64,
+    batch_size: int = 64,
+    split: str = "train",
+    seed: int = 0,
+    crop: str = "center",
+    channels: int | None = None,
+    labels: str | None = None,
+    test_fraction: float = 0.1,
+    strict: bool = False,
+    progress: bool = True,
+    shuffle: bool | None = None,
+    drop_remainder: bool | None = None,
+):
+    """Load faces as a tf.data pipeline of batches.
+
+    The training split is shuffled by `seed`, anew in every epoch, and its last, smaller batch is
+    dropped; other splits keep the source's order and all their pictures.
+
+    Args:
+        source: A name from `kf.list_datasets()`, a folder of pictures (flat, or one folder for
+            each person, nested), or a zip file of pictures, which is read in place.
+        image_size: Width and height in pixels.
+        batch_size: Pictures in a batch.
+        split: `"train"`, `"test"` or `"all"`. Where identities are known, nobody is on both sides.
+        seed: Seed of the order.
+        crop: A key of `CROPS`: how a raw picture becomes a square one.
+        channels: 1 for grey or 3 for colour. None takes grey where all looked-at pictures are grey.
+        labels: None, or `"identity"` to yield `(images, labels)`.
+        test_fraction: Share of the people, or else of the pictures, on the test side.
+        strict: Stop at a bad picture instead of skipping it with a warning.
+        progress: Show a progress bar while pictures are decoded for the first time.
+        shuffle: Whether to permute in every epoch. None permutes the training split alone.
+        drop_remainder: Whether to drop a last, smaller batch. None drops that of the training
+            split alone.
+
+    Returns:
+        A `tf.data.Dataset` of float32 images of shape `(batch, image_size, image_size, channels)`
+        with values in [-1, 1].
+
+    Raises:
+        UserError: If the source has no usable picture or too few for a batch, or an argument is
+            unknown.
+    """
+    return open_faces(
+        source,
+        image_size,
+        batch_size,
+        split,
+        seed,
+        crop,
+        channels,
+        labels,
+        test_fraction,
+        strict,
+        progress,
+        shuffle,
+        drop_remainder,
+    ).dataset()
+
+
+def open_faces(
+    source: str | os.PathLike = "orl",
+    image_size: int = 64,
+    batch_size: int = 64,
+    split: str = "train",
+    seed: int = 0,
+    crop: str = "center",
+    channels: int | None = None,
+    labels: str | None = None,
+    test_fraction: float = 0.1,
+    strict: bool = False,
+    progress: bool = True,
+    shuffle: bool | None = None,
+    drop_remainder: bool | None = None,
+) -> FaceStream:
+    """Open faces as a stream of NumPy batches; arguments as in `load`. Needs no TensorFlow."""
+    if not isinstance(image_size, int) or image_size < 1:
+        raise UserError(f"image_size must be a positive integer. Received: {image_size!r}.")
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
+    if not 0 < test_fraction < 1:
+        raise UserError(f"test_fraction must lie between 0 and 1. Received: {test_fraction!r}.")
+    get_crop(crop)
+    opened = open_source(source)
+    if channels is None:
+        channels = guess_channels(opened)
+    cache = prepare(opened, crop, image_size, channels, strict, progress)
+    indices = split_indices(cache.names, cache.identities, split, test_fraction)
+    if not len(indices):
+        raise UserError(
+            f"The {split} split of {opened.title!r} is empty: its {cache.count} pictures show too "
+            "few people to hold some out. Use split='all'."
+        )
+    facts = {
+        "source": opened.title,
+        "fingerprint": cache.meta["content"],
+        "crop": crop,
+        "image_size": image_size,
+        "channels": channels,
+        "split": split,
+        "test_fraction": test_fraction,
+        "pictures": len(indices),
+        "skipped": cache.meta["skipped"],
+        "batch_size": batch_size,
+        "seed": seed,
+        "credit": opened.credit,
+    }
+    shuffle = split == "train" if shuffle is None else shuffle
+    drop_remainder = split == "train" if drop_remainder is None else drop_remainder
+    return FaceStream(cache, indices, batch_size, seed, shuffle, drop_remainder, labels, facts)
+
+
+def guess_channels(source, looked_at: int = 16) -> int:
+    """Return 1 where the first readable pictures of a source are all grey, else 3."""
+    import io
+
+    from PIL import Image
+
+    from keras_faces.data.decode import BadPicture
+
+    modes = set()
+    for entry in source.entries()[:looked_at]:
+        try:
+            with Image.open(io.BytesIO(source.read(entry.name))) as image:
+                modes.add(image.mode)
+        except (BadPicture, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            continue  # `prepare` will name it
+    return 1 if modes and modes <= {"1", "L", "LA", "I", "I;16", "F"} else 3

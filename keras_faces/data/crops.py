@@ -1,0 +1,130 @@
+"""Named ways from a raw picture to a square one.
+
+Published scores differ by more through the crop than through the model, so a crop has a name, and
+every run and score records it. The name fixes the box and the resizer.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from PIL import Image, ImageFilter
+
+from keras_faces.errors import UserError, unknown_name
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the raw picture
+
+
+class Crop(NamedTuple):
+    """A named crop.
+
+    Attributes:
+        description: Who uses it, and what it does.
+        box: Callable `box(width, height)` returning the region that is kept.
+        resampler: Pillow's resampling filter that brings the region to the wanted size.
+        blur: Whether to blur first with sigma = sqrt(scale) / 2, as Larsen et al. do.
+    """
+
+    description: str
+    box: Callable[[int, int], Box]
+    resampler: Image.Resampling = Image.Resampling.LANCZOS
+    blur: bool = False
+
+
+def _largest_square(width: int, height: int) -> Box:
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def _whole(width: int, height: int) -> Box:
+    return 0, 0, width, height
+
+
+def _central_square(side: int) -> Callable[[int, int], Box]:
+    def box(width: int, height: int) -> Box:
+        left, top = (width - side) // 2, (height - side) // 2
+        return left, top, left + side, top + side
+
+    return box
+
+
+def _fixed(left: int, top: int, side: int) -> Callable[[int, int], Box]:
+    return lambda width, height: (left, top, left + side, top + side)
+
+
+BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
+LANCZOS, NEAREST = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
+
+CROPS = {
+    "center": Crop(
+        "The default, for pictures of any size: shorter side to the wanted size, then the centre "
+        "square (Gruber; the three-models report). Lanczos, antialiased.",
+        _largest_square,
+    ),
+    "squash": Crop(
+        "Nothing cut off, squashed to a square (keras-io, Generative Deep Learning). Bilinear.",
+        _whole,
+        BILINEAR,
+    ),
+    "began": Crop(
+        "Aligned CelebA, rows 50:178, columns 25:153, nearest neighbour (BEGAN-tensorflow).",
+        _fixed(25, 50, 128),
+        NEAREST,
+    ),
+    "larsen": Crop(
+        "Aligned CelebA, rows 40:188, columns 15:163, blur then bicubic (VAE/GAN's authors).",
+        _fixed(15, 40, 148),
+        BICUBIC,
+        blur=True,
+    ),
+    "closecrop140": Crop(
+        "Aligned CelebA, rows 39:179, columns 19:159, bilinear (WAE, RAE, TwoStageVAE).",
+        _fixed(19, 39, 140),
+        BILINEAR,
+    ),
+    "twostage128": Crop(
+        "Aligned CelebA, rows 45:173, columns 25:153, bilinear (TwoStageVAE).",
+        _fixed(25, 45, 128),
+        BILINEAR,
+    ),
+    "center108": Crop("Centre 108 pixels, bicubic (DCGAN-tensorflow).", _central_square(108), BICUBIC),
+    "center148": Crop("Centre 148 pixels, bilinear (PyTorch-VAE).", _central_square(148), BILINEAR),
+    "center160": Crop("Centre 160 pixels, bilinear (compare_gan).", _central_square(160), BILINEAR),
+    "center178": Crop("Centre 178 pixels, Lanczos (mimicry).", _central_square(178), LANCZOS),
+}
+
+
+def get_crop(name: str) -> Crop:
+    """Return the crop of that name.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if name not in CROPS:
+        raise unknown_name("crop", name, CROPS)
+    return CROPS[name]
+
+
+def apply_crop(image: Image.Image, name: str, size: int) -> Image.Image:
+    """Crop a picture and resize it to a square.
+
+    Args:
+        image: A Pillow image with 8-bit channels.
+        name: A key of `CROPS`.
+        size: Wanted width and height in pixels.
+
+    Raises:
+        UserError: If the picture does not hold the crop's region.
+    """
+    crop = get_crop(name)
+    left, top, right, bottom = box = crop.box(*image.size)
+    if left < 0 or top < 0 or right > image.width or bottom > image.height:
+        raise UserError(
+            f"{image.width}x{image.height} pixels are too few for crop {name!r}, which keeps "
+            f"columns {left}:{right} and rows {top}:{bottom}; crop 'center' takes any size"
+        )
+    if crop.blur:
+        scale = (right - left) / size
+        image = image.crop(box).filter(ImageFilter.GaussianBlur(scale**0.5 / 2))
+        box = (0, 0, *image.size)
+    return image.resize((size, size), crop.resampler, box=box)

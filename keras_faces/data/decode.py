@@ -1,0 +1,85 @@
+"""From the bytes of one picture file to a square uint8 array, or to a reason why not."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from keras_faces.data.crops import apply_crop
+from keras_faces.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".pbm", ".bmp", ".webp")
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP")
+
+# Part of every cache's key: raise it when the same bytes would give other pixels.
+VERSION = 1
+
+MIN_SIDE = 8  # pixels; below it a picture holds no face
+MAX_PIXELS = 100_000_000  # a 100 megapixel photo decodes to 300 MB, more is a mistake or an attack
+MAX_FILE_BYTES = 200_000_000
+
+
+class BadPicture(ValueError):
+    """A picture that cannot be used; the message is the reason, without the name."""
+
+
+def decode(data: bytes, crop: str, size: int, channels: int) -> np.ndarray:
+    """Decode, turn upright, crop and resize one picture.
+
+    Args:
+        data: The file's bytes: JPEG, PNG, PGM/PPM, BMP or WebP; grey, colour, palette, CMYK, with
+            transparency (laid on white) or with 16 bits a channel (the upper 8 are kept).
+        crop: A key of `CROPS`.
+        size: Wanted width and height in pixels.
+        channels: 1 for grey (ITU-R 601 luma of colour pictures) or 3 for colour.
+
+    Returns:
+        A uint8 array of shape `(size, size, channels)`.
+
+    Raises:
+        BadPicture: If the bytes are not a whole picture, or one of absurd size.
+    """
+    if not data:
+        raise BadPicture("the file is empty (0 bytes)")
+    if len(data) > MAX_FILE_BYTES:
+        raise BadPicture(f"the file has {len(data):,} bytes, the limit is {MAX_FILE_BYTES:,}")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures by its own limit; ours is checked before any decoding.
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            _check_size(*image.size)
+            image.load()
+            image = _as_8_bit(ImageOps.exif_transpose(image), channels)
+            image = apply_crop(image, crop, size)
+    except UserError as error:
+        raise BadPicture(str(error)) from error
+    except BadPicture:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise BadPicture("not a picture in a format that is read here") from error
+    except Exception as error:
+        # Damaged files make Pillow's decoders raise nearly every type: OSError, SyntaxError,
+        # ValueError, struct.error, DecompressionBombError. All mean the same to the user.
+        raise BadPicture(f"damaged or truncated ({error})") from error
+    return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
+
+
+def _check_size(width: int, height: int) -> None:
+    if min(width, height) < MIN_SIDE:
+        raise BadPicture(f"{width}x{height} pixels, smaller than {MIN_SIDE}x{MIN_SIDE}")
+    if width * height > MAX_PIXELS:
+        raise BadPicture(f"{width}x{height} pixels, more than the limit of {MAX_PIXELS:,}")
+
+
+def _as_8_bit(image: Image.Image, channels: int) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        # Pillow's own conversion clips 16-bit values to 255 instead of scaling them.
+        values = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray((np.minimum(values, 65535) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("L" if channels == 1 else "RGB")

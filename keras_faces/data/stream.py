@@ -1,0 +1,140 @@
+"""The order in which faces reach training: a pure function of the seed and the step."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from keras_faces.data.cache import FaceCache
+from keras_faces.errors import UserError
+
+
+class FaceStream:
+    """Batches of faces, each determined by `(seed, step)` alone.
+
+    Because batch number `step` can be made without those before it, a run resumes in the middle of
+    an epoch with exactly the batches that an unbroken run would have seen. Every epoch is a new
+    permutation of the whole set, not of a window. Iterating yields one epoch of NumPy batches;
+    `dataset()` gives the same as a tf.data pipeline.
+
+    Args:
+        cache: The decoded pictures.
+        indices: Positions of those in use.
+        batch_size: Pictures in a batch.
+        seed: Seed of the order.
+        shuffle: Whether to permute; without it the order is the source's.
+        drop_remainder: Whether to leave out the last, smaller batch of an epoch.
+        labels: None, or `"identity"` to yield `(images, labels)`.
+        facts: What a run records about where its faces come from.
+
+    Raises:
+        UserError: If there are too few pictures for one batch, or no such labels.
+    """
+
+    def __init__(
+        self,
+        cache: FaceCache,
+        indices: np.ndarray,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_remainder: bool = True,
+        labels: str | None = None,
+        facts: dict | None = None,
+    ):
+        if batch_size < 1:
+            raise UserError(f"batch_size must be 1 or more. Received: {batch_size}.")
+        if drop_remainder and len(indices) < batch_size:
+            raise UserError(
+                f"{len(indices)} pictures are too few for a batch of {batch_size}. "
+                f"Give more pictures, or a batch size of {len(indices)} or less."
+            )
+        if labels not in (None, "identity"):
+            raise UserError(f"labels must be None or 'identity' for this source. Received: {labels!r}.")
+        self.cache = cache
+        self.indices = np.asarray(indices)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.drop_remainder = drop_remainder
+        self.labels = labels
+        self.facts = facts or {}
+        self._labels = self._identity_numbers() if labels else None
+        self._order = lru_cache(maxsize=2)(self._permutation)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        return self.cache.image_shape
+
+    @property
+    def count(self) -> int:
+        """Number of pictures."""
+        return len(self.indices)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        whole, rest = divmod(self.count, self.batch_size)
+        return whole + (rest > 0 and not self.drop_remainder)
+
+    def read(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return batch number `step`, counted from the beginning of training.
+
+        Returns:
+            `(images, labels)`: uint8 images of shape `(batch, height, width, channels)`, and int32
+            labels of shape `(batch,)` or None.
+        """
+        epoch, batch = divmod(int(step), self.steps_per_epoch)
+        chosen = self._order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        return self.cache.read(chosen), self._labels[chosen] if self.labels else None
+
+    def dataset(self, start: int | None = None):
+        """Return a `tf.data.Dataset` of float32 images in [-1, 1].
+
+        Args:
+            start: None for one epoch, a new permutation each time it is iterated; or the step to
+                start from for a stream without end.
+        """
+        from keras_faces.data.pipeline import as_dataset
+
+        return as_dataset(self, start)
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def __iter__(self) -> Iterator:
+        for step in range(self.steps_per_epoch):
+            images, labels = self.read(step)
+            yield (to_float(images), labels) if self.labels else to_float(images)
+
+    def sample(self, count: int, seed: int = 0) -> np.ndarray:
+        """Return up to `count` different pictures, chosen by seed, as float32 in [-1, 1]."""
+        count = min(count, self.count)
+        chosen = np.random.default_rng(seed).permutation(self.indices)[:count]
+        return to_float(self.cache.read(chosen))
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if not self.shuffle:
+            return self.indices
+        return np.random.default_rng([self.seed, epoch]).permutation(self.indices)
+
+    def _identity_numbers(self) -> np.ndarray:
+        identities = self.cache.identities
+        if None in identities:
+            raise UserError(
+                "labels='identity' needs a source with one folder for each person; this one has no "
+                "identities."
+            )
+        names = {name: number for number, name in enumerate(dict.fromkeys(identities))}
+        return np.array([names[name] for name in identities], np.int32)
+
+
+def to_float(images: np.ndarray) -> np.ndarray:
+    """Return uint8 images as float32 in [-1, 1]."""
+    return images.astype(np.float32) / 127.5 - 1
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Return float images in [-1, 1] as uint8 in [0, 255], values outside clipped."""
+    return np.clip(np.round((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)

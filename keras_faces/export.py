@@ -1,0 +1,81 @@
+"""Models for others: a SavedModel that TensorFlow serves without keras_faces."""
+
+import os
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_faces.errors import UserError
+
+
+def saved_model(model, path: str | os.PathLike) -> Path:
+    """Write a SavedModel with one named signature for each thing the model does.
+
+    - `generate` (also the default): standard normal `noise` of shape `(count, latent_dim)` to
+      faces, through the model's default sampler;
+    - `decode`: `latents` of shape `(count, latent_dim)` to faces;
+    - `encode` and `reconstruct`, where there is an encoder: `faces` to latents, or to faces.
+
+    Faces are float32 NHWC in [-1, 1], of any count. The written file is loaded again and compared
+    with the model.
+
+    Args:
+        model: A `FaceModel`.
+        path: Folder to write; one that exists is replaced when the new one is whole.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: If TensorFlow is not installed, or the served output is not the model's.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise UserError(
+            "A SavedModel needs TensorFlow. Install it with: pip install tensorflow"
+        ) from error
+    path = Path(path)
+    sampler = model.default_sampler
+    latents = keras.InputSpec(shape=(None, model.latent_dim), dtype="float32")
+    faces = keras.InputSpec(
+        shape=(None, model.image_size, model.image_size, model.channels), dtype="float32"
+    )
+    signatures = {
+        "generate": ("noise", latents, lambda noise: model.faces_from_latents(
+            model.latents_from_noise(noise, sampler))),
+        "decode": ("latents", latents, model.faces_from_latents),
+    }
+    if model.has_encoder:
+        signatures["encode"] = ("faces", faces, model.latents_from_faces)
+        signatures["reconstruct"] = ("faces", faces, lambda faces: model.faces_from_latents(
+            model.latents_from_faces(faces)))
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, (argument, spec, function) in [*signatures.items(), ("serving_default", signatures["generate"])]:
+        archive.add_endpoint(
+            name, function, [keras.InputSpec(shape=spec.shape, dtype=spec.dtype, name=argument)]
+        )
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        archive.write_out(str(part), verbose=False)
+        difference = _difference(tf.saved_model.load(str(part)), model, sampler)
+        if not difference < 1e-4:
+            raise UserError(
+                f"The SavedModel's faces differ from the model's by {difference:.2g}; it was not kept."
+            )
+        shutil.rmtree(path, ignore_errors=True)
+        part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return path
+
+
+def _difference(served, model, sampler: str) -> float:
+    noise = np.random.default_rng(0).standard_normal((4, model.latent_dim), np.float32)
+    ours = model.decode(np.asarray(model.latents_from_noise(noise, sampler)))
+    theirs = np.asarray(served.signatures["serving_default"](noise=noise)["output_0"])
+    return float(np.abs(ours - theirs).max())

@@ -1,0 +1,50 @@
+"""Whether samples differ: from each other, and in which real face they resemble."""
+
+import numpy as np
+
+from keras_faces.errors import UserError
+
+
+def mean_pair_difference(faces: np.ndarray, pairs: int = 4000, seed: int = 0) -> float:
+    """Return the mean absolute pixel difference between pairs of faces, on the scale 0 to 255.
+
+    Args:
+        faces: Float faces of shape `(count, height, width, channels)` in [-1, 1].
+        pairs: Pairs to look at, drawn at random; all of them where there are fewer.
+        seed: Seed of the pairs.
+
+    Raises:
+        UserError: If there are fewer than two faces.
+    """
+    if len(faces) < 2:
+        raise UserError(f"Two faces or more are needed to compare them. Received: {len(faces)}.")
+    flat = np.asarray(faces, np.float32).reshape(len(faces), -1)
+    first, second = np.triu_indices(len(flat), 1)
+    if len(first) > pairs:
+        chosen = np.random.default_rng(seed).choice(len(first), pairs, replace=False)
+        first, second = first[chosen], second[chosen]
+    means = [np.abs(flat[i] - flat[j]).mean(dtype=np.float64) for i, j in zip(first, second)]
+    return float(np.mean(means) * 127.5)
+
+
+def nearest(faces: np.ndarray, others: np.ndarray, chunk: int = 256) -> np.ndarray:
+    """Return, for each face, the position of the nearest of `others` by squared pixel distance.
+
+    Args:
+        faces: Faces of shape `(count, height, width, channels)`.
+        others: Faces of the same size, for example those of the training set.
+        chunk: Faces compared at a time, which bounds memory.
+    """
+    faces = np.asarray(faces, np.float32).reshape(len(faces), -1)
+    others = np.asarray(others, np.float32).reshape(len(others), -1)
+    squares = np.einsum("ij,ij->i", others, others)
+    found = [
+        (squares - 2 * faces[start : start + chunk] @ others.T).argmin(axis=1)
+        for start in range(0, len(faces), chunk)
+    ]
+    return np.concatenate(found)
+
+
+def distinct_nearest(faces: np.ndarray, others: np.ndarray) -> int:
+    """Count the different faces of `others` that are some face's nearest."""
+    return len(np.unique(nearest(faces, others)))

@@ -1,0 +1,58 @@
+"""The models, one document's system a file.
+
+Adding a model = one file here and one line in `MODELS`; the command line, the docs and the
+contract test find it there.
+"""
+
+import inspect
+from collections.abc import Mapping
+
+from keras_faces.errors import UserError, unknown_name
+from keras_faces.models.dcgan import DCGAN
+from keras_faces.models.vae import VAE
+from keras_faces.training.base import FaceModel
+
+MODELS = {"dcgan": DCGAN, "vae": VAE}
+
+__all__ = ["DCGAN", "MODELS", "VAE", "create_model", "hyperparameters", "list_models"]
+
+
+def list_models() -> list[str]:
+    """Return the names of all models."""
+    return sorted(MODELS)
+
+
+def create_model(name: str, **hyperparameters_given) -> FaceModel:
+    """Create a model by name.
+
+    Args:
+        name: One of `list_models()`.
+        **hyperparameters_given: Arguments of the model's class.
+
+    Raises:
+        UserError: If there is no such model, or it has no such hyper-parameter.
+    """
+    known = hyperparameters(name)
+    for given in hyperparameters_given:
+        if given not in known and given != "name":
+            raise unknown_name(f"hyper-parameter of {name!r}", given, known)
+    return MODELS[name](**hyperparameters_given)
+
+
+def hyperparameters(name: str) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a model's constructor, its own first, then those of every model.
+
+    Raises:
+        UserError: If there is no such model.
+    """
+    if name not in MODELS:
+        raise unknown_name("model", name, MODELS)
+    return MODELS[name].hyperparameters()
+
+
+def model_name(model: FaceModel) -> str:
+    """Return the name under which a model is registered."""
+    for name, owner in MODELS.items():
+        if type(model) is owner:
+            return name
+    raise UserError(f"{type(model).__name__} is not one of: {', '.join(list_models())}.")

@@ -1,0 +1,179 @@
+"""DCGAN: Radford, Metz and Chintala, 2016, https://arxiv.org/abs/1511.06434.
+
+The baseline of Zhang et al., *Realistic Face Image Generation Based on GAN*, and the GAN of the
+three-models report. Both name it and state neither networks nor optimizer, so the paper decides:
+strided convolutions, batch normalisation except at the generator's output and the discriminator's
+input, ReLU in the generator and tanh at its end, LeakyReLU 0.2 in the discriminator, weights from
+N(0, 0.02), Adam with learning rate 2e-4 and beta1 0.5. Widths, the 4x4 kernels and the normal
+prior are those of the example code that most comparisons use (64 filters, 100 latents): 3,576,704
+and 2,765,568 trainable parameters at 64x64x3.
+
+Both players move at once, seeing the same weights, so that one forward pass serves both losses;
+Goodfellow's algorithm 1 lets the discriminator move first.
+"""
+
+import keras
+from keras import layers, ops
+
+from keras_faces.errors import UserError
+from keras_faces.training.base import FaceModel
+from keras_faces.training.players import Player
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
+class DCGAN(FaceModel):
+    """Convolutional generator against convolutional discriminator.
+
+    Args:
+        image_size: Width and height of the faces in pixels: 32, 64 or 128.
+        channels: 1 for grey, 3 for colour.
+        latent_dim: Size of the latent z, which is drawn from N(0, I).
+        filters: Filters of the generator's last and the discriminator's first hidden layer; they
+            double with every halving of the size.
+        learning_rate: Learning rate of both players' Adam.
+        beta_1: Adam's decay of the gradient's mean, for both players.
+        **kwargs: Arguments of `FaceModel`.
+    """
+
+    generating = ("generator",)
+    measures = ("real_accuracy", "fake_accuracy")
+    epochs = 300  # the report's
+    batch_size = 128  # Radford et al.'s
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        channels: int = 3,
+        latent_dim: int = 100,
+        filters: int = 64,
+        learning_rate: float = 2e-4,
+        beta_1: float = 0.5,
+        **kwargs,
+    ):
+        super().__init__(image_size=image_size, channels=channels, **kwargs)
+        if latent_dim < 1 or filters < 1:
+            raise UserError(
+                f"latent_dim and filters must be 1 or more. Received: {latent_dim}, {filters}."
+            )
+        self.latent_dim = latent_dim
+        self.filters = filters
+        self.learning_rate = learning_rate
+        self.beta_1 = beta_1
+        with self.building():
+            self.generator = build_generator(image_size, channels, latent_dim, filters)
+            self.discriminator = build_discriminator(image_size, channels, filters)
+
+    @property
+    def players(self):
+        return [
+            Player("discriminator", [self.discriminator], terms=("real", "fake")),
+            Player("generator", [self.generator], terms=("fake",)),
+        ]
+
+    def default_optimizers(self):
+        return {
+            player.name: keras.optimizers.Adam(
+                self.learning_rate_for(self.learning_rate), beta_1=self.beta_1
+            )
+            for player in self.players
+        }
+
+    def draw(self, images):
+        return images, keras.random.normal((ops.shape(images)[0], self.latent_dim), seed=self.noise)
+
+    def losses(self, batch, training):
+        images, latents = batch
+        real = self.discriminator(images, training=training)
+        fake = self.discriminator(self.generator(latents, training=training), training=training)
+        return {
+            "discriminator": {
+                "real": cross_entropy(real, 1),
+                "fake": cross_entropy(fake, 0),
+            },
+            "generator": {"fake": cross_entropy(fake, 1)},
+            "measures": {
+                "real_accuracy": ops.mean(ops.cast(real > 0, "float32")),
+                "fake_accuracy": ops.mean(ops.cast(fake < 0, "float32")),
+            },
+        }
+
+    def warnings(self, faces, logs):
+        real, fake = logs["real_accuracy"], logs["fake_accuracy"]
+        found = super().warnings(faces, logs)
+        if min(real, fake) > 0.99:
+            found.append(
+                f"One-sided discriminator: it recognises {real:.1%} of the real and {fake:.1%} of "
+                "the generated faces, so the generator learns little from it. Try fewer filters, "
+                "a lower learning rate, or more faces."
+            )
+        elif max(real + fake, 0) < 0.6:
+            found.append(
+                f"One-sided discriminator: it recognises only {real:.1%} of the real and {fake:.1%} "
+                "of the generated faces, worse than guessing. Try a lower learning rate."
+            )
+        return found
+
+
+def cross_entropy(logits, label: int):
+    """Return the mean binary cross-entropy of logits against one label, 0 or 1."""
+    return ops.mean(ops.softplus(-logits if label else logits))
+
+
+def build_generator(image_size, channels, latent_dim, filters):
+    """Project a latent to 4x4 and double the size until the image's."""
+    doublings = (image_size // 4).bit_length() - 1
+    width = filters * 2 ** (doublings - 1)
+    network = keras.Sequential([keras.Input((latent_dim,))], name="generator")
+    # A transposed 4x4 convolution of a 1x1 map, written as the dense layer it is.
+    network.add(layers.Dense(4 * 4 * width, use_bias=False, kernel_initializer=normal()))
+    network.add(layers.Reshape((4, 4, width)))
+    for _ in range(doublings - 1):
+        network.add(normalisation())
+        network.add(layers.ReLU())
+        width //= 2
+        network.add(up(width))
+    network.add(normalisation())
+    network.add(layers.ReLU())
+    network.add(up(channels))
+    network.add(layers.Activation("tanh", dtype="float32"))
+    return network
+
+
+def build_discriminator(image_size, channels, filters):
+    """Halve the size down to 4x4, then a logit."""
+    halvings = (image_size // 4).bit_length() - 1
+    network = keras.Sequential(
+        [keras.Input((image_size, image_size, channels))], name="discriminator"
+    )
+    for halving in range(halvings):
+        network.add(down(filters * 2**halving))
+        if halving:
+            network.add(normalisation())
+        network.add(layers.LeakyReLU(0.2))
+    network.add(
+        layers.Conv2D(1, 4, use_bias=False, kernel_initializer=normal(), dtype="float32")
+    )
+    network.add(layers.Flatten(dtype="float32"))
+    return network
+
+
+def up(filters):
+    return layers.Conv2DTranspose(
+        filters, 4, strides=2, padding="same", use_bias=False, kernel_initializer=normal()
+    )
+
+
+def down(filters):
+    return layers.Conv2D(
+        filters, 4, strides=2, padding="same", use_bias=False, kernel_initializer=normal()
+    )
+
+
+def normalisation():
+    return layers.BatchNormalization(
+        momentum=0.9, epsilon=1e-5, gamma_initializer=normal(mean=1.0)
+    )
+
+
+def normal(mean: float = 0.0):
+    return keras.initializers.RandomNormal(mean, 0.02)

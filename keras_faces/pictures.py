@@ -1,0 +1,113 @@
+"""Grids of faces, as people look at them."""
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_faces.data.stream import to_uint8
+from keras_faces.errors import UserError
+
+
+def grid(faces: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:
+    """Lay faces out in rows.
+
+    Args:
+        faces: Float faces of shape `(count, height, width, channels)` in [-1, 1].
+        columns: Faces in a row; None makes the grid about square.
+        gap: White pixels between faces.
+    """
+    faces = to_uint8(faces)
+    count, height, width, channels = faces.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    canvas = np.full(
+        (rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 255, np.uint8
+    )
+    for number, face in enumerate(faces):
+        row, column = divmod(number, columns)
+        top, left = gap + row * (height + gap), gap + column * (width + gap)
+        canvas[top : top + height, left : left + width] = face
+    return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+
+
+def pairs_grid(above: np.ndarray, below: np.ndarray, columns: int = 10) -> Image.Image:
+    """Lay faces out in pairs of rows: `above` over `below`, for example originals over copies."""
+    rows: list[np.ndarray] = []
+    blank = np.ones_like(above[:1])
+    for start in range(0, len(above), columns):
+        for faces in (above, below):
+            part = faces[start : start + columns]
+            rows += [part, np.repeat(blank, columns - len(part), axis=0)]
+    return grid(np.concatenate(rows), min(columns, len(above)) if len(above) < columns else columns)
+
+
+def picture_suffix(path: str | os.PathLike) -> str:
+    """Return the suffix of a picture's path, or an empty one for a folder's.
+
+    Raises:
+        UserError: If the suffix is of no picture format that can be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix and suffix not in (".png", ".jpg", ".jpeg", ".webp", ".bmp"):
+        raise UserError(f"Cannot write a picture as {suffix!r}. Use .png, .jpg, .webp or .bmp.")
+    return suffix
+
+
+def save_picture(image: Image.Image, path: str | os.PathLike) -> Path:
+    """Write a picture so that a crash never leaves half of it."""
+    path = Path(path)
+    data = io.BytesIO()
+    image.save(data, format=Image.registered_extensions()[picture_suffix(path) or ".png"])
+    return write_whole(path, data.getvalue())
+
+
+def write_whole(path: str | os.PathLike, data: bytes | str) -> Path:
+    """Write a file beside its place, flush it to disk and rename it there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def plot_losses(rows: Sequence[dict[str, float]], path: str | os.PathLike, title: str) -> Path:
+    """Draw each logged scalar over the epochs.
+
+    Args:
+        rows: One dict for each epoch, with `"epoch"` and the scalars.
+        path: Where to write the PNG.
+        title: Title of the figure.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = [name for name in rows[0] if name not in ("epoch", "step")]
+    columns = min(3, len(names))
+    figure = Figure(figsize=(4 * columns, 2.6 * math.ceil(len(names) / columns)), dpi=100)
+    FigureCanvasAgg(figure)
+    epochs = [row["epoch"] for row in rows]
+    for number, name in enumerate(names):
+        axes = figure.add_subplot(math.ceil(len(names) / columns), columns, number + 1)
+        axes.plot(epochs, [row[name] for row in rows], linewidth=1, marker="." if len(rows) < 20 else "")
+        axes.set_title(name.replace("_", " "), fontsize=9)
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+    figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    data = io.BytesIO()
+    # Without the version that wrote it in the file, equal curves give equal bytes.
+    figure.savefig(data, format="png", metadata={"Software": None})
+    return write_whole(path, data.getvalue())

