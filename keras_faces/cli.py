@@ -4,9 +4,11 @@ Everything heavy is imported by the command that needs it, so that `--help` answ
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 
@@ -18,7 +20,6 @@ COMMANDS = ("train", "resume", "generate", "reconstruct", "evaluate", "export", 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     warnings.showwarning = _show_warning
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             build_parser().print_help()
             return 2
         options.rest = rest
+        if options.command not in ("list", "data check") and not getattr(options, "help", False):
+            _import_keras()
         options.function(options)
         return 0
     except UserError as error:
@@ -131,6 +134,35 @@ class _Parser(argparse.ArgumentParser):
             given = message.split("invalid choice: ")[1].split("'")[1]
             raise unknown_name("command", given, COMMANDS)
         raise UserError(f"{message}. See: {self.prog} --help")
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keep from the screen what TensorFlow's C++ side prints while it is imported.
+
+    Its log level does not hold back these lines, which say nothing that a user could act on. They
+    are shown where the import fails.
+    """
+    sys.stderr.flush()
+    screen = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(screen, aside.read())
+            raise
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
+
+
+def _import_keras():
+    with _quiet():
+        from keras_faces.training import backend
+
+        backend.jit_by_default()  # looks for accelerators, and says so at length
 
 
 def _train(options):

@@ -258,8 +258,10 @@ class FaceModel(Steps, keras.Model):
     def fit(
         self,
         x=None,
-        *,
+        y=None,
+        batch_size: int | None = None,
         epochs: int = 1,
+        *,
         initial_epoch: int = 0,
         initial_step: int = 0,
         steps_per_epoch: int | None = None,
@@ -276,6 +278,8 @@ class FaceModel(Steps, keras.Model):
             initial_step: The step within `initial_epoch` at which to begin.
             steps_per_epoch: Steps in an epoch; None takes all of the data once.
             callbacks: Keras callbacks.
+            y: Labels, which the model may use.
+            batch_size: Images in a batch where `x` is an array.
             **kwargs: Further arguments of `keras.Model.fit`.
 
         Returns:
@@ -291,6 +295,8 @@ class FaceModel(Steps, keras.Model):
             self.fit_plan = FitPlan(None, steps_per_epoch, 0)
             return super().fit(
                 x,
+                y,
+                batch_size,
                 epochs=epochs,
                 initial_epoch=initial_epoch,
                 steps_per_epoch=steps_per_epoch,

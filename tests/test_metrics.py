@@ -1,0 +1,364 @@
+"""How good faces are: sharpness, detection, diversity, against other implementations."""
+
+import sys
+
+import cv2
+import dlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+import keras_faces as kf
+from keras_faces import metrics
+
+METRICS = {
+    "laplacian_variance": metrics.laplacian_variance,
+    "face_detection_rate": metrics.face_detection_rate,
+    "detected": metrics.detected,
+    "mean_pair_difference": metrics.mean_pair_difference,
+    "nearest": lambda faces: metrics.nearest(faces, np.zeros((3, 8, 8, 1), np.float32)),
+    "nearest, others": lambda faces: metrics.nearest(np.zeros((3, 8, 8, 1), np.float32), faces),
+    "distinct_nearest": lambda faces: metrics.distinct_nearest(faces, faces),
+}
+
+
+@pytest.fixture(scope="session")
+def real_faces(orl_path) -> np.ndarray:
+    """Twenty real faces of 64x64 pixels as uint8, read without our own pipeline."""
+    faces = []
+    for person in range(1, 41, 2):
+        with Image.open(orl_path / f"s{person}" / "1.pgm") as image:
+            box = (0, 10, 92, 102)
+            faces.append(np.asarray(image.resize((64, 64), Image.Resampling.LANCZOS, box=box)))
+    return np.stack(faces)[..., None]
+
+
+@pytest.fixture(scope="session")
+def colour_faces(real_faces) -> np.ndarray:
+    """The same faces with three different channels."""
+    tint = np.array([1.0, 0.8, 0.65])
+    return (real_faces * tint).astype(np.uint8)
+
+
+def floats(images: np.ndarray) -> np.ndarray:
+    return (images.astype(np.float64) / 127.5 - 1).astype(np.float32)
+
+
+# ---------------------------------------------------------------------------------------------
+# Sharpness
+
+
+def opencv(images: np.ndarray) -> list[float]:
+    grey = [i[..., 0] if i.shape[-1] == 1 else cv2.cvtColor(i, cv2.COLOR_RGB2GRAY) for i in images]
+    return [cv2.Laplacian(np.ascontiguousarray(image), cv2.CV_64F).var() for image in grey]
+
+
+def test_laplacian_variance_of_grey_faces_is_opencvs(real_faces):
+    scores = metrics.laplacian_variance(floats(real_faces))
+    assert scores.shape == (20,)
+    np.testing.assert_allclose(scores, opencv(real_faces), rtol=1e-6)
+
+
+def test_laplacian_variance_of_colour_faces_is_opencvs(colour_faces):
+    scores = metrics.laplacian_variance(floats(colour_faces))
+    np.testing.assert_allclose(scores, opencv(colour_faces), rtol=1e-6)
+
+
+def test_laplacian_variance_of_every_colour_at_once_is_opencvs():
+    # 17 levels of each channel in random places: the grey levels have to agree to the last bit.
+    levels = np.linspace(0, 255, 17).astype(np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, 17, 289, 3)
+    images = np.random.default_rng(0).permuted(colours, axis=2)
+    np.testing.assert_allclose(
+        metrics.laplacian_variance(floats(images)), opencv(images), rtol=1e-6
+    )
+
+
+SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays.arrays(np.uint8, SHAPES))
+def test_laplacian_variance_of_any_picture_is_opencvs(images):
+    scores = metrics.laplacian_variance(floats(images))
+    np.testing.assert_allclose(scores, opencv(images), rtol=1e-6, atol=1e-9)
+
+
+def test_laplacian_variance_of_a_white_dot_worked_by_hand():
+    # 3x3, black but for the middle; the border is mirrored about its own pixels. The Laplacian is
+    # 0 in the corners, 2 * 255 = 510 beside the middle and -4 * 255 = -1020 in the middle:
+    # mean (4 * 510 - 1020) / 9, mean square (4 * 510**2 + 1020**2) / 9.
+    dot = np.full((1, 3, 3, 1), -1, np.float32)
+    dot[0, 1, 1, 0] = 1
+    (score,) = metrics.laplacian_variance(dot)
+    assert score == pytest.approx(231_200 - (1020 / 9) ** 2, rel=1e-12)
+
+
+def test_laplacian_variance_of_an_even_picture_is_zero():
+    assert metrics.laplacian_variance(np.full((2, 8, 8, 3), 0.25, np.float32)).tolist() == [0, 0]
+
+
+def test_blurring_lowers_laplacian_variance(real_faces):
+    blurred = np.stack([cv2.GaussianBlur(face[..., 0], (5, 5), 0) for face in real_faces])
+    sharp = metrics.laplacian_variance(floats(real_faces))
+    assert (metrics.laplacian_variance(floats(blurred[..., None])) < sharp).all()
+
+
+# ---------------------------------------------------------------------------------------------
+# Detection
+
+
+@pytest.fixture(scope="session")
+def found_by_dlib(real_faces) -> list[bool]:
+    detector = dlib.get_frontal_face_detector()
+    colour = [cv2.cvtColor(face[..., 0], cv2.COLOR_GRAY2RGB) for face in real_faces]
+    return [len(detector(face, 1)) > 0 for face in colour]
+
+
+@pytest.mark.parametrize("processes", [None, 1, 2])
+def test_detection_of_real_faces_is_dlibs(real_faces, found_by_dlib, processes):
+    assert sum(found_by_dlib) >= 18  # of 20
+    # Pictures without a face among them, so that an order mixed up would show.
+    images = real_faces.copy()
+    images[::3] = 0
+    expected = [found and index % 3 != 0 for index, found in enumerate(found_by_dlib)]
+    found = metrics.detected(floats(images), processes)
+    assert (found.dtype, found.tolist()) == (bool, expected)
+
+
+def test_detection_of_colour_faces_is_dlibs(colour_faces):
+    detector = dlib.get_frontal_face_detector()
+    expected = [len(detector(np.ascontiguousarray(face), 1)) > 0 for face in colour_faces[:5]]
+    assert metrics.detected(floats(colour_faces[:5])).tolist() == expected
+
+
+def test_the_detection_rate_is_the_share_of_faces_found(real_faces, found_by_dlib):
+    rate = metrics.face_detection_rate(floats(real_faces))
+    assert isinstance(rate, float)
+    assert rate == pytest.approx(sum(found_by_dlib) / 20)
+
+
+def test_more_processes_than_faces_do_no_harm(real_faces, found_by_dlib):
+    assert metrics.detected(floats(real_faces[:1]), 2).tolist() == found_by_dlib[:1]
+
+
+def test_there_is_no_face_in_noise():
+    noise = np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 3)).astype(np.float32)
+    assert metrics.face_detection_rate(noise) == 0
+
+
+@pytest.mark.parametrize("processes", [0, -1])
+def test_a_number_of_processes_below_one_is_refused(real_faces, processes):
+    with pytest.raises(kf.UserError, match=f"processes.*{processes}"):
+        metrics.detected(floats(real_faces[:1]), processes)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_without_dlib_detection_says_what_to_install(real_faces, monkeypatch, processes):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(kf.UserError, match="pip install dlib-bin"):
+        metrics.face_detection_rate(floats(real_faces[:2]), processes)
+
+
+# ---------------------------------------------------------------------------------------------
+# Diversity
+
+
+def shades(*levels: float) -> np.ndarray:
+    """Even pictures of the given levels between -1 and 1."""
+    return np.stack([np.full((4, 4, 1), level, np.float32) for level in levels])
+
+
+@pytest.mark.parametrize(
+    ("levels", "difference"),
+    [
+        ((0.5, 0.5), 0),
+        ((-1, 1), 255),
+        ((0, 0.2), 25.5),
+        ((-1, 0, 1), 170),  # (127.5 + 127.5 + 255) / 3
+        ((-1, -1, -1, 1), 127.5),  # 3 of 6 pairs differ by 255
+    ],
+)
+def test_mean_pair_difference_of_even_pictures(levels, difference):
+    assert metrics.mean_pair_difference(shades(*levels)) == pytest.approx(difference, abs=1e-4)
+
+
+def test_mean_pair_difference_is_a_mean_over_pixels():
+    faces = np.zeros((2, 2, 2, 1), np.float32)
+    faces[1, 0] = [[1.0], [-0.6]]
+    assert metrics.mean_pair_difference(faces) == pytest.approx(127.5 * 1.6 / 4, rel=1e-6)
+
+
+def test_mean_pair_difference_of_all_pairs_is_opencvs_norm(real_faces):
+    norms = [
+        cv2.norm(first[..., 0], second[..., 0], cv2.NORM_L1) / 64**2
+        for number, first in enumerate(real_faces)
+        for second in real_faces[:number]
+    ]
+    found = metrics.mean_pair_difference(floats(real_faces))
+    assert found == pytest.approx(sum(norms) / len(norms), rel=1e-5)
+
+
+def test_mean_pair_difference_of_some_pairs_depends_on_the_seed_alone(real_faces):
+    faces = floats(real_faces)
+    every = metrics.mean_pair_difference(faces)
+    some = [metrics.mean_pair_difference(faces, 20, seed) for seed in (0, 0, 1)]
+    assert some[0] == some[1] != some[2]
+    assert some == pytest.approx([every] * 3, rel=0.3)
+
+
+def brute_nearest(faces: np.ndarray, others: np.ndarray) -> list[int]:
+    distances = [[((a - b) ** 2).sum() for b in others] for a in faces.astype(np.float64)]
+    return [row.index(min(row)) for row in distances]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 256])
+def test_nearest_is_what_comparing_all_finds(real_faces, chunk):
+    others = floats(real_faces)
+    noise = np.random.default_rng(0).normal(0, 0.5, (9, *others.shape[1:]))
+    faces = np.clip(others[::-2][:9] + noise, -1, 1).astype(np.float32)
+    assert metrics.nearest(faces, others, chunk).tolist() == brute_nearest(faces, others)
+
+
+UNIT = st.integers(0, 255).map(lambda level: level / 127.5 - 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    arrays.arrays(np.float64, (4, 2, 2, 1), elements=UNIT),
+    arrays.arrays(np.float64, (5, 2, 2, 1), elements=UNIT),
+)
+def test_nothing_is_nearer_than_nearest(faces, others):
+    found = metrics.nearest(faces, others)
+    squares = ((faces[:, None] - others[None]) ** 2).sum(axis=(2, 3, 4))
+    # Two may be equally near; a distance of one grey level in one pixel is 6e-5.
+    np.testing.assert_allclose(squares[np.arange(4), found], squares.min(axis=1), atol=1e-5)
+
+
+def test_nearest_tells_pictures_apart_that_differ_in_one_level_of_one_pixel(colour_faces):
+    twins = np.repeat(colour_faces, 2, axis=0)
+    twins[1::2, 30, 30, 0] ^= 1
+    assert metrics.nearest(floats(twins), floats(twins)).tolist() == list(range(40))
+
+
+def test_distinct_nearest_counts_the_real_faces_that_are_hit(real_faces):
+    others = floats(real_faces)
+    assert metrics.distinct_nearest(others, others) == 20
+    assert metrics.distinct_nearest(others[[3, 3, 3, 7]], others) == 2
+    assert metrics.distinct_nearest(others[:1], others) == 1
+
+
+def test_faces_of_another_size_cannot_be_compared(real_faces):
+    faces = floats(real_faces)
+    for compare in (metrics.nearest, metrics.distinct_nearest):
+        with pytest.raises(kf.UserError, match=r"64.*32|32.*64"):
+            compare(faces[:, :32, :32], faces)
+
+
+# ---------------------------------------------------------------------------------------------
+# Bad input
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize(
+    ("faces", "message"),
+    [
+        (np.full((2, 8, 8, 1), np.nan, np.float32), "2 of 2 faces .*not finite"),
+        (np.full((2, 8, 8, 1), np.inf, np.float32), "2 of 2 faces .*not finite"),
+        (np.full((2, 8, 8, 1), 100, np.uint8), r"uint8.*kf\.data\.to_float"),
+        (np.zeros((2, 8, 8), np.float32), r"shape .*Received: \(2, 8, 8\)"),
+        (np.zeros((2, 8, 8, 4), np.float32), r"shape .*Received: \(2, 8, 8, 4\)"),
+        (np.full((2, 8, 8, 1), 255, np.float32), r"\[-1, 1\].*255"),
+        (np.zeros((0, 8, 8, 1), np.float32), r"shape .*Received: \(0, 8, 8, 1\)"),
+        (np.zeros((2, 0, 0, 1), np.float32), r"shape .*Received: \(2, 0, 0, 1\)"),
+    ],
+    ids=["nan", "inf", "uint8", "rank", "channels", "range", "empty", "no pixels"],
+)
+def test_what_are_no_faces_is_refused_with_the_reason(name, faces, message):
+    with pytest.raises(kf.UserError, match=message):
+        METRICS[name](faces)
+
+
+def test_one_bad_face_among_good_ones_is_counted(real_faces):
+    faces = floats(real_faces)
+    faces[4, 5, 6] = np.nan
+    with pytest.raises(kf.UserError, match="1 of 20 faces"):
+        metrics.laplacian_variance(faces)
+
+
+def test_one_face_has_no_pair():
+    with pytest.raises(kf.UserError, match=r"Two faces or more.*1"):
+        metrics.mean_pair_difference(np.zeros((1, 8, 8, 1), np.float32))
+
+
+# ---------------------------------------------------------------------------------------------
+# All scores of a model
+
+
+class Copier:
+    """Stands in for a model: its samples are given faces, repeated."""
+
+    usable_samplers = ("prior",)
+
+    def __init__(self, faces):
+        self.faces = faces
+
+    def generate(self, count, seed, sampler):
+        return self.faces[np.arange(count) % len(self.faces)]
+
+
+def test_scores_are_those_of_the_samples_beside_those_of_real_faces(real_faces, found_by_dlib):
+    stream = kf.data.open_faces("orl", split="test", progress=False)
+    faces = floats(real_faces)
+    result = metrics.score(Copier(faces[:4]), stream, count=20, seed=0)
+    real = stream.sample(20, 0)
+    assert list(result["rows"]) == ["real", "prior"]
+    assert result["rows"]["prior"] == pytest.approx(
+        {
+            "face_detection_rate": sum(found_by_dlib[:4]) / 4,
+            "laplacian_variance": np.mean(opencv(real_faces[:4])),
+            "mean_pair_difference": metrics.mean_pair_difference(np.concatenate([faces[:4]] * 5)),
+            "distinct_nearest": len(set(brute_nearest(faces[:4], real))),
+        }
+    )
+    assert result["rows"]["real"]["distinct_nearest"] == 20
+    assert result["rows"]["real"]["laplacian_variance"] == pytest.approx(
+        np.mean(opencv(kf.data.to_uint8(real)))
+    )
+
+
+def test_the_protocol_records_what_makes_scores_comparable(real_faces):
+    stream = kf.data.open_faces("orl", 16, split="test", crop="squash", progress=False)
+    faces = np.zeros((1, 16, 16, 1), np.float32)
+    result = metrics.score(Copier(faces), stream, 5, seed=7, scores=["mean_pair_difference"])
+    protocol = result["protocol"]
+    expected = {
+        "source": "orl",
+        "fingerprint": stream.cache.meta["content"],
+        "split": "test",
+        "crop": "squash",
+        "image_size": 16,
+        "channels": 1,
+        "real": 5,
+        "generated": 5,
+        "seed": 7,
+    }
+    assert {key: protocol[key] for key in expected} == expected
+    assert result["rows"]["prior"] == {"mean_pair_difference": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scores": ["laplacian"]}, "no score named 'laplacian'.*'laplacian_variance'"),
+        ({"count": 1}, "2 samples or more.*1"),
+    ],
+    ids=["unknown score", "one sample"],
+)
+def test_scores_that_cannot_be_computed_are_refused(arguments, message):
+    stream = kf.data.open_faces("orl", 16, split="test", progress=False)
+    with pytest.raises(kf.UserError, match=message):
+        metrics.score(Copier(np.zeros((2, 16, 16, 1), np.float32)), stream, **arguments)
