@@ -255,8 +255,14 @@ def versions() -> dict[str, str]:
     """Return the versions of all that can change a result."""
     import keras
 
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("keras-faces", "keras", "tensorflow", "jax", "numpy", "pillow"):
+    from keras_faces import __version__
+
+    found = {
+        "keras-faces": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    for package in ("keras", "tensorflow", "jax", "numpy", "pillow"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return {**found, "backend": keras.backend.backend()}

@@ -155,12 +155,12 @@ def resume(run: str | os.PathLike, say: Callable[[str], None] = print) -> Run:
             name: facts[name]
             for name in ("source", "image_size", "channels", "split", "crop", "seed", "test_fraction")
         }
-        stream = _open(options, facts["batch_size"])
-        if stream.facts["fingerprint"] != facts["fingerprint"]:
+        if _open(options, batch_size=1).facts["fingerprint"] != facts["fingerprint"]:
             raise UserError(
                 f"The pictures in {facts['source']!r} have changed since the run began, so it cannot "
                 "go on as it was. Restore them, or train anew in another folder."
             )
+        stream = _open(options, facts["batch_size"])
         model = build_model(config)
         latest = read_latest(run.checkpoints)
         position, arrays = latest or ({}, None)

@@ -1,0 +1,316 @@
+"""Runs: what a folder holds, and that nothing is lost however training ends."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import keras_faces as kf
+from keras_faces.checkpoints import list_checkpoints, read_latest, save_checkpoint
+from keras_faces.runs import Run
+
+TRAIN = "train vae --image-size 32 --filters 4 --batch-size 40 --steps 40 --ema 0.9 --count 0 "
+TRAIN += "--schedule cosine --decay-steps 40 --checkpoint-seconds 0.2 --grid-every 1"
+
+
+def command(*words, **kwargs):
+    return subprocess.Popen(
+        [sys.executable, "-m", "keras_faces.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **kwargs,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def wait_for(condition, process):
+    for _ in range(6000):
+        if condition() or process.poll() is not None:
+            return
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "unbroken"
+    code, output = finish(command(*TRAIN.split(), "--run", str(folder)))
+    assert code == 0, output
+    return folder
+
+
+def assert_same_run(first, second):
+    """Compare everything but times: weights, optimizers, seeds, metrics and pictures."""
+    (position, arrays), (other_position, other_arrays) = (
+        read_latest(Run(folder).checkpoints) for folder in (first, second)
+    )
+    assert {**position, "seconds": 0} == {**other_position, "seconds": 0}
+    assert arrays.keys() == other_arrays.keys()
+    for name, array in arrays.items():
+        assert np.array_equal(array, other_arrays[name]), name
+    assert (first / "metrics.csv").read_bytes() == (second / "metrics.csv").read_bytes()
+    pictures = sorted(path.relative_to(first) for path in first.rglob("*.png"))
+    assert pictures == sorted(path.relative_to(second) for path in second.rglob("*.png"))
+    for picture in pictures:
+        if picture.name != "losses.png":  # its title is the folder's name
+            assert (first / picture).read_bytes() == (second / picture).read_bytes(), picture
+
+
+def test_a_finished_run_holds_what_repeats_and_uses_it(unbroken):
+    config = json.loads((unbroken / "config.json").read_text())
+    assert config["model"] == "vae"
+    assert config["hyperparameters"]["filters"] == 4
+    assert config["data"]["source"] == "orl"
+    assert config["data"]["crop"] == "center"
+    assert len(config["data"]["fingerprint"]) == 64
+    assert config["seed"] == 0
+    assert config["steps"] == 40
+    assert {"python", "keras", "numpy", "backend", "keras-faces"} <= set(config["versions"])
+    assert "train" in config["command"]
+    rows = Run(unbroken).rows()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row["step"] for row in rows] == [9, 18, 27, 36, 40]
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+    assert rows[-1]["vae_loss"] < rows[0]["vae_loss"]
+    for name in ("model.keras", "losses.png", "samples-prior.png", "samples-fitted.png"):
+        assert (unbroken / name).stat().st_size > 0
+    assert (unbroken / "saved_model" / "saved_model.pb").is_file()
+    assert list((unbroken / "tensorboard").iterdir())
+    assert len(list((unbroken / "grids").glob("samples-step-*.png"))) == 5
+    assert list_checkpoints(unbroken / "checkpoints")[-1].name == "step-000000040.npz"
+    assert not list(unbroken.rglob("*.part*"))
+
+
+def test_the_learning_rate_of_every_epoch_is_recorded(unbroken):
+    rows = Run(unbroken).rows()
+    for row in rows:
+        expected = 1e-3 * 0.5 * (1 + np.cos(np.pi * row["step"] / 40))
+        assert row["vae_learning_rate"] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_at_a_random_moment_a_run_resumes_to_the_same_end(unbroken, tmp_path, number):
+    folder = tmp_path / "killed"
+    moment = random.Random()
+    words = TRAIN.split()
+    for attempt in range(2):
+        process = command(*(words if not attempt else ["resume"]), *(
+            ["--run", str(folder)] if not attempt else [str(folder)]))
+        before = list_checkpoints(folder / "checkpoints")
+        wait_for(
+            lambda before=before: list_checkpoints(folder / "checkpoints") != before, process
+        )
+        time.sleep(moment.uniform(0, 0.5))
+        process.send_signal(number)
+        code, output = finish(process)
+        if code == 0:
+            break  # it was quicker than the signal
+        if number != signal.SIGKILL:
+            assert code == 128 + number, output
+            assert f"keras-faces resume {folder}" in output
+    code, output = finish(command("resume", str(folder)))
+    assert code == 0, output
+    assert_same_run(unbroken, folder)
+
+
+def test_resuming_a_finished_run_changes_nothing(unbroken, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(unbroken, copy)
+    code, output = finish(command("resume", str(copy)))
+    assert code == 0, output
+    assert_same_run(unbroken, copy)
+
+
+def test_a_checkpoint_cut_in_half_is_passed_over_for_the_one_before(unbroken, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(unbroken, copy)
+    older, last = list_checkpoints(copy / "checkpoints")
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    code, output = finish(command("resume", str(copy)))
+    assert code == 0, output
+    assert f"{last.name} is damaged" in output
+    assert f"from step {int(older.stem.split('-')[1])}" in output
+    assert_same_run(unbroken, copy)
+
+
+def test_a_run_without_any_whole_checkpoint_begins_anew(unbroken, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(unbroken, copy)
+    for path in list_checkpoints(copy / "checkpoints"):
+        path.write_bytes(path.read_bytes()[:100])
+    (copy / "model.keras").unlink()
+    with pytest.raises(kf.UserError, match="no whole checkpoint"), pytest.warns(match="damaged"):
+        kf.load_model(copy)
+    code, output = finish(command("resume", str(copy)))
+    assert code == 0, output
+    assert_same_run(unbroken, copy)
+
+
+def test_two_processes_cannot_train_in_one_folder(tmp_path):
+    folder = tmp_path / "run"
+    endless = TRAIN.replace("--steps 40", "--steps 1000000").split()
+    first = command(*endless, "--run", str(folder))
+    wait_for(lambda: (folder / "config.json").is_file(), first)
+    for words in ((*TRAIN.split(), "--run"), ("resume",)):
+        code, output = finish(command(*words, str(folder)))
+        assert code == 2, output
+        assert "Another process is training" in output
+        assert "Traceback" not in output
+    first.kill()
+    finish(first)
+    Run(folder).lock()  # a killed process leaves no lock behind
+
+
+def test_a_folder_that_holds_a_run_is_not_trained_over(unbroken):
+    code, output = finish(command(*TRAIN.split(), "--run", str(unbroken)))
+    assert code == 2
+    assert f"keras-faces resume {unbroken}" in output
+
+
+def test_resume_says_that_the_pictures_have_changed(tmp_path, orl_folder):
+    folder = tmp_path / "run"
+    words = TRAIN.replace("--batch-size 40 --steps 40", "--batch-size 8 --steps 4").split()
+    code, output = finish(command(*words, "--data", str(orl_folder), "--run", str(folder)))
+    assert code == 0, output
+    next(orl_folder.rglob("*.pgm")).unlink()
+    with pytest.raises(kf.UserError, match="have changed"):
+        kf.resume(folder)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"format": 99}'])
+def test_what_is_not_a_run_is_said_so(tmp_path, content):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(kf.UserError, match=r"not a run folder|damaged|Update keras_faces"):
+        kf.resume(tmp_path)
+
+
+def test_load_model_says_what_it_wanted(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "broken.keras").write_bytes(b"PK\x03\x04 not a model")
+    for given, word in (
+        (tmp_path / "missing", "not there"),
+        (tmp_path, "neither a run nor a model"),
+        (tmp_path / "notes.txt", "not a .keras file"),
+        (tmp_path / "broken.keras", "Cannot load"),
+    ):
+        with pytest.raises(kf.UserError, match=word):
+            kf.load_model(given)
+
+
+def test_a_keras_file_of_another_model_is_refused(tmp_path):
+    import keras
+
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
+    with pytest.raises(kf.UserError, match="Sequential"):
+        kf.load_model(tmp_path / "other.keras")
+
+
+def tiny_model(**given):
+    model = kf.create_model("vae", image_size=32, channels=1, filters=2, latent_dim=4, **given)
+    model.compile()
+    return model
+
+
+def test_no_space_for_a_checkpoint_keeps_the_last_good_one_and_says_so(tmp_path, monkeypatch):
+    model = tiny_model()
+    good = save_checkpoint(tmp_path, model, {"step": 1})
+    whole = good.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(kf.UserError, match=r"No space left.*step-000000001"):
+            save_checkpoint(tmp_path, model, {"step": 2})
+    assert [path.name for path in tmp_path.iterdir()] == [good.name]
+    assert good.read_bytes() == whole
+    assert read_latest(tmp_path)[0]["step"] == 1
+
+
+def test_a_checkpoint_never_keeps_values_that_are_not_finite(tmp_path):
+    model = tiny_model()
+    save_checkpoint(tmp_path, model, {"step": 1})
+    variable = model.trainable_variables[0]
+    variable.assign(np.full(variable.shape, np.nan))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        save_checkpoint(tmp_path, model, {"step": 2})
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000000001.npz"]
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    model = tiny_model()
+    for step in range(5):
+        save_checkpoint(tmp_path, model, {"step": step})
+    assert [path.stem for path in list_checkpoints(tmp_path)] == [
+        "step-000000003",
+        "step-000000004",
+    ]
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    from keras_faces.checkpoints import restore
+
+    save_checkpoint(tmp_path, tiny_model(), {"step": 1})
+    other = kf.create_model("vae", image_size=32, channels=1, filters=3, latent_dim=4)
+    other.compile()
+    with pytest.raises(kf.UserError, match="does not fit"):
+        restore(other, read_latest(tmp_path)[1])
+
+
+def test_standard_callbacks_keep_a_run_that_resume_goes_on_with(tmp_path):
+    faces = kf.data.load("orl", image_size=32, batch_size=40)
+    model = tiny_model()
+    model.fit(faces, epochs=2, callbacks=kf.callbacks.standard(tmp_path / "run"), verbose=0)
+    run = Run(tmp_path / "run")
+    assert [row["epoch"] for row in run.rows()] == [1, 2]
+    assert run.config()["epochs"] == 2
+    again = tiny_model()
+    with pytest.raises(kf.UserError, match="holds a run already"):
+        again.fit(faces, epochs=2, callbacks=kf.callbacks.standard(tmp_path / "run"), verbose=0)
+    kf.resume(tmp_path / "run", say=lambda line: None)
+    loaded = kf.load_model(tmp_path / "run")
+    weights = zip(model.trainable_variables, loaded.trainable_variables, strict=True)
+    assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in weights)
+
+
+def test_callbacks_do_not_change_what_is_learnt(tmp_path):
+    trained = []
+    for callbacks in (None, kf.callbacks.standard(tmp_path / "run", grid_every=1)):
+        model = tiny_model(ema=0.5)
+        faces = kf.data.load("orl", image_size=32, batch_size=40)
+        model.fit(faces, epochs=2, callbacks=callbacks, verbose=0)
+        trained.append([np.array(v.numpy()) for v in model.variables])
+    assert all(np.array_equal(a, b) for a, b in zip(*trained, strict=True))
+
+
+def test_minutes_and_steps_bound_training(tmp_path):
+    given = {"data": "orl", "image_size": 32, "batch_size": 40, "filters": 2, "count": 0}
+    silent = {"say": lambda line: None}
+    run = kf.train("vae", run=tmp_path / "steps", steps=3, **given, **silent)
+    assert read_latest(run.checkpoints)[0]["step"] == 3
+    run = kf.train("vae", run=tmp_path / "minutes", minutes=0.01, **given, **silent)
+    position = read_latest(run.checkpoints)[0]
+    assert position["seconds"] >= 0.6
+    with pytest.raises(kf.UserError, match="only one"):
+        kf.train("vae", run=tmp_path / "both", steps=3, epochs=1, **given)
+    with pytest.raises(kf.UserError, match="above 0"):
+        kf.train("vae", run=tmp_path / "none", steps=0, **given)
