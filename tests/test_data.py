@@ -647,9 +647,9 @@ def test_pictures_that_are_all_too_small_for_a_crop_name_it(orl_folder):
         open_quietly(orl_folder, image_size=64, crop="began")
 
 
-def test_a_link_that_leads_back_up_ends(orl_folder):
-    os.symlink(orl_folder, orl_folder / "s1" / "loop", target_is_directory=True)
-    os.symlink(orl_folder / "s1", orl_folder / "s1" / "again", target_is_directory=True)
+@pytest.mark.parametrize("target", [".", "s1"])
+def test_a_link_that_leads_back_up_ends(orl_folder, target):
+    os.symlink(orl_folder / target, orl_folder / "s1" / "loop", target_is_directory=True)
     names = [entry.name for entry in kf.data.open_source(orl_folder).entries()]
     assert names == [f"{person}/{n}.pgm" for person in ("s1", "s2", "s10") for n in range(1, 5)]
 

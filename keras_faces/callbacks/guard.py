@@ -67,14 +67,15 @@ class Guard(RunCallback):
         faces = stream.sample(100)
         found = self.model.warnings(faces, logs)
         samples = self.model.generate(64, seed=0, sampler=self.model.samplers[0])
-        share = mean_pair_difference(samples) / max(mean_pair_difference(faces), 1e-9)
-        if share < self.alike:
-            found.append(
-                f"Collapsed generator: its samples differ from each other only {share:.0%} as much "
-                "as the training faces do. Try a lower learning rate, more faces, or an earlier "
-                "checkpoint."
-            )
         if not np.isfinite(samples).all():
             found.append("The generated faces hold values that are not finite.")
+        elif len(faces) > 1:
+            share = mean_pair_difference(samples) / max(mean_pair_difference(faces), 1e-9)
+            if share < self.alike:
+                found.append(
+                    f"Collapsed generator: its samples differ from each other only {share:.0%} as "
+                    "much as the training faces do. Try a lower learning rate, more faces, or an "
+                    "earlier checkpoint."
+                )
         for text in found:
             warnings.warn(f"Step {self.step}: {text}", TrainingWarning, stacklevel=2)

@@ -5,9 +5,9 @@ import os
 from keras_faces.data.cache import SkippedPictures, cache_folder, prepare
 from keras_faces.data.crops import CROPS, get_crop
 from keras_faces.data.sources import DATASETS, open_source
-from keras_faces.data.splits import split_indices
-from keras_faces.data.stream import FaceStream, to_float, to_uint8
-from keras_faces.errors import UserError
+from keras_faces.data.splits import SPLITS, split_indices
+from keras_faces.data.stream import LABELS, FaceStream, to_float, to_uint8
+from keras_faces.errors import UserError, unknown_name
 
 __all__ = [
     "CROPS",
@@ -107,8 +107,16 @@ def open_faces(
     drop_remainder: bool | None = None,
 ) -> FaceStream:
     """Open faces as a stream of NumPy batches; arguments as in `load`. Needs no TensorFlow."""
-    if not isinstance(image_size, int) or image_size < 1:
-        raise UserError(f"image_size must be a positive integer. Received: {image_size!r}.")
+    # All of this before the first picture is decoded, which may take minutes.
+    for name, value in (("image_size", image_size), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} must be a positive integer. Received: {value!r}.")
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(f"seed must be an integer, 0 or more. Received: {seed!r}.")
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    if labels not in LABELS:
+        raise UserError(f"labels must be None or 'identity' for this source. Received: {labels!r}.")
     if channels not in (None, 1, 3):
         raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
     if not 0 < test_fraction < 1:
@@ -149,12 +157,12 @@ def guess_channels(source, looked_at: int = 16) -> int:
 
     from PIL import Image
 
-    from keras_faces.data.decode import BadPicture
+    from keras_faces.data.decode import BadPicture, silent_pillow
 
     modes = set()
     for entry in source.entries()[:looked_at]:
         try:
-            with Image.open(io.BytesIO(source.read(entry.name))) as image:
+            with silent_pillow(), Image.open(io.BytesIO(source.read(entry.name))) as image:
                 modes.add(image.mode)
         except (BadPicture, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             continue  # `prepare` will name it

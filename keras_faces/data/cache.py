@@ -18,7 +18,6 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -52,16 +51,13 @@ class FaceCache:
         self.image_shape = (self.meta["image_size"], self.meta["image_size"], self.meta["channels"])
         self._record_bytes = int(np.prod(self.image_shape))
         self._file = os.open(self.folder / "images.bin", os.O_RDONLY)
+        self._index = json.loads((self.folder / "index.json").read_text())
         if os.fstat(self._file).st_size != self.count * self._record_bytes:
             raise OSError(errno.EIO, "wrong size", str(self.folder / "images.bin"))
 
     def __del__(self):
         with contextlib.suppress(AttributeError, OSError):
             os.close(self._file)
-
-    @cached_property
-    def _index(self) -> dict:
-        return json.loads((self.folder / "index.json").read_text())
 
     @property
     def names(self) -> list[str]:
@@ -152,7 +148,7 @@ def _open(folder: Path) -> FaceCache | None:
         return None
     try:
         return FaceCache(folder)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         warnings.warn(f"The cache in {folder} is damaged ({error}); making it anew.", stacklevel=3)
         shutil.rmtree(folder, ignore_errors=True)
         return None
@@ -165,13 +161,20 @@ def _content(source: Source) -> str:
     remembered under the source's listing (names, sizes, times) and made anew when that changes.
     """
     remembered = cache_folder() / "contents" / source.listing()
-    if remembered.is_file():
+    if remembered.is_file() and remembered.stat().st_size == 64:
         return remembered.read_text()
     digest = hashlib.sha256()
+    all_read = True
     for entry in source.entries():
         digest.update(json.dumps([entry.name, entry.identity]).encode())
-        digest.update(source.digest(entry.name))
+        try:
+            digest.update(hashlib.sha256(source.read(entry.name)).digest())
+        except decode.BadPicture as error:
+            digest.update(str(error).encode())
+            all_read = False
     content = digest.hexdigest()
+    if not all_read:  # it may be readable the next time
+        return content
     with _disk_errors_explained(remembered):
         _write_whole(remembered, content.encode())
     return content
@@ -184,7 +187,7 @@ def _write(folder: Path, source: Source, facts: dict, strict: bool, progress: bo
     _sweep(folder.parent)
     try:
         good, bad = [], []
-        with open(beside / "images.bin", "wb") as file:
+        with open(beside / "images.bin", "wb") as file, decode.silent_pillow():
             bar = tqdm(
                 _decode_all(source, entries, facts),
                 total=len(entries),
@@ -258,12 +261,26 @@ def _sweep(folder: Path) -> None:
 
 def _write_whole(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with open(part, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+_USERS_DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EROFS,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+)
 
 
 @contextlib.contextmanager
@@ -271,7 +288,7 @@ def _disk_errors_explained(place: Path):
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno not in _USERS_DISK_ERRORS:
             raise
         raise UserError(
             f"Cannot write the cache of decoded pictures to {place.parent}: {error.strerror}. "

@@ -22,12 +22,15 @@ class Crop(NamedTuple):
         box: Callable `box(width, height)` returning the region that is kept.
         resampler: Pillow's resampling filter that brings the region to the wanted size.
         blur: Whether to blur first with sigma = sqrt(scale) / 2, as Larsen et al. do.
+        cut_first: Whether the region is cut out before it is resized, so that pixels outside of it
+            change nothing; else the whole picture is resized and then cut.
     """
 
     description: str
     box: Callable[[int, int], Box]
     resampler: Image.Resampling = Image.Resampling.LANCZOS
     blur: bool = False
+    cut_first: bool = True
 
 
 def _largest_square(width: int, height: int) -> Box:
@@ -60,6 +63,7 @@ CROPS = {
         "The default, for pictures of any size: shorter side to the wanted size, then the centre "
         "square (Gruber; the three-models report). Lanczos, antialiased.",
         _largest_square,
+        cut_first=False,
     ),
     "squash": Crop(
         "Nothing cut off, squashed to a square (keras-io, Generative Deep Learning). Bilinear.",
@@ -123,8 +127,9 @@ def apply_crop(image: Image.Image, name: str, size: int) -> Image.Image:
             f"{image.width}x{image.height} pixels are too few for crop {name!r}, which keeps "
             f"columns {left}:{right} and rows {top}:{bottom}; crop 'center' takes any size"
         )
+    if crop.cut_first:
+        image, box = image.crop(box), None
     if crop.blur:
         scale = (right - left) / size
-        image = image.crop(box).filter(ImageFilter.GaussianBlur(scale**0.5 / 2))
-        box = (0, 0, *image.size)
+        image = image.filter(ImageFilter.GaussianBlur(scale**0.5 / 2))
     return image.resize((size, size), crop.resampler, box=box)

@@ -1,7 +1,9 @@
 """From the bytes of one picture file to a square uint8 array, or to a reason why not."""
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,7 +15,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".pbm", ".bmp", ".webp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP")
 
 # Part of every cache's key: raise it when the same bytes would give other pixels.
-VERSION = 1
+VERSION = 2
 
 MIN_SIDE = 8  # pixels; below it a picture holds no face
 MAX_PIXELS = 100_000_000  # a 100 megapixel photo decodes to 300 MB, more is a mistake or an attack
@@ -45,18 +47,17 @@ def decode(data: bytes, crop: str, size: int, channels: int) -> np.ndarray:
     if len(data) > MAX_FILE_BYTES:
         raise BadPicture(f"the file has {len(data):,} bytes, the limit is {MAX_FILE_BYTES:,}")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures by its own limit; ours is checked before any decoding.
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            _check_size(*image.size)
-            image.load()
-            image = _as_8_bit(ImageOps.exif_transpose(image), channels)
-            image = apply_crop(image, crop, size)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _check_size(*image.size)
+        image.load()
+        image = _as_8_bit(ImageOps.exif_transpose(image), channels)
+        image = apply_crop(image, crop, size)
     except UserError as error:
         raise BadPicture(str(error)) from error
     except BadPicture:
         raise
+    except Image.DecompressionBombError as error:  # far more than our limit
+        raise BadPicture(f"more pixels than the limit of {MAX_PIXELS:,}") from error
     except Image.UnidentifiedImageError as error:
         raise BadPicture("not a picture in a format that is read here") from error
     except Exception as error:
@@ -64,6 +65,18 @@ def decode(data: bytes, crop: str, size: int, channels: int) -> np.ndarray:
         # ValueError, struct.error, DecompressionBombError. All mean the same to the user.
         raise BadPicture(f"damaged or truncated ({error})") from error
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
+
+
+@contextlib.contextmanager
+def silent_pillow() -> Iterator[None]:
+    """Silence Pillow, which warns of large pictures by a limit of its own.
+
+    Only for the thread that hands out the work: the filters of warnings are global, and threads
+    that save and restore them side by side leave them changed for good.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_size(width: int, height: int) -> None:

@@ -45,9 +45,6 @@ class Source(Protocol):
     def listing(self) -> str:
         """Return a digest of names, sizes and times: cheap, and different after any change."""
 
-    def digest(self, name: str) -> bytes:
-        """Return a digest of one picture's content."""
-
 
 class FolderSource:
     """Pictures in a folder: flat, one folder a person, or nested deeper.
@@ -106,7 +103,7 @@ class FolderSource:
             raise BadPicture(f"cannot be read ({error.strerror})") from error
 
     def listing(self) -> str:
-        digest = hashlib.sha256(str(self.path.resolve()).encode())
+        digest = hashlib.sha256(os.fsencode(self.path.resolve()))
         for name in self._names:
             try:
                 status = (self.path / name).stat()
@@ -115,12 +112,6 @@ class FolderSource:
                 facts = (name, None, None)
             digest.update(json.dumps(facts).encode())
         return digest.hexdigest()
-
-    def digest(self, name: str) -> bytes:
-        try:
-            return hashlib.sha256(self.read(name)).digest()
-        except BadPicture as error:
-            return str(error).encode()
 
 
 class OrlSource(FolderSource):
@@ -205,15 +196,14 @@ class ZipSource:
             raise BadPicture(f"cannot be unpacked ({error})") from error
 
     def listing(self) -> str:
-        digest = hashlib.sha256(str(self.path.resolve()).encode())
+        # The file's own time too: its directory stays the same when damaged content is mended.
+        status = self.path.stat()
+        digest = hashlib.sha256(os.fsencode(self.path.resolve()))
+        digest.update(json.dumps((status.st_size, status.st_mtime_ns)).encode())
         for name in self._names:
             info = self._files[name]
             digest.update(json.dumps((name, info.file_size, info.CRC, info.header_offset)).encode())
         return digest.hexdigest()
-
-    def digest(self, name: str) -> bytes:
-        info = self._files[name]
-        return f"{info.file_size}:{info.CRC}".encode()
 
 
 DATASETS = {"orl": OrlSource}
@@ -263,9 +253,10 @@ def _natural(name: str) -> list:
             digits += character
             continue
         if digits:
-            parts.append((0, int(digits), digits))
+            number = digits.lstrip("0")  # not int(), which refuses more than 4300 digits
+            parts.append((0, len(number), number, digits))
             digits = ""
-        parts.append((1, ord(character), ""))
+        parts.append((1, ord(character), "", ""))
     return parts
 
 

@@ -39,6 +39,11 @@ def split_indices(
         return np.arange(len(names))
     known = None not in identities and len(set(identities)) > 1
     units = list(identities if known else names)
-    ranked = sorted(set(units), key=lambda unit: hashlib.sha256(unit.encode()).digest())
+    ranked = sorted(set(units), key=_rank)
     held_out = set(ranked[: max(1, round(test_fraction * len(ranked)))])
     return np.flatnonzero([(unit in held_out) == (split == "test") for unit in units])
+
+
+def _rank(unit: str) -> bytes:
+    # Names of files need not be UTF-8; Python holds their other bytes as surrogates.
+    return hashlib.sha256(unit.encode("utf-8", "surrogatepass")).digest()

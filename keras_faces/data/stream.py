@@ -8,6 +8,8 @@ import numpy as np
 from keras_faces.data.cache import FaceCache
 from keras_faces.errors import UserError
 
+LABELS = (None, "identity")
+
 
 class FaceStream:
     """Batches of faces, each determined by `(seed, step)` alone.
@@ -49,7 +51,7 @@ class FaceStream:
                 f"{len(indices)} pictures are too few for a batch of {batch_size}. "
                 f"Give more pictures, or a batch size of {len(indices)} or less."
             )
-        if labels not in (None, "identity"):
+        if labels not in LABELS:
             raise UserError(f"labels must be None or 'identity' for this source. Received: {labels!r}.")
         self.cache = cache
         self.indices = np.asarray(indices)

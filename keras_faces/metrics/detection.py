@@ -37,6 +37,8 @@ def detected(faces: np.ndarray, processes: int | None = None) -> np.ndarray:
     if images.shape[-1] == 1:
         images = np.repeat(images, 3, axis=-1)
     _import_dlib()
+    if processes is not None and processes < 1:
+        raise UserError(f"processes must be 1 or more, or None. Received: {processes}.")
     if processes is None:
         processes = os.cpu_count() if len(images) > 100 else 1
     if processes == 1:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_faces.errors import UserError
+from keras_faces.metrics.sharpness import check
 
 
 def mean_pair_difference(faces: np.ndarray, pairs: int = 4000, seed: int = 0) -> float:
@@ -14,8 +15,9 @@ def mean_pair_difference(faces: np.ndarray, pairs: int = 4000, seed: int = 0) ->
         seed: Seed of the pairs.
 
     Raises:
-        UserError: If there are fewer than two faces.
+        UserError: If faces are not such an array, or fewer than two.
     """
+    faces = check(faces)
     if len(faces) < 2:
         raise UserError(f"Two faces or more are needed to compare them. Received: {len(faces)}.")
     flat = np.asarray(faces, np.float32).reshape(len(faces), -1)
@@ -34,9 +36,19 @@ def nearest(faces: np.ndarray, others: np.ndarray, chunk: int = 256) -> np.ndarr
         faces: Faces of shape `(count, height, width, channels)`.
         others: Faces of the same size, for example those of the training set.
         chunk: Faces compared at a time, which bounds memory.
+
+    Raises:
+        UserError: If either are not faces in [-1, 1], or their sizes differ.
     """
-    faces = np.asarray(faces, np.float32).reshape(len(faces), -1)
-    others = np.asarray(others, np.float32).reshape(len(others), -1)
+    faces, others = check(faces), check(others)
+    if faces.shape[1:] != others.shape[1:]:
+        raise UserError(
+            "Only faces of one size can be compared. "
+            f"Received: {faces.shape[1:]} and {others.shape[1:]}."
+        )
+    # float64: in float32 the difference of large squares hides distances of a few grey levels.
+    faces = faces.astype(np.float64).reshape(len(faces), -1)
+    others = others.astype(np.float64).reshape(len(others), -1)
     squares = np.einsum("ij,ij->i", others, others)
     found = [
         (squares - 2 * faces[start : start + chunk] @ others.T).argmin(axis=1)

@@ -43,7 +43,7 @@ def to_grey(faces: np.ndarray) -> np.ndarray:
 def check(faces: np.ndarray) -> np.ndarray:
     """Return faces as an array, or say what is wrong with them."""
     faces = np.asarray(faces)
-    if faces.ndim != 4 or faces.shape[-1] not in (1, 3) or not len(faces):
+    if faces.ndim != 4 or faces.shape[-1] not in (1, 3) or not faces.size:
         raise UserError(
             "Expected faces of shape (count, height, width, 1 or 3). "
             f"Received: {faces.shape}."
