@@ -151,9 +151,9 @@ def main():
     for _ in range(options.rounds):
         for dtype in DTYPES:
             for side in ("ours", "pytorch"):
+                arguments = f"--side {side} --dtype {dtype} --seconds {options.seconds}"
                 done = subprocess.run(
-                    [sys.executable, __file__, "--side", side, "--dtype", dtype]
-                    + ["--seconds", str(options.seconds)],
+                    [sys.executable, __file__, *arguments.split()],
                     env={**os.environ, **(MALLOC if side == "pytorch" else {})},
                     capture_output=True,
                     text=True,

@@ -7,7 +7,17 @@ import importlib
 
 __version__ = "0.1.0"
 
-_MODULES = ("callbacks", "checkpoints", "data", "export", "metrics", "models", "pictures", "runs", "training")
+_MODULES = (
+    "callbacks",
+    "checkpoints",
+    "data",
+    "export",
+    "metrics",
+    "models",
+    "pictures",
+    "runs",
+    "training",
+)
 _NAMES = {
     "UserError": "keras_faces.errors",
     "create_model": "keras_faces.models",

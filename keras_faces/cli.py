@@ -60,8 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     def command(name, function, help, **kwargs):
         added = commands.add_parser(
-            name, help=help, description=help, allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs,
+            name,
+            help=help,
+            description=help,
+            allow_abbrev=False,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            **kwargs,
         )
         added.set_defaults(function=function, command=name)
         return added
@@ -69,7 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     train = command("train", _train, "Train a model and leave a run folder.", add_help=False)
     train.add_argument("model", metavar="MODEL", nargs="?", help="see: keras-faces list models")
     train.add_argument("-h", "--help", action="store_true", help="show this, and MODEL's own flags")
-    train.add_argument("--data", default="orl", help="a dataset's name, a folder, or a zip of pictures")
+    train.add_argument(
+        "--data", default="orl", help="a dataset's name, a folder, or a zip of pictures"
+    )
     train.add_argument("--run", help="the run folder (default: a new one under runs/)")
     train.add_argument("--epochs", type=int, help="epochs to train (default: the paper's)")
     train.add_argument("--steps", type=int, help="steps to train, instead of epochs")
@@ -77,10 +83,14 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--batch-size", type=int, help="faces in a batch (default: the paper's)")
     train.add_argument("--split", default="train", help="learn from: train or all")
     train.add_argument("--crop", default="center", help="see: keras-faces list crops")
-    train.add_argument("--steps-per-execution", type=int, default=1, help="steps in one backend call")
+    train.add_argument(
+        "--steps-per-execution", type=int, default=1, help="steps in one backend call"
+    )
     train.add_argument("--grid-every", type=int, help="epochs between grids (default: ever rarer)")
     train.add_argument("--checkpoint-seconds", type=float, default=60.0, help="between checkpoints")
-    train.add_argument("--count", type=int, default=1000, help="samples to score at the end, 0: none")
+    train.add_argument(
+        "--count", type=int, default=1000, help="samples to score at the end, 0: none"
+    )
     train.add_argument("--strict", action="store_true", help="stop at a bad picture")
 
     resume = command("resume", _resume, "Go on with a run that was stopped or killed.")
@@ -90,8 +100,12 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("run", metavar="RUN")
     generate.add_argument("--count", type=int, default=64, help="faces to draw")
     generate.add_argument("--seed", type=int, default=0, help="seed of the latents")
-    generate.add_argument("--sampler", help="prior, or fitted where the model has it (default: the last)")
-    generate.add_argument("--out", default="grid.png", help="a picture, or a folder for single faces")
+    generate.add_argument(
+        "--sampler", help="prior, or fitted where the model has it (default: the last)"
+    )
+    generate.add_argument(
+        "--out", default="grid.png", help="a picture, or a folder for single faces"
+    )
 
     reconstruct = command("reconstruct", _reconstruct, "Encode and decode pictures.")
     reconstruct.add_argument("run", metavar="RUN")
@@ -111,7 +125,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     export = command("export", _export, "Write a model for use without keras_faces.")
     export.add_argument("run", metavar="RUN")
-    export.add_argument("--format", default="saved_model", choices=["saved_model"], help="kind of file")
+    export.add_argument(
+        "--format", default="saved_model", choices=["saved_model"], help="kind of file"
+    )
     export.add_argument("--out", help="folder to write (default: saved_model in the run)")
 
     data = command("data", None, "Look at sources of faces.")
@@ -204,7 +220,9 @@ def _model_flags(options) -> dict:
         if flag.startswith("--") and flag not in names:
             raise unknown_name(f"flag of 'train {options.model}'", flag, [*names, *common])
     return {
-        name: value for name, value in vars(own.parse_args(options.rest)).items() if value is not None
+        name: value
+        for name, value in vars(own.parse_args(options.rest)).items()
+        if value is not None
     }
 
 
@@ -270,7 +288,10 @@ def _generate(options):
     else:
         for number, face in enumerate(faces):
             save_picture(grid(face[None], gap=0), Path(options.out, f"{number:05d}.png"))
-    print(f"{options.count} faces drawn from the {sampler} density, seed {options.seed}: {options.out}")
+    print(
+        f"{options.count} faces drawn from the {sampler} density, seed {options.seed}: "
+        f"{options.out}"
+    )
 
 
 def _reconstruct(options):
@@ -289,7 +310,7 @@ def _reconstruct(options):
     model = load_model(options.run)
     if not model.has_encoder:
         raise UserError(
-            f"A {type(model).__name__} has no encoder, so it cannot reconstruct. Models that can: vae."
+            f"A {type(model).__name__} has no encoder, so it cannot reconstruct pictures."
         )
     crop = options.crop or training_crop(options.run)
     faces = []

@@ -44,17 +44,26 @@ def saved_model(model, path: str | os.PathLike) -> Path:
         shape=(None, model.image_size, model.image_size, model.channels), dtype="float32"
     )
     signatures = {
-        "generate": ("noise", latents, lambda noise: model.faces_from_latents(
-            model.latents_from_noise(noise, sampler))),
+        "generate": (
+            "noise",
+            latents,
+            lambda noise: model.faces_from_latents(model.latents_from_noise(noise, sampler)),
+        ),
         "decode": ("latents", latents, model.faces_from_latents),
     }
     if model.has_encoder:
         signatures["encode"] = ("faces", faces, model.latents_from_faces)
-        signatures["reconstruct"] = ("faces", faces, lambda faces: model.faces_from_latents(
-            model.latents_from_faces(faces)))
+        signatures["reconstruct"] = (
+            "faces",
+            faces,
+            lambda faces: model.faces_from_latents(model.latents_from_faces(faces)),
+        )
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, (argument, spec, function) in [*signatures.items(), ("serving_default", signatures["generate"])]:
+    for name, (argument, spec, function) in [
+        *signatures.items(),
+        ("serving_default", signatures["generate"]),
+    ]:
         archive.add_endpoint(
             name, function, [keras.InputSpec(shape=spec.shape, dtype=spec.dtype, name=argument)]
         )
@@ -65,7 +74,8 @@ def saved_model(model, path: str | os.PathLike) -> Path:
         difference = _difference(tf.saved_model.load(str(part)), model, sampler)
         if not difference < 1e-4:
             raise UserError(
-                f"The SavedModel's faces differ from the model's by {difference:.2g}; it was not kept."
+                f"The SavedModel's faces differ from the model's by {difference:.2g}, so it was "
+                "not kept."
             )
         shutil.rmtree(path, ignore_errors=True)
         part.rename(path)

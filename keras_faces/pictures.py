@@ -37,13 +37,14 @@ def grid(faces: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.I
 
 def pairs_grid(above: np.ndarray, below: np.ndarray, columns: int = 10) -> Image.Image:
     """Lay faces out in pairs of rows: `above` over `below`, for example originals over copies."""
+    columns = min(columns, len(above))
     rows: list[np.ndarray] = []
     blank = np.ones_like(above[:1])
     for start in range(0, len(above), columns):
         for faces in (above, below):
             part = faces[start : start + columns]
             rows += [part, np.repeat(blank, columns - len(part), axis=0)]
-    return grid(np.concatenate(rows), min(columns, len(above)) if len(above) < columns else columns)
+    return grid(np.concatenate(rows), columns)
 
 
 def picture_suffix(path: str | os.PathLike) -> str:
@@ -100,7 +101,9 @@ def plot_losses(rows: Sequence[dict[str, float]], path: str | os.PathLike, title
     epochs = [row["epoch"] for row in rows]
     for number, name in enumerate(names):
         axes = figure.add_subplot(math.ceil(len(names) / columns), columns, number + 1)
-        axes.plot(epochs, [row[name] for row in rows], linewidth=1, marker="." if len(rows) < 20 else "")
+        axes.plot(
+            epochs, [row[name] for row in rows], linewidth=1, marker="." if len(rows) < 20 else ""
+        )
         axes.set_title(name.replace("_", " "), fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
         axes.tick_params(labelsize=7)

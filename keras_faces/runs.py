@@ -160,8 +160,8 @@ def load_model(model: str | os.PathLike):
             return _load_file(candidate)
     what = "neither a run nor a model" if path.is_dir() else "not there"
     raise UserError(
-        f"{str(model)!r} is {what}. Give a run folder made by 'keras-faces train', a .keras file, or "
-        "the name of a model in saved_models/."
+        f"{str(model)!r} is {what}. Give a run folder made by 'keras-faces train', a .keras file, "
+        "or the name of a model in saved_models/."
     )
 
 

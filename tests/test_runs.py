@@ -105,12 +105,12 @@ def test_killed_at_a_random_moment_a_run_resumes_to_the_same_end(unbroken, tmp_p
     moment = random.Random()
     words = TRAIN.split()
     for attempt in range(2):
-        process = command(*(words if not attempt else ["resume"]), *(
-            ["--run", str(folder)] if not attempt else [str(folder)]))
-        before = list_checkpoints(folder / "checkpoints")
-        wait_for(
-            lambda before=before: list_checkpoints(folder / "checkpoints") != before, process
+        process = command(
+            *(words if not attempt else ["resume"]),
+            *(["--run", str(folder)] if not attempt else [str(folder)]),
         )
+        before = list_checkpoints(folder / "checkpoints")
+        wait_for(lambda before=before: list_checkpoints(folder / "checkpoints") != before, process)
         time.sleep(moment.uniform(0, 0.5))
         process.send_signal(number)
         code, output = finish(process)

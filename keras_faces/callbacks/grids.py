@@ -9,8 +9,8 @@ from keras_faces.pictures import grid, pairs_grid, save_picture
 class Grids(RunCallback):
     """Saves faces from the same latents as training goes on, and reconstructions.
 
-    Pictures are made at steps 10, 20, 50, 100, 200, 500, ... or after every `every` epochs. They take
-    nothing from the model's own randomness, so training is the same with and without them.
+    Pictures are made at steps 10, 20, 50, 100, 200, 500, ... or after every `every` epochs. They
+    take nothing from the model's own randomness, so training is the same with and without them.
 
     Args:
         run: The run's folder.

@@ -91,7 +91,9 @@ CROPS = {
         _fixed(25, 45, 128),
         BILINEAR,
     ),
-    "center108": Crop("Centre 108 pixels, bicubic (DCGAN-tensorflow).", _central_square(108), BICUBIC),
+    "center108": Crop(
+        "Centre 108 pixels, bicubic (DCGAN-tensorflow).", _central_square(108), BICUBIC
+    ),
     "center148": Crop("Centre 148 pixels, bilinear (PyTorch-VAE).", _central_square(148), BILINEAR),
     "center160": Crop("Centre 160 pixels, bilinear (compare_gan).", _central_square(160), BILINEAR),
     "center178": Crop("Centre 178 pixels, Lanczos (mimicry).", _central_square(178), LANCZOS),

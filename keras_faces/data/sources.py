@@ -1,6 +1,6 @@
 """Where faces come from: a source lists its pictures and reads their bytes.
 
-Adding a source = a class with `entries`, `read` and `fingerprint`, and a line in `DATASETS`
+Adding a source = a class with `entries`, `read` and `listing`, and a line in `DATASETS`
 or a rule in `open_source`.
 """
 

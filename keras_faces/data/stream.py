@@ -52,7 +52,9 @@ class FaceStream:
                 f"Give more pictures, or a batch size of {len(indices)} or less."
             )
         if labels not in LABELS:
-            raise UserError(f"labels must be None or 'identity' for this source. Received: {labels!r}.")
+            raise UserError(
+                f"labels must be None or 'identity' for this source. Received: {labels!r}."
+            )
         self.cache = cache
         self.indices = np.asarray(indices)
         self.batch_size = batch_size

@@ -79,5 +79,7 @@ def _import_dlib():
     return dlib
 
 
-if __name__ == "__main__":  # `_detect_in_process`: images come in, whether each holds a face goes out
+if (
+    __name__ == "__main__"
+):  # `_detect_in_process`: images come in, whether each holds a face goes out
     np.save(sys.stdout.buffer, _detect(np.load(io.BytesIO(sys.stdin.buffer.read()))))

@@ -84,8 +84,10 @@ def table(result: dict) -> str:
         lines.append([label, *(_shown(name, values[name]) for name in names)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(
-        "  ".join(cell.ljust(width) if not i else cell.rjust(width)
-                  for i, (cell, width) in enumerate(zip(line, widths)))
+        "  ".join(
+            cell.ljust(width) if not i else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths))
+        )
         for line in lines
     )
 

@@ -45,8 +45,7 @@ def check(faces: np.ndarray) -> np.ndarray:
     faces = np.asarray(faces)
     if faces.ndim != 4 or faces.shape[-1] not in (1, 3) or not faces.size:
         raise UserError(
-            "Expected faces of shape (count, height, width, 1 or 3). "
-            f"Received: {faces.shape}."
+            f"Expected faces of shape (count, height, width, 1 or 3). Received: {faces.shape}."
         )
     if not np.issubdtype(faces.dtype, np.floating):
         raise UserError(

@@ -17,6 +17,7 @@ from keras import layers, ops
 
 from keras_faces.errors import UserError
 from keras_faces.training.base import FaceModel
+from keras_faces.training.normalisation import BatchNormalization
 from keras_faces.training.players import Player
 
 
@@ -106,10 +107,11 @@ class DCGAN(FaceModel):
                 "the generated faces, so the generator learns little from it. Try fewer filters, "
                 "a lower learning rate, or more faces."
             )
-        elif max(real + fake, 0) < 0.6:
+        elif real + fake < 0.6:
             found.append(
-                f"One-sided discriminator: it recognises only {real:.1%} of the real and {fake:.1%} "
-                "of the generated faces, worse than guessing. Try a lower learning rate."
+                f"One-sided discriminator: it recognises only {real:.1%} of the real and "
+                f"{fake:.1%} of the generated faces, worse than guessing. Try a lower learning "
+                "rate."
             )
         return found
 
@@ -150,9 +152,7 @@ def build_discriminator(image_size, channels, filters):
         if halving:
             network.add(normalisation())
         network.add(layers.LeakyReLU(0.2))
-    network.add(
-        layers.Conv2D(1, 4, use_bias=False, kernel_initializer=normal(), dtype="float32")
-    )
+    network.add(layers.Conv2D(1, 4, use_bias=False, kernel_initializer=normal(), dtype="float32"))
     network.add(layers.Flatten(dtype="float32"))
     return network
 
@@ -170,9 +170,7 @@ def down(filters):
 
 
 def normalisation():
-    return layers.BatchNormalization(
-        momentum=0.9, epsilon=1e-5, gamma_initializer=normal(mean=1.0)
-    )
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=normal(mean=1.0))
 
 
 def normal(mean: float = 0.0):

@@ -150,7 +150,9 @@ class VAE(FaceModel):
         """
         codes = np.concatenate([self.encode(batch) for batch in faces]).astype(np.float64)
         if len(codes) < 2:
-            raise UserError(f"Two faces or more are needed to fit a density. Received: {len(codes)}.")
+            raise UserError(
+                f"Two faces or more are needed to fit a density. Received: {len(codes)}."
+            )
         codes = np.random.default_rng(self.seed).permutation(codes)[:DENSITY_CODES]
         mean = codes.mean(axis=0)
         variances, axes = np.linalg.eigh(np.cov(codes, rowvar=False))

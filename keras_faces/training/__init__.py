@@ -1,0 +1,1 @@
+"""How any model learns: players, the base model, schedules, one step file per backend."""

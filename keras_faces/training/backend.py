@@ -7,6 +7,7 @@ from keras_faces.errors import UserError
 if keras.backend.backend() == "tensorflow":
     from keras_faces.training.tensorflow_steps import (
         Steps,
+        fused_batch_normalization,
         jit_by_default,
         losses_and_gradients,
         make_deterministic,
@@ -14,14 +15,21 @@ if keras.backend.backend() == "tensorflow":
 elif keras.backend.backend() == "jax":
     from keras_faces.training.jax_steps import (
         Steps,
+        fused_batch_normalization,
         jit_by_default,
         losses_and_gradients,
         make_deterministic,
     )
 else:
     raise UserError(
-        f"keras_faces trains on TensorFlow and JAX. Received: KERAS_BACKEND={keras.backend.backend()}. "
+        f"keras_faces trains on TensorFlow and JAX. Received: {keras.backend.backend()}. "
         "Set KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax before Keras is imported."
     )
 
-__all__ = ["Steps", "jit_by_default", "losses_and_gradients", "make_deterministic"]
+__all__ = [
+    "Steps",
+    "fused_batch_normalization",
+    "jit_by_default",
+    "losses_and_gradients",
+    "make_deterministic",
+]

@@ -214,8 +214,8 @@ class FaceModel(Steps, keras.Model):
         if not isinstance(optimizer, (Mapping, PlayerOptimizers)):
             if len(names) > 1:
                 raise UserError(
-                    f"{type(self).__name__} has {len(names)} players. Give a dict with an optimizer "
-                    f"for each of {', '.join(names)}, or nothing to use the paper's. "
+                    f"{type(self).__name__} has {len(names)} players. Give a dict with an "
+                    f"optimizer for each of {', '.join(names)}, or nothing to use the paper's. "
                     f"Received: {optimizer!r}."
                 )
             optimizer = {names[0]: optimizer}

@@ -50,6 +50,10 @@ def losses_and_gradients(function, groups, state):
     return (losses, extras), gradients
 
 
+# XLA fuses what Keras composes by itself.
+fused_batch_normalization = None
+
+
 class Steps:
     """Gives a model the stateless step methods that JAX's `fit()` calls."""
 

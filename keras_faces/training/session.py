@@ -153,12 +153,20 @@ def resume(run: str | os.PathLike, say: Callable[[str], None] = print) -> Run:
         make_deterministic()
         options = {
             name: facts[name]
-            for name in ("source", "image_size", "channels", "split", "crop", "seed", "test_fraction")
+            for name in (
+                "source",
+                "image_size",
+                "channels",
+                "split",
+                "crop",
+                "seed",
+                "test_fraction",
+            )
         }
         if _open(options, batch_size=1).facts["fingerprint"] != facts["fingerprint"]:
             raise UserError(
-                f"The pictures in {facts['source']!r} have changed since the run began, so it cannot "
-                "go on as it was. Restore them, or train anew in another folder."
+                f"The pictures in {facts['source']!r} have changed since the run began, so it "
+                "cannot go on as it was. Restore them, or train anew in another folder."
             )
         stream = _open(options, facts["batch_size"])
         model = build_model(config)
@@ -274,7 +282,9 @@ def _known(model: str) -> str:
 
 
 def _free_folder(model: str, data) -> str:
-    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in os.path.basename(str(data).rstrip("/")))
+    stem = "".join(
+        c if c.isalnum() or c in "-_" else "-" for c in os.path.basename(str(data).rstrip("/"))
+    )
     number = 1
     while os.path.exists(folder := os.path.join("runs", f"{model}-{stem or 'data'}-{number:03d}")):
         number += 1

@@ -35,6 +35,24 @@ def losses_and_gradients(function, groups, state):
     return (losses, extras), gradients
 
 
+def fused_batch_normalization(inputs, gamma, beta, epsilon):
+    """Normalise NHWC inputs by their own statistics.
+
+    Returns:
+        `(outputs, mean, variance)`; the variance is that of the batch, not an estimate of the
+        population's.
+    """
+    outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        inputs,
+        tf.cast(gamma, tf.float32),
+        tf.cast(beta, tf.float32),
+        epsilon=epsilon,
+        is_training=True,
+    )
+    count = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], tf.float32)
+    return outputs, mean, variance * (count - 1) / count
+
+
 class Steps:
     """Gives a model the step methods that TensorFlow's `fit()` calls."""
 

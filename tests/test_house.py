@@ -1,0 +1,54 @@
+"""Rules of the house that a reader would otherwise have to remember."""
+
+import ast
+from pathlib import Path
+
+import keras_faces as kf
+
+PACKAGE = Path(kf.__file__).parent
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name.split(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield (node.module or "").split(".")[0]
+
+
+def test_backends_are_named_only_in_steps_in_data_and_in_export():
+    allowed = {
+        "training/tensorflow_steps.py": {"tensorflow"},
+        "training/jax_steps.py": {"jax"},
+        "data/pipeline.py": {"tensorflow"},
+        "export.py": {"tensorflow"},
+    }
+    found = {
+        str(path.relative_to(PACKAGE)): set(imports(path)) & {"tensorflow", "jax", "torch"}
+        for path in PACKAGE.rglob("*.py")
+    }
+    assert {path: names for path, names in found.items() if names} == allowed
+
+
+def test_every_model_is_one_file_named_after_it_that_cites_its_paper():
+    files = {path.stem for path in (PACKAGE / "models").glob("*.py")} - {"__init__"}
+    assert files == set(kf.list_models())
+    for name, model in kf.models.MODELS.items():
+        assert model.__module__ == f"keras_faces.models.{name}"
+        assert "https://" in __import__(model.__module__, fromlist=["x"]).__doc__
+
+
+def test_every_hyperparameter_is_documented_where_it_is_taken():
+    for name, model in kf.models.MODELS.items():
+        told = model.__doc__ + kf.training.base.FaceModel.__doc__
+        for parameter in kf.models.hyperparameters(name):
+            assert f"\n        {parameter}: " in told or f"    {parameter}: " in told, parameter
+
+
+def test_public_functions_have_docstrings():
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), path
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path}: {node.name}"
