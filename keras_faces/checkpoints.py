@@ -42,7 +42,10 @@ def save_checkpoint(folder: str | os.PathLike, model, position: Mapping) -> Path
     arrays = {name: np.asarray(variable.numpy()) for name, variable in _variables(model).items()}
     for name, array in arrays.items():
         if not np.isfinite(array.astype(np.float64)).all():
-            raise FloatingPointError(f"{name} is not finite; the checkpoint was not written.")
+            raise FloatingPointError(
+                f"A weight is not finite at step {position['step']} (variable {name}), so no "
+                "checkpoint was written; the one before is kept. Try a lower learning rate."
+            )
     header = {"format": FORMAT, "model": type(model).__name__, **position}
     arrays["header"] = np.array(json.dumps(header))
     data = io.BytesIO()

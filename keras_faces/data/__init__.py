@@ -133,7 +133,8 @@ def open_faces(
             "few people to hold some out. Use split='all'."
         )
     facts = {
-        "source": opened.title,
+        # Absolute, so that a run can be resumed from any folder.
+        "source": os.fspath(source) if source in DATASETS else os.path.abspath(opened.path),
         "fingerprint": cache.meta["content"],
         "crop": crop,
         "image_size": image_size,
