@@ -24,8 +24,8 @@ _NAMES = {
     "list_datasets": "keras_faces.data",
     "list_models": "keras_faces.models",
     "load_model": "keras_faces.runs",
-    "resume": "keras_faces.training.session",
-    "train": "keras_faces.training.session",
+    "resume": "keras_faces.session",
+    "train": "keras_faces.session",
 }
 
 __all__ = [*_MODULES, *_NAMES]

@@ -186,7 +186,7 @@ def _train(options):
         _train_help(options)
         return
     given = _model_flags(options)
-    from keras_faces.training.session import train
+    from keras_faces.session import train
 
     train(
         options.model,
@@ -267,7 +267,7 @@ def _boolean(text: str) -> bool:
 
 def _resume(options):
     _no_more(options)
-    from keras_faces.training.session import resume
+    from keras_faces.session import resume
 
     resume(options.run)
 
