@@ -72,6 +72,11 @@ def list_checkpoints(folder: str | os.PathLike) -> list[Path]:
     return sorted(path for path in Path(folder).glob("step-*.npz") if NAME.fullmatch(path.name))
 
 
+def checkpoint_step(path: Path) -> int:
+    """Return the step at which a checkpoint was written, from its name."""
+    return int(NAME.fullmatch(path.name)[1])
+
+
 def read_latest(folder: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]] | None:
     """Return position and variables of the last checkpoint that is whole, or None.
 

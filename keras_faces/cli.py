@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.showwarning = _show_warning
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    options = None
     try:
         options, rest = build_parser().parse_known_args(arguments)
         if not hasattr(options, "function"):
@@ -39,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"keras-faces: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
+        return 1
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        print(f"keras-faces: {error.strerror or error}:{where}", file=sys.stderr)
+        if getattr(options, "command", "") in ("train", "resume"):
+            print("A run that has begun goes on with: keras-faces resume RUN", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         print(f"\n{error}" if str(error) else "\nStopped.", file=sys.stderr)
@@ -179,12 +186,19 @@ def _import_keras():
         from keras_faces.training import backend
 
         backend.jit_by_default()  # looks for accelerators, and says so at length
+        # Of the whole process, which is ours here; a user's script keeps its own choice.
+        backend.make_deterministic()
 
 
 def _train(options):
     if options.help or options.model is None:
         _train_help(options)
         return
+    from keras_faces.models import MODELS
+
+    misplaced = [word for word in options.rest if word in MODELS]
+    if options.model not in MODELS and misplaced:
+        raise UserError(f"Put the model first: keras-faces train {misplaced[0]} [FLAGS]")
     given = _model_flags(options)
     from keras_faces.session import train
 

@@ -38,6 +38,11 @@ def saved_model(model, path: str | os.PathLike) -> Path:
             "A SavedModel needs TensorFlow. Install it with: pip install tensorflow"
         ) from error
     path = Path(path)
+    if path.exists() and not (path / "saved_model.pb").is_file() and not _is_empty(path):
+        raise UserError(
+            f"{str(path)!r} exists and is not a SavedModel, so it is not replaced. Choose another "
+            "folder."
+        )
     sampler = model.default_sampler
     latents = keras.InputSpec(shape=(None, model.latent_dim), dtype="float32")
     faces = keras.InputSpec(
@@ -77,11 +82,20 @@ def saved_model(model, path: str | os.PathLike) -> Path:
                 f"The SavedModel's faces differ from the model's by {difference:.2g}, so it was "
                 "not kept."
             )
-        shutil.rmtree(path, ignore_errors=True)
-        part.rename(path)
+        if path.exists():
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.rename(old)
+            part.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            part.rename(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return path
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _difference(served, model, sampler: str) -> float:

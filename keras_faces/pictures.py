@@ -78,6 +78,12 @@ def write_whole(path: str | os.PathLike, data: bytes | str) -> Path:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        if os.name == "posix":  # the new name itself outlives a power cut only in a synced folder
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     finally:
         part.unlink(missing_ok=True)
     return path

@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from keras_faces.checkpoints import list_checkpoints, read_latest, restore
+from keras_faces.checkpoints import checkpoint_step, list_checkpoints, read_latest, restore
 from keras_faces.errors import UserError
 from keras_faces.pictures import write_whole
 
@@ -132,8 +132,29 @@ class Run:
             writer.writerows(rows)
         write_whole(self.metrics_path, text.getvalue())
 
+    def add_row(self, row: dict[str, float]) -> None:
+        """Append a row to `metrics.csv`."""
+        new = not self.metrics_path.is_file() or not self.metrics_path.stat().st_size
+        with open(self.metrics_path, "a", newline="") as file:
+            writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+            file.flush()
+            os.fsync(file.fileno())
+
     def rewind(self, step: int) -> None:
-        """Forget what was recorded after a step: an unbroken run will record it again."""
+        """Forget what was recorded after a step: going on from there records it again.
+
+        What killed processes left half written goes too, and checkpoints that cannot be read.
+        """
+        for path in list_checkpoints(self.checkpoints):
+            if checkpoint_step(path) > step:
+                path.unlink()
+        for folder in (self.folder, self.checkpoints, self.grids):
+            for path in folder.glob(".*.part*"):
+                if path.is_file():
+                    path.unlink()
         self.write_rows([row for row in self.rows() if row["step"] <= step])
         for path in self.grids.glob("*-step-*.png"):
             if int(path.stem.rsplit("-", 1)[1]) > step:
@@ -181,10 +202,13 @@ def training_crop(model: str | os.PathLike) -> str:
 
 def build_model(config: dict):
     """Make the untrained, compiled model that a run's config describes."""
+    import keras
+
     from keras_faces.models import create_model
 
     model = create_model(config["model"], **config["hyperparameters"])
-    model.compile(steps_per_execution=config.get("steps_per_execution", 1))
+    optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
+    model.compile(optimizer, steps_per_execution=config["steps_per_execution"])
     return model
 
 
@@ -229,6 +253,8 @@ def save_model(model, path: str | os.PathLike) -> Path:
     part = path.with_name(f".{path.stem}.{os.getpid()}.part.keras")
     try:
         model.save(part)
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -237,6 +263,8 @@ def save_model(model, path: str | os.PathLike) -> Path:
 
 def describe(model, stream=None) -> dict:
     """Return what a run's config says of a model, its data and the machine."""
+    import keras
+
     from keras_faces.models import model_name
 
     return {
@@ -244,6 +272,7 @@ def describe(model, stream=None) -> dict:
         "hyperparameters": {
             name: value for name, value in model.get_config().items() if name != "name"
         },
+        "optimizer": keras.saving.serialize_keras_object(model.optimizer),
         "steps_per_execution": model.steps_per_execution,
         "data": stream.facts if stream is not None else None,
         "command": sys.argv,

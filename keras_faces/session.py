@@ -1,19 +1,22 @@
 """Training from beginning to end, and going on where it stopped."""
 
+import importlib.util
+import json
 import math
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Callable
 
 from keras_faces.callbacks import Budget, Checkpoint, Interrupted, Progress, recording
-from keras_faces.checkpoints import read_latest, restore
-from keras_faces.data import FaceStream, open_faces
-from keras_faces.errors import UserError
+from keras_faces.checkpoints import list_checkpoints, read_latest, restore
+from keras_faces.data import FaceStream, guess_channels, open_faces, open_source
+from keras_faces.errors import UserError, unknown_name
 from keras_faces.metrics.scores import score, table
-from keras_faces.models import MODELS, create_model, hyperparameters
-from keras_faces.pictures import grid, pairs_grid, save_picture, write_whole
-from keras_faces.runs import Run, build_model, describe, save_model
-from keras_faces.training.backend import make_deterministic
+from keras_faces.models import create_model, hyperparameters
+from keras_faces.pictures import grid, pairs_grid, plot_losses, save_picture, write_whole
+from keras_faces.runs import Run, build_model, describe, save_model, versions
 
 
 def train(
@@ -67,61 +70,74 @@ def train(
         UserError: If what was given cannot be used.
         Interrupted: If training was stopped by Ctrl-C or SIGTERM; the run can be resumed.
     """
+    known = hyperparameters(model)
     for given in hyperparameters_given:
-        known = hyperparameters(model)
         if given not in known:
-            from keras_faces.errors import unknown_name
-
             raise unknown_name(f"hyper-parameter of {model!r}", given, known)
     if sum(limit is not None for limit in (epochs, steps, minutes)) > 1:
         raise UserError("Give only one of epochs, steps and minutes.")
-    for name, limit in (("epochs", epochs), ("steps", steps), ("minutes", minutes)):
-        if limit is not None and not limit > 0:
-            raise UserError(f"{name} must be above 0. Received: {limit}.")
+    for name, value in (
+        ("epochs", epochs),
+        ("steps", steps),
+        ("minutes", minutes),
+        ("steps_per_execution", steps_per_execution),
+        ("grid_every", grid_every),
+        ("checkpoint_seconds", checkpoint_seconds),
+    ):
+        if value is not None and not value > 0:
+            raise UserError(f"{name} must be above 0. Received: {value}.")
+    if count != 0 and count < 2:
+        raise UserError(f"count must be 0 (no scores) or 2 and more. Received: {count}.")
     run = Run(run or _free_folder(model, data))
-    with run.locked():
-        if run.exists:
+    _refuse_to_overwrite(run)
+    # The model before the pictures: its mistakes should not wait until all are decoded.
+    if channels is None:
+        channels = guess_channels(open_source(data))
+    built = create_model(
+        model, image_size=image_size, channels=channels, seed=seed, **hyperparameters_given
+    )
+    built.compile(steps_per_execution=steps_per_execution)
+    options = {
+        "source": data,
+        "image_size": image_size,
+        "channels": channels,
+        "split": split,
+        "crop": crop,
+        "seed": seed,
+        "strict": strict,
+        "shuffle": True,
+        "drop_remainder": True,
+    }
+    stream = _open(options, batch_size, built.batch_size)
+    if stream.count < 2:
+        raise UserError(f"Training needs two pictures or more. {data!r} has {stream.count}.")
+    if epochs is None and steps is None and minutes is None:
+        epochs = built.epochs
+    per_epoch = stream.steps_per_epoch
+    for total in (per_epoch, steps or per_epoch):
+        if total % steps_per_execution:
             raise UserError(
-                f"{str(run.folder)!r} holds a run already. Resume it with 'keras-faces resume "
-                f"{run.folder}', or choose another folder with --run."
+                f"steps_per_execution={steps_per_execution} does not divide "
+                f"{per_epoch} steps an epoch" + (f" and {steps} steps." if steps else ".")
             )
-        options = {
-            "source": data,
-            "image_size": image_size,
-            "channels": channels,
-            "split": split,
-            "crop": crop,
+    with run.locked():
+        _refuse_to_overwrite(run)
+        config = {
+            **describe(built, stream),
+            "steps_per_epoch": per_epoch,
+            "epochs": epochs,
+            "steps": steps,
+            "minutes": minutes,
+            "grid_every": grid_every,
+            "checkpoint_seconds": checkpoint_seconds,
+            "count": count,
             "seed": seed,
-            "strict": strict,
         }
-        make_deterministic()
-        stream = _open(options, batch_size, MODELS[_known(model)].batch_size)
-        built = create_model(
-            model,
-            image_size=image_size,
-            channels=stream.image_shape[2],
-            seed=seed,
-            **hyperparameters_given,
-        )
-        built.compile(steps_per_execution=steps_per_execution)
-        if epochs is None and steps is None and minutes is None:
-            epochs = built.epochs
-        run.write_config(
-            {
-                **describe(built, stream),
-                "epochs": epochs,
-                "steps": steps,
-                "minutes": minutes,
-                "grid_every": grid_every,
-                "checkpoint_seconds": checkpoint_seconds,
-                "count": count,
-                "seed": seed,
-            }
-        )
+        run.write_config(config)
         say(
             f"Training {model} on {stream.count} faces of {stream.facts['source']} at "
-            f"{image_size}x{image_size}x{stream.image_shape[2]}, batch {stream.batch_size}, "
-            f"{_budget(run.config())}; run folder {run.folder}"
+            f"{image_size}x{image_size}x{channels}, batch {stream.batch_size}, "
+            f"{_budget(config)}; run folder {run.folder}"
         )
         _go_on(run, built, stream, {}, None, say)
     return run
@@ -148,9 +164,14 @@ def resume(run: str | os.PathLike, say: Callable[[str], None] = print) -> Run:
             f"The run {str(run.folder)!r} was trained on data that keras_faces did not load, so it "
             "cannot load it again. Go on from Python with the model of the last checkpoint."
         )
+    _check_versions(config)
     with run.locked():
+        if run.model_path.is_file() and not list_checkpoints(run.checkpoints):
+            raise UserError(
+                f"The run {str(run.folder)!r} is finished and its checkpoints are gone, so there "
+                "is nothing to go on from. Its model.keras is there to use."
+            )
         facts = config["data"]
-        make_deterministic()
         options = {
             name: facts[name]
             for name in (
@@ -161,6 +182,9 @@ def resume(run: str | os.PathLike, say: Callable[[str], None] = print) -> Run:
                 "crop",
                 "seed",
                 "test_fraction",
+                "shuffle",
+                "drop_remainder",
+                "labels",
             )
         }
         if _open(options, batch_size=1).facts["fingerprint"] != facts["fingerprint"]:
@@ -182,18 +206,13 @@ def resume(run: str | os.PathLike, say: Callable[[str], None] = print) -> Run:
 
 def _go_on(run: Run, model, stream: FaceStream, position: dict, arrays, say) -> None:
     config = run.config()
-    per_epoch = stream.steps_per_epoch
+    per_epoch = config["steps_per_epoch"]
     steps, minutes = config.get("steps"), config.get("minutes")
     if config.get("epochs") is not None:
         steps = config["epochs"] * per_epoch
-    if steps is not None and steps % model.steps_per_execution:
-        raise UserError(
-            f"steps={steps} is not a multiple of steps_per_execution={model.steps_per_execution}."
-        )
     epochs = math.ceil(steps / per_epoch) if steps is not None else sys.maxsize // per_epoch
     done = position.get("step", 0)
     budget = Budget(run, steps, minutes, position.get("seconds", 0.0))
-    progress = Progress(run, steps, minutes, budget.spent)
     checkpoint = Checkpoint(
         run,
         config.get("checkpoint_seconds", 60.0),
@@ -202,46 +221,75 @@ def _go_on(run: Run, model, stream: FaceStream, position: dict, arrays, say) -> 
     )
     timed_out = minutes is not None and budget.spent >= 60 * minutes
     if (steps is None or done < steps) and not timed_out:
-        try:
-            model.fit(
-                stream,
-                epochs=epochs,
-                initial_epoch=done // per_epoch,
-                initial_step=done % per_epoch,
-                callbacks=[budget, *recording(run, config.get("grid_every")), progress, checkpoint],
-                verbose=0,
-            )
-        finally:
-            progress.close()
-            checkpoint.restore_handlers()
-    _finish(run, model, stream, config, say)
+        progress = Progress(run, steps, minutes, budget.spent)
+        model.fit(
+            stream,
+            epochs=epochs,
+            initial_epoch=done // per_epoch,
+            initial_step=done % per_epoch,
+            steps_per_epoch=per_epoch,
+            callbacks=[budget, *recording(run, config.get("grid_every")), progress, checkpoint],
+            verbose=0,
+        )
+    try:
+        _finish(run, model, stream, config, say)
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            "Training is done and saved. Make its pictures and scores with: "
+            f"keras-faces resume {run.folder}",
+            signal.SIGINT,
+        ) from error
 
 
 def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
     """Make what a finished run leaves; doing it twice does no harm."""
-    model.fit_density(stream)
-    save_model(model, run.model_path)
     seed = config.get("seed", 0)
-    made = [run.model_path]
+    model.fit_density([stream.sample(1024, seed)])
+    made = [save_model(model, run.model_path)]
     for sampler in model.usable_samplers:
         path = run.folder / f"samples-{sampler}.png"
-        save_picture(grid(model.generate(64, seed, sampler)), path)
-        made.append(path)
+        made.append(save_picture(grid(model.generate(64, seed, sampler)), path))
     if model.has_encoder:
         originals = stream.sample(30, seed)
-        path = run.folder / "reconstructions.png"
-        save_picture(pairs_grid(originals, model.reconstruct(originals)), path)
-        made.append(path)
+        picture = pairs_grid(originals, model.reconstruct(originals))
+        made.append(save_picture(picture, run.folder / "reconstructions.png"))
+    if rows := run.rows():
+        made.append(plot_losses(rows, run.folder / "losses.png", run.folder.name))
     if config.get("count"):
         say(f"Scoring {config['count']} samples ...")
         result = score(model, stream, config["count"], seed)
-        write_whole(run.scores_path, _json(result))
+        made.append(write_whole(run.scores_path, json.dumps(result, indent=2) + "\n"))
         say(table(result))
-        made.append(run.scores_path)
-    if _can_export():
-        model.export(run.saved_model)
-        made.append(run.saved_model)
+    if importlib.util.find_spec("tensorflow") is not None:
+        made.append(model.export(run.saved_model))
     say(_summary(run, model, made))
+
+
+def _check_versions(config: dict) -> None:
+    """Refuse another backend than the run's, and warn of other versions."""
+    now, then = versions(), config["versions"]
+    if now["backend"] != then["backend"]:
+        raise UserError(
+            f"The run was trained on {then['backend']}, this is {now['backend']}, which draws "
+            f"other random numbers. Set KERAS_BACKEND={then['backend']}."
+        )
+    other = {
+        name: (then.get(name), now.get(name))
+        for name in ("keras-faces", "keras", "tensorflow", "jax", "numpy")
+        if then.get(name) != now.get(name)
+    }
+    if other:
+        told = ", ".join(f"{name} {was} then, {now} now" for name, (was, now) in other.items())
+        warnings.warn(f"The run may not end bit for bit as it would have: {told}.", stacklevel=3)
+
+
+def _refuse_to_overwrite(run: Run) -> None:
+    if run.exists:
+        with run.locked():  # if another process trains there, that is what to say
+            raise UserError(
+                f"{str(run.folder)!r} holds a run already. Resume it with 'keras-faces resume "
+                f"{run.folder}', or choose another folder with --run."
+            )
 
 
 def _summary(run: Run, model, made) -> str:
@@ -254,7 +302,7 @@ def _summary(run: Run, model, made) -> str:
         "losses.png": "losses over the epochs",
     }
     lines = [f"Done. {run.folder} holds:"]
-    for path in [*made, run.folder / "losses.png"]:
+    for path in made:
         note = notes.get(path.name) or f"64 faces drawn from the {path.stem.split('-')[-1]} density"
         lines.append(f"  {path.name:{width}} {note}")
     lines.append("  grids/, metrics.csv, tensorboard/, config.json: how it got there")
@@ -267,18 +315,12 @@ def _summary(run: Run, model, made) -> str:
 
 
 def _open(options: dict, batch_size: int | None, paper_batch: int = 64) -> FaceStream:
-    shared = {**options, "shuffle": True, "drop_remainder": True}
     if batch_size is not None:
-        return open_faces(batch_size=batch_size, **shared)
+        return open_faces(batch_size=batch_size, **options)
     # The paper's batch where the source fills it, else the largest power of two that it fills.
-    count = open_faces(batch_size=1, **shared).count
+    count = open_faces(batch_size=1, **options).count
     batch_size = min(paper_batch, 2 ** (count.bit_length() - 1))
-    return open_faces(batch_size=batch_size, **shared)
-
-
-def _known(model: str) -> str:
-    hyperparameters(model)  # raises the error that names the nearest model
-    return model
+    return open_faces(batch_size=batch_size, **options)
 
 
 def _free_folder(model: str, data) -> str:
@@ -292,22 +334,9 @@ def _free_folder(model: str, data) -> str:
 
 
 def _budget(config: dict) -> str:
-    for name in ("epochs", "steps", "minutes"):
-        if config[name] is not None:
-            return f"{config[name]:g} {name}"
-    raise AssertionError("a run has a budget")
-
-
-def _can_export() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("tensorflow") is not None
-
-
-def _json(value) -> str:
-    import json
-
-    return json.dumps(value, indent=2) + "\n"
+    name = next(name for name in ("epochs", "steps", "minutes") if config[name] is not None)
+    value = config[name]
+    return f"{value} {name[:-1] if value == 1 else name}"
 
 
 __all__ = ["Interrupted", "resume", "train"]

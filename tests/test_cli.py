@@ -95,6 +95,9 @@ def test_a_models_flags_are_its_constructors_parameters(capsys, name):
         ("reconstruct {runs}/vae {tmp}/text.jpg", "not a picture"),
         ("evaluate {runs}/vae --scores sharpness", "laplacian_variance"),
         ("evaluate {runs}/vae --count 1", "2 samples"),
+        ("export {runs}/vae --out {tmp}", "not a SavedModel"),
+        ("train --latent-dim 64 vae", "Put the model first"),
+        ("generate {runs}/vae --seed -1", "seed"),
         ("data check {tmp}", "No picture"),
         ("list modles", "models"),
     ],
@@ -102,6 +105,8 @@ def test_a_models_flags_are_its_constructors_parameters(capsys, name):
 def test_mistakes_get_a_line_that_helps(capsys, runs, tmp_path, words, expected):
     folder = tmp_path / "in"
     folder.mkdir()
+    if "export" in words:
+        (folder / "mine.txt").write_text("keep me")
     if "text.jpg" in words:
         (folder / "text.jpg").write_text("not a picture at all")
     status, out, err = run(capsys, *words.format(tmp=folder, runs=runs).split())

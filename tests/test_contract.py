@@ -271,3 +271,40 @@ def test_refuses_faces_of_another_shape_or_range(name):
             model.encode(np.zeros((1, 32, 32, 1), "uint8"))
         with pytest.raises(kf.UserError, match="-1, 1"):
             model.encode(np.full((1, 32, 32, 1), 200.0))
+
+
+@EVERY_MODEL
+def test_evaluating_leaves_training_as_it_was(name):
+    faces = noise_faces()
+    trained = []
+    for validation in (None, noise_faces(8, seed=1)):
+        model = small(name)
+        model.fit(
+            faces,
+            batch_size=4,
+            epochs=2,
+            shuffle=False,
+            validation_data=None if validation is None else (validation,),
+            validation_batch_size=4,
+            verbose=0,
+        )
+        trained.append(values(model))
+    assert equal(*trained)
+
+
+@EVERY_MODEL
+def test_compiling_twice_changes_nothing(name):
+    model = small(name)
+    count = len(model.metrics_variables)
+    model.compile()
+    assert len(model.metrics_variables) == count
+    assert model.fit(noise_faces(), batch_size=4, verbose=0).history
+
+
+@EVERY_MODEL
+def test_the_smallest_latent_works(name):
+    model = small(name, latent_dim=1)
+    model.fit(noise_faces(), batch_size=4, verbose=0)
+    model.fit_density([noise_faces()])
+    for sampler in model.usable_samplers:
+        assert np.isfinite(model.generate(3, sampler=sampler)).all()

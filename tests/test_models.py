@@ -167,3 +167,13 @@ def test_fused_batch_normalisation_equals_keras(training):
         np.testing.assert_allclose(
             layers[0].moving_variance.numpy(), 0.9 + 0.1 * inputs.var((0, 1, 2)), atol=1e-4
         )
+
+
+def test_training_on_forgets_a_density_that_is_no_longer_true():
+    model = kf.create_model("vae", image_size=32, channels=1, filters=4, latent_dim=3)
+    model.compile()
+    faces = np.random.default_rng(0).uniform(-1, 1, (8, 32, 32, 1)).astype("float32")
+    model.fit_density([(faces, np.zeros(8))])  # with labels, as data may come
+    assert model.default_sampler == "fitted"
+    model.fit(faces, batch_size=4, verbose=0)
+    assert model.default_sampler == "prior"

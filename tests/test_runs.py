@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 
@@ -314,3 +315,117 @@ def test_minutes_and_steps_bound_training(tmp_path):
         kf.train("vae", run=tmp_path / "both", steps=3, epochs=1, **given)
     with pytest.raises(kf.UserError, match="above 0"):
         kf.train("vae", run=tmp_path / "none", steps=0, **given)
+
+
+class SignalAt(keras.callbacks.Callback):
+    """Sends a signal to this very process while a step runs."""
+
+    def __init__(self, step, number=signal.SIGINT):
+        super().__init__()
+        self.step, self.number, self.seen = step, number, 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.seen += 1
+        if self.seen == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def python_run(folder, *before, **given):
+    """Train from Python: 3 epochs of 4 steps, in the source's order, by an optimizer of its own."""
+    faces = kf.data.load(
+        "orl", image_size=32, batch_size=100, split="all", channels=1, drop_remainder=False
+    )
+    model = kf.create_model("vae", image_size=32, channels=1, filters=2, latent_dim=4)
+    model.compile({"vae": keras.optimizers.Adam(3e-3, beta_1=0.3)})
+    callbacks = [*before, *kf.callbacks.standard(folder, grid_every=1)]
+    model.fit(faces, epochs=3, callbacks=callbacks, verbose=0, **given)
+    return model
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 8, 11, 12])
+def test_asked_to_stop_at_any_step_of_an_epoch_a_run_from_python_loses_nothing(tmp_path, step):
+    python_run(tmp_path / "unbroken")
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match=f"Stopped at step {step}; everything is saved"):
+        python_run(tmp_path / "broken", SignalAt(step))
+    assert signal.getsignal(signal.SIGINT) is handler
+    kf.resume(tmp_path / "broken", say=lambda line: None)
+    for folder in ("unbroken", "broken"):
+        for name in ("samples-prior.png", "samples-fitted.png", "reconstructions.png"):
+            (tmp_path / folder / name).unlink(missing_ok=True)  # made by resume alone
+    assert_same_run(tmp_path / "unbroken", tmp_path / "broken")
+
+
+def test_a_broken_fit_gives_the_folder_and_the_signals_back(tmp_path):
+    class Boom(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise RuntimeError("boom")
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(RuntimeError, match="boom"):
+        python_run(tmp_path / "run", Boom())
+    assert signal.getsignal(signal.SIGINT) is handler
+    other = Run(tmp_path / "run")
+    other.lock()
+    other.unlock()
+
+
+def test_resume_on_another_backend_is_refused_and_other_versions_are_told(unbroken, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(unbroken, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["versions"]["numpy"] = "1.0"
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.warns(UserWarning, match=r"numpy 1\.0 then"):
+        kf.resume(copy, say=lambda line: None)
+    config["versions"]["backend"] = "abacus"
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(kf.UserError, match="KERAS_BACKEND=abacus"):
+        kf.resume(copy)
+
+
+def test_resume_clears_away_what_a_kill_left_half_written(unbroken, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(unbroken, copy)
+    left = [copy / "checkpoints" / ".step-000000041.npz.77.part", copy / ".model.77.part.keras"]
+    for path in left:
+        path.write_bytes(b"half")
+    kf.resume(copy, say=lambda line: None)
+    assert not any(path.exists() for path in left)
+    assert_same_run(unbroken, copy)
+
+
+def test_a_finished_run_without_checkpoints_is_not_trained_anew(unbroken, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(unbroken, copy)
+    shutil.rmtree(copy / "checkpoints")
+    with pytest.raises(kf.UserError, match="finished"):
+        kf.resume(copy)
+    assert Run(copy).rows()
+
+
+def test_a_mistake_leaves_no_run_behind(tmp_path):
+    for given in (
+        {"image_size": 65},
+        {"grid_every": 0},
+        {"steps_per_execution": 0},
+        {"steps_per_execution": 7},
+        {"count": 1},
+        {"data": tmp_path / "missing"},
+        {"schedule": "cosine"},
+    ):
+        with pytest.raises(kf.UserError):
+            kf.train("vae", run=tmp_path / "run", **{"image_size": 32, "filters": 2, **given})
+        assert not (tmp_path / "run").exists()
+
+
+def test_one_picture_is_too_few(tmp_path, picture_folder):
+    folder = picture_folder({"a.png": np.full((40, 40), 99, np.uint8)})
+    with pytest.raises(kf.UserError, match="two pictures"):
+        kf.train("vae", data=folder, split="all", run=tmp_path / "run", image_size=32)

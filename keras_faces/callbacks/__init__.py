@@ -34,7 +34,7 @@ def standard(run: str | os.PathLike, grid_every: int | None = None) -> list:
         A list for `model.fit(callbacks=...)`. The order matters: a row and its pictures are
         written before the checkpoint that counts them as done.
     """
-    return [Claim(run), *recording(run, grid_every), Checkpoint(run)]
+    return [Claim(run, grid_every=grid_every), *recording(run, grid_every), Checkpoint(run)]
 
 
 def recording(run: str | os.PathLike, grid_every: int | None = None) -> list:

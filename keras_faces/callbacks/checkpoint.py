@@ -1,8 +1,11 @@
 """Keeps the state of training safe against everything but the loss of the disk."""
 
 import signal
+import sys
 import threading
 import time
+
+from tqdm import tqdm
 
 from keras_faces.callbacks.base import RunCallback
 from keras_faces.checkpoints import restore_metrics, save_checkpoint
@@ -48,11 +51,12 @@ class Checkpoint(RunCallback):
 
     def _ask(self, number, frame):
         if self._asked is not None:  # asked twice: do not make an impatient user wait
-            self.restore_handlers()
+            self.close()
             raise KeyboardInterrupt
         self._asked = number
+        tqdm.write("Stopping after this step ...", file=sys.stderr)
 
-    def restore_handlers(self):
+    def close(self):
         """Give signals back to whom they belonged before training."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -68,27 +72,29 @@ class Checkpoint(RunCallback):
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
+        ends = self.steps_per_epoch and self.step % self.steps_per_epoch == 0
+        if not ends and not self.model.stop_training:
+            self._save_if_due()
+
+    def on_epoch_end(self, epoch, logs=None):
+        # A step that ends an epoch counts as done only now that its row and pictures are written.
+        self._save_if_due()
+
+    def on_train_end(self, logs=None):
+        self.close()
+        self.save()
+
+    def _save_if_due(self):
         if self._asked is not None:
             self.save()
             number, self._asked = self._asked, None
-            self.restore_handlers()
             raise Interrupted(
                 f"Stopped at step {self.step}; everything is saved. Go on with: "
                 f"keras-faces resume {self.run.folder}",
                 number,
             )
-        within = not self.steps_per_epoch or self.step % self.steps_per_epoch
-        if within and time.monotonic() - self._saved_at >= self.every_seconds:
-            self.save()
-
-    def on_epoch_end(self, epoch, logs=None):
-        # At the end of an epoch the other callbacks have written its row and pictures by now.
         if time.monotonic() - self._saved_at >= self.every_seconds:
             self.save()
-
-    def on_train_end(self, logs=None):
-        self.restore_handlers()
-        self.save()
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""
@@ -109,20 +115,35 @@ class Checkpoint(RunCallback):
 
 
 class Claim(RunCallback):
-    """Takes an empty folder for a run: locks it and writes its `config.json`."""
+    """Takes an empty folder for a run: locks it and writes its `config.json`.
+
+    Args:
+        run: The run's folder.
+        **config: What else the run is to remember.
+    """
+
+    def __init__(self, run, **config):
+        super().__init__(run)
+        self.config = config
+        self._claimed = False
 
     def on_train_begin(self, logs=None):
+        plan = self.model.fit_plan
+        config = describe(self.model, plan.stream)
         self.run.lock()
-        if self.run.exists and not getattr(self, "_claimed", False):
-            self.run.unlock()
+        if self.run.exists and not self._claimed:
             raise UserError(
                 f"{str(self.run.folder)!r} holds a run already. Resume it with 'keras-faces resume "
                 f"{self.run.folder}', or choose another folder."
             )
-        if not self.run.exists:
-            config = describe(self.model, self.model.fit_plan.stream)
-            self.run.write_config({**config, "epochs": self.params["epochs"]})
+        epochs, steps = self.params["epochs"], plan.steps_per_epoch
+        config |= {**self.config, "epochs": epochs, "steps_per_epoch": steps}
+        self.run.write_config(config)
         self._claimed = True
 
     def on_train_end(self, logs=None):
+        self.close()
+
+    def close(self):
+        """Let other processes in."""
         self.run.unlock()

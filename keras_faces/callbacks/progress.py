@@ -46,10 +46,7 @@ class Progress(RunCallback):
         if now - self._shown < 0.5:
             return
         self._shown = now
-        elapsed = now - self._started
-        self._bar.n = (
-            min(self._bar.total, round(self.spent + elapsed)) if self.minutes else self.step
-        )
+        elapsed = self._move()
         plan = self.model.fit_plan
         rate = (self.step - self._from) * (plan.stream.batch_size if plan.stream else 1) / elapsed
         losses = ", ".join(
@@ -60,10 +57,22 @@ class Progress(RunCallback):
         )
 
     def close(self):
-        """End the bar where it stands."""
+        """End the bar where training stands."""
         if self._bar is not None:
+            self._move()
             self._bar.close()
             self._bar = None
+
+    def on_train_end(self, logs=None):
+        if self.model.stop_training or (self.steps is not None and self.step >= self.steps):
+            self.close()
+
+    def _move(self):
+        elapsed = time.monotonic() - self._started
+        self._bar.n = (
+            min(self._bar.total, round(self.spent + elapsed)) if self.minutes else self.step
+        )
+        return elapsed
 
 
 class Budget(RunCallback):

@@ -32,7 +32,7 @@ class Records(RunCallback):
             for name, optimizer in self.model.optimizer.by_player.items()
         }
         self._rows.append(row)
-        self.run.write_rows(self._rows)
+        self.run.add_row(row)
         values = [
             Summary.Value(tag=name, simple_value=value)
             for name, value in row.items()

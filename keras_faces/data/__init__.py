@@ -125,6 +125,8 @@ def open_faces(
     opened = open_source(source)
     if channels is None:
         channels = guess_channels(opened)
+    shuffle = split == "train" if shuffle is None else shuffle
+    drop_remainder = split == "train" if drop_remainder is None else drop_remainder
     cache = prepare(opened, crop, image_size, channels, strict, progress)
     indices = split_indices(cache.names, cache.identities, split, test_fraction)
     if not len(indices):
@@ -145,10 +147,11 @@ def open_faces(
         "skipped": cache.meta["skipped"],
         "batch_size": batch_size,
         "seed": seed,
+        "shuffle": shuffle,
+        "drop_remainder": drop_remainder,
+        "labels": labels,
         "credit": opened.credit,
     }
-    shuffle = split == "train" if shuffle is None else shuffle
-    drop_remainder = split == "train" if drop_remainder is None else drop_remainder
     return FaceStream(cache, indices, batch_size, seed, shuffle, drop_remainder, labels, facts)
 
 

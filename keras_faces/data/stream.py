@@ -114,6 +114,8 @@ class FaceStream:
 
     def sample(self, count: int, seed: int = 0) -> np.ndarray:
         """Return up to `count` different pictures, chosen by seed, as float32 in [-1, 1]."""
+        if seed < 0:
+            raise UserError(f"seed must be 0 or more. Received: {seed}.")
         count = min(count, self.count)
         chosen = np.random.default_rng(seed).permutation(self.indices)[:count]
         return to_float(self.cache.read(chosen))

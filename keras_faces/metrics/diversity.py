@@ -21,10 +21,13 @@ def mean_pair_difference(faces: np.ndarray, pairs: int = 4000, seed: int = 0) ->
     if len(faces) < 2:
         raise UserError(f"Two faces or more are needed to compare them. Received: {len(faces)}.")
     flat = np.asarray(faces, np.float32).reshape(len(faces), -1)
-    first, second = np.triu_indices(len(flat), 1)
-    if len(first) > pairs:
-        chosen = np.random.default_rng(seed).choice(len(first), pairs, replace=False)
-        first, second = first[chosen], second[chosen]
+    count = len(flat)
+    if count * (count - 1) // 2 <= pairs:
+        first, second = np.triu_indices(count, 1)
+    else:
+        rng = np.random.default_rng(seed)
+        first = rng.integers(count, size=pairs)
+        second = (first + rng.integers(1, count, size=pairs)) % count
     means = [np.abs(flat[i] - flat[j]).mean(dtype=np.float64) for i, j in zip(first, second)]
     return float(np.mean(means) * 127.5)
 
@@ -47,11 +50,11 @@ def nearest(faces: np.ndarray, others: np.ndarray, chunk: int = 256) -> np.ndarr
             f"Received: {faces.shape[1:]} and {others.shape[1:]}."
         )
     # float64: in float32 the difference of large squares hides distances of a few grey levels.
-    faces = faces.astype(np.float64).reshape(len(faces), -1)
+    faces = faces.reshape(len(faces), -1)
     others = others.astype(np.float64).reshape(len(others), -1)
     squares = np.einsum("ij,ij->i", others, others)
     found = [
-        (squares - 2 * faces[start : start + chunk] @ others.T).argmin(axis=1)
+        (squares - 2 * faces[start : start + chunk].astype(np.float64) @ others.T).argmin(axis=1)
         for start in range(0, len(faces), chunk)
     ]
     return np.concatenate(found)

@@ -55,4 +55,7 @@ def model_name(model: FaceModel) -> str:
     for name, owner in MODELS.items():
         if type(model) is owner:
             return name
-    raise UserError(f"{type(model).__name__} is not one of: {', '.join(list_models())}.")
+    raise UserError(
+        f"{type(model).__name__} is not one of: {', '.join(list_models())}. To keep runs of a "
+        "model of your own, add it to keras_faces.models.MODELS."
+    )

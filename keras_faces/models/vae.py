@@ -148,24 +148,28 @@ class VAE(FaceModel):
         Raises:
             UserError: If there are fewer than two faces.
         """
-        codes = np.concatenate([self.encode(batch) for batch in faces]).astype(np.float64)
+        images = (batch[0] if isinstance(batch, tuple) else batch for batch in faces)
+        codes = np.concatenate([self.encode(batch) for batch in images]).astype(np.float64)
         if len(codes) < 2:
             raise UserError(
                 f"Two faces or more are needed to fit a density. Received: {len(codes)}."
             )
         codes = np.random.default_rng(self.seed).permutation(codes)[:DENSITY_CODES]
         mean = codes.mean(axis=0)
-        variances, axes = np.linalg.eigh(np.cov(codes, rowvar=False))
+        variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes, rowvar=False)))
         variances = np.maximum(variances, 0.0)  # ascending
         width = min(1.0, 0.5 * np.sqrt(nearest_squares(codes).mean() / variances.sum()))
         shrunk = mean + np.sqrt(1.0 - width**2) * (codes - mean)
         self.density_codes.assign(shrunk[np.arange(DENSITY_CODES) % len(codes)])
         self.density_kernel.assign(width * np.sqrt(variances)[:, None] * axes.T)
 
+    def forget_density(self):
+        self.density_kernel.assign(np.zeros((self.latent_dim, self.latent_dim)))
+
     def warnings(self, faces, logs):
         found = super().warnings(faces, logs)
         active = active_units(self.encode(faces))
-        if active < max(2, self.latent_dim // 32):
+        if active < min(self.latent_dim, max(2, self.latent_dim // 32)):
             found.append(
                 f"Posterior collapse: only {active} of {self.latent_dim} latent units tell faces "
                 "apart. Try a smaller noise_scale or kl_weight."

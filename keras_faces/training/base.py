@@ -234,8 +234,9 @@ class FaceModel(Steps, keras.Model):
             auto_scale_loss=False,
             **{key: value for key, value in kwargs.items() if key != "auto_scale_loss"},
         )
-        # Metrics must exist before the first step.
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in self.log_names}
+        # Metrics must exist before the first step; those of an earlier `compile` stay.
+        if not hasattr(self, "trackers"):
+            self.trackers = {name: keras.metrics.Mean(name=name) for name in self.log_names}
         optimizer.build_players(self.players)
 
     def compile_from_config(self, config):
@@ -288,6 +289,7 @@ class FaceModel(Steps, keras.Model):
         Raises:
             UserError: If images do not have this model's shape, or steps do not divide.
         """
+        self.forget_density()
         stream = x if isinstance(x, FaceStream) else getattr(x, "stream", None)
         if stream is None:
             if initial_step:
@@ -302,6 +304,11 @@ class FaceModel(Steps, keras.Model):
                 steps_per_epoch=steps_per_epoch,
                 callbacks=callbacks,
                 **kwargs,
+            )
+        if y is not None or batch_size is not None:
+            raise UserError(
+                "Faces from kf.data come in batches, with their labels: give labels= and "
+                "batch_size= to kf.data.load, not to fit."
             )
         self._check_shape(stream.image_shape)
         steps = steps_per_epoch or stream.steps_per_epoch
@@ -322,17 +329,23 @@ class FaceModel(Steps, keras.Model):
                 initial_epoch=first_epoch,
                 steps_per_epoch=steps - first_step,
                 callbacks=callbacks,
-                shuffle=False,
-                **kwargs,
+                **{**kwargs, "shuffle": False},
             )
 
         history = None
-        if initial_step and initial_epoch < epochs:
-            # Keras counts whole epochs: the rest of a broken one is a call of its own.
-            history = run(initial_epoch, initial_step, initial_epoch + 1)
-            initial_epoch += 1
-        if history is None or (initial_epoch < epochs and not self.stop_training):
-            history = run(initial_epoch, 0, epochs)
+        try:
+            if initial_step and initial_epoch < epochs:
+                # Keras counts whole epochs: the rest of a broken one is a call of its own.
+                history = run(initial_epoch, initial_step, initial_epoch + 1)
+                initial_epoch += 1
+            if history is None or (initial_epoch < epochs and not self.stop_training):
+                history = run(initial_epoch, 0, epochs)
+        except BaseException:
+            # Keras does not tell callbacks that training broke off; ours hold locks and signals.
+            for callback in callbacks or ():
+                if hasattr(callback, "close"):
+                    callback.close()
+            raise
         return history
 
     # One round of the game.
@@ -359,7 +372,11 @@ class FaceModel(Steps, keras.Model):
         return self.get_metrics_result()
 
     def test_round(self, data):
-        """Compute the losses of every turn; return the logs."""
+        """Compute the losses of every turn; return the logs.
+
+        The noise is the same for every batch, and validation leaves the training's as it was.
+        """
+        noise = ops.copy(self.noise.state)
         all_terms = {}
         for players, batch in self.turns(_images(data)):
             losses, terms = self._summed(batch, training=False)
@@ -367,6 +384,7 @@ class FaceModel(Steps, keras.Model):
                 self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
                 all_terms[player.name] = terms[player.name]
             all_terms["measures"] = terms.get("measures", {})
+            self.noise.state.assign(noise)
         self._track(all_terms)
         return self.get_metrics_result()
 
@@ -416,11 +434,13 @@ class FaceModel(Steps, keras.Model):
             raise unknown_name("sampler", sampler, self.samplers)
         if sampler not in self.usable_samplers:
             raise UserError(
-                f"Sampler {sampler!r} is not ready: call model.fit_density(faces) first, or draw "
-                f"from {self.samplers[0]!r}."
+                f"Sampler {sampler!r} is not ready: it is fitted when a run is finished, or by "
+                f"model.fit_density(faces). Draw from {self.samplers[0]!r} until then."
             )
         if count < 1:
             raise UserError(f"count must be 1 or more. Received: {count}.")
+        if seed < 0:
+            raise UserError(f"seed must be 0 or more. Received: {seed}.")
         noise = np.random.default_rng(seed).standard_normal((count, self.latent_dim), np.float32)
         return ops.convert_to_numpy(self.latents_from_noise(noise, sampler))
 
@@ -440,6 +460,9 @@ class FaceModel(Steps, keras.Model):
 
     def fit_density(self, faces) -> None:
         """Fit to training faces what a sampler needs, once training is done: here, nothing."""
+
+    def forget_density(self) -> None:
+        """Forget what `fit_density` fitted, which training makes untrue: here, nothing."""
 
     def generate(self, count: int = 64, seed: int = 0, sampler: str | None = None) -> np.ndarray:
         """Generate faces.

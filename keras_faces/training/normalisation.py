@@ -15,7 +15,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        if not training or fused_batch_normalization is None or len(inputs.shape) != 4:
+        usual = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.scale and self.center
+        if (
+            fused_batch_normalization is None
+            or not (training and self.trainable)
+            or not usual
+            or mask is not None
+        ):
             return super().call(inputs, training=training, mask=mask)
         outputs, mean, variance = fused_batch_normalization(
             inputs, self.gamma, self.beta, self.epsilon
