@@ -45,7 +45,7 @@ setup(
         "dlib-bin>=19.24.6",
     ],
     extras_require={"jax": jax, "benchmark": benchmark, "dev": dev},
-    entry_points={"console_scripts": ["keras-faces = keras_faces.cli:main"]},
+    entry_points={"console_scripts": ["keras-faces = keras_faces.cli:console"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3.11",

@@ -17,10 +17,21 @@ from keras_faces.errors import UserError, unknown_name
 COMMANDS = ("train", "resume", "generate", "reconstruct", "evaluate", "export", "data", "list")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
+def console() -> None:
+    """Run as the `keras-faces` command, in a process of its own, and exit."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.showwarning = _show_warning
+    sys.exit(main(own_process=True))
+
+
+def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> int:
+    """Run the command line; return the exit status.
+
+    Args:
+        arguments: The words after `keras-faces`; None takes those of this process.
+        own_process: Whether settings of the whole process may be made: every operation
+            deterministic, on accelerators too.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = None
     try:
@@ -30,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         options.rest = rest
         if options.command not in ("list", "data check") and not getattr(options, "help", False):
-            _import_keras()
+            _import_keras(own_process)
         options.function(options)
         return 0
     except UserError as error:
@@ -181,13 +192,13 @@ def _quiet():
             os.close(screen)
 
 
-def _import_keras():
+def _import_keras(own_process: bool):
     with _quiet():
         from keras_faces.training import backend
 
         backend.jit_by_default()  # looks for accelerators, and says so at length
-        # Of the whole process, which is ours here; a user's script keeps its own choice.
-        backend.make_deterministic()
+        if own_process:
+            backend.make_deterministic()
 
 
 def _train(options):
@@ -435,4 +446,4 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()
