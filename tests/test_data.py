@@ -1155,3 +1155,11 @@ def test_all_256_levels_survive_float_and_back():
 def test_floats_beyond_the_range_are_clipped():
     beyond = np.array([-100, -1.001, 1.001, 100], np.float32)
     np.testing.assert_array_equal(kf.data.to_uint8(beyond), [0, 0, 255, 255])
+
+
+def test_records_are_read_alike_where_the_system_has_no_positioned_read(monkeypatch):
+    stream = kf.data.open_faces("orl", 16, 8, progress=False)
+    expected, _ = stream.read(3)
+    monkeypatch.delattr("os.preadv")
+    found, _ = stream.read(3)
+    assert np.array_equal(found, expected)

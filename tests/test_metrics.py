@@ -268,14 +268,14 @@ def test_faces_of_another_size_cannot_be_compared(real_faces):
     [
         (np.full((2, 8, 8, 1), np.nan, np.float32), "2 of 2 faces .*not finite"),
         (np.full((2, 8, 8, 1), np.inf, np.float32), "2 of 2 faces .*not finite"),
-        (np.full((2, 8, 8, 1), 100, np.uint8), r"uint8.*kf\.data\.to_float"),
+        (np.full((2, 8, 8, 1), 100, np.int64), r"uint8 faces.*int64"),
         (np.zeros((2, 8, 8), np.float32), r"shape .*Received: \(2, 8, 8\)"),
         (np.zeros((2, 8, 8, 4), np.float32), r"shape .*Received: \(2, 8, 8, 4\)"),
         (np.full((2, 8, 8, 1), 255, np.float32), r"\[-1, 1\].*255"),
         (np.zeros((0, 8, 8, 1), np.float32), r"shape .*Received: \(0, 8, 8, 1\)"),
         (np.zeros((2, 0, 0, 1), np.float32), r"shape .*Received: \(2, 0, 0, 1\)"),
     ],
-    ids=["nan", "inf", "uint8", "rank", "channels", "range", "empty", "no pixels"],
+    ids=["nan", "inf", "int64", "rank", "channels", "range", "empty", "no pixels"],
 )
 def test_what_are_no_faces_is_refused_with_the_reason(name, faces, message):
     with pytest.raises(kf.UserError, match=message):
@@ -362,3 +362,13 @@ def test_scores_that_cannot_be_computed_are_refused(arguments, message):
     stream = kf.data.open_faces("orl", 16, split="test", progress=False)
     with pytest.raises(kf.UserError, match=message):
         metrics.score(Copier(np.zeros((2, 16, 16, 1), np.float32)), stream, **arguments)
+
+
+def test_uint8_faces_score_like_the_same_faces_as_floats(real_faces):
+    for metric in (
+        metrics.laplacian_variance,
+        metrics.detected,
+        metrics.mean_pair_difference,
+        lambda faces: metrics.nearest(faces, real_faces[::2]),
+    ):
+        np.testing.assert_allclose(metric(real_faces), metric(floats(real_faces)), rtol=1e-6)

@@ -50,7 +50,8 @@ class FaceCache:
         self.count = self.meta["count"]
         self.image_shape = (self.meta["image_size"], self.meta["image_size"], self.meta["channels"])
         self._record_bytes = int(np.prod(self.image_shape))
-        self._file = os.open(self.folder / "images.bin", os.O_RDONLY)
+        self._file = os.open(self.folder / "images.bin", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._lock = threading.Lock()
         self._index = json.loads((self.folder / "index.json").read_text())
         if os.fstat(self._file).st_size != self.count * self._record_bytes:
             raise OSError(errno.EIO, "wrong size", str(self.folder / "images.bin"))
@@ -85,9 +86,18 @@ class FaceCache:
         """
         images = np.empty((len(indices), *self.image_shape), np.uint8)
         for image, index in zip(images, indices):
-            if os.preadv(self._file, [image.data], int(index) * self._record_bytes) < image.nbytes:
+            if self._read_into(image.data, int(index) * self._record_bytes) < image.nbytes:
                 raise OSError(errno.EIO, "record is incomplete", str(self.folder / "images.bin"))
         return images
+
+    def _read_into(self, buffer: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file, [buffer], offset)
+        with self._lock:  # Windows reads only from the file's one position
+            os.lseek(self._file, offset, os.SEEK_SET)
+            data = os.read(self._file, buffer.nbytes)
+        buffer.cast("B")[: len(data)] = data
+        return len(data)
 
 
 def prepare(

@@ -22,7 +22,7 @@ def face_detection_rate(faces: np.ndarray, processes: int | None = None) -> floa
     """Return the share of faces that the detector finds, between 0 and 1.
 
     Args:
-        faces: Float faces of shape `(count, height, width, channels)` in [-1, 1].
+        faces: Faces of shape `(count, height, width, channels)`, float in [-1, 1] or uint8.
         processes: Processes to work in; None takes one for each core where it pays.
 
     Raises:

@@ -10,7 +10,7 @@ def mean_pair_difference(faces: np.ndarray, pairs: int = 4000, seed: int = 0) ->
     """Return the mean absolute pixel difference between pairs of faces, on the scale 0 to 255.
 
     Args:
-        faces: Float faces of shape `(count, height, width, channels)` in [-1, 1].
+        faces: Faces of shape `(count, height, width, channels)`, float in [-1, 1] or uint8.
         pairs: Pairs to look at, drawn at random; all of them where there are fewer.
         seed: Seed of the pairs.
 

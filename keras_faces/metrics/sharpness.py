@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from keras_faces.data.stream import to_uint8
+from keras_faces.data.stream import to_float, to_uint8
 from keras_faces.errors import UserError
 
 KERNEL = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]], np.float64)
@@ -17,7 +17,7 @@ def laplacian_variance(faces: np.ndarray) -> np.ndarray:
     three-models report, (4.2).
 
     Args:
-        faces: Float faces of shape `(count, height, width, channels)` in [-1, 1].
+        faces: Faces of shape `(count, height, width, channels)`, float in [-1, 1] or uint8.
 
     Returns:
         A float64 array of shape `(count,)`, on the scale of squared grey levels.
@@ -41,17 +41,21 @@ def to_grey(faces: np.ndarray) -> np.ndarray:
 
 
 def check(faces: np.ndarray) -> np.ndarray:
-    """Return faces as an array, or say what is wrong with them."""
+    """Return faces as floats in [-1, 1], or say what is wrong with them.
+
+    Args:
+        faces: Float faces in [-1, 1] or uint8 faces in [0, 255], of shape
+            `(count, height, width, 1 or 3)`.
+    """
     faces = np.asarray(faces)
     if faces.ndim != 4 or faces.shape[-1] not in (1, 3) or not faces.size:
         raise UserError(
             f"Expected faces of shape (count, height, width, 1 or 3). Received: {faces.shape}."
         )
+    if faces.dtype == np.uint8:
+        return to_float(faces)
     if not np.issubdtype(faces.dtype, np.floating):
-        raise UserError(
-            f"Expected float faces in [-1, 1], received {faces.dtype}. Convert uint8 with "
-            "kf.data.to_float(faces)."
-        )
+        raise UserError(f"Expected float faces in [-1, 1] or uint8 faces. Received: {faces.dtype}.")
     if not np.isfinite(faces).all():
         bad = int((~np.isfinite(faces).all(axis=(1, 2, 3))).sum())
         raise UserError(f"{bad} of {len(faces)} faces hold values that are not finite.")
