@@ -12,9 +12,9 @@ from collections.abc import Callable
 from keras_faces.callbacks import Budget, Checkpoint, Interrupted, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
 from keras_faces.data import FaceStream, guess_channels, open_faces, open_source
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import UserError
 from keras_faces.metrics.scores import score, table
-from keras_faces.models import create_model, hyperparameters
+from keras_faces.models import create_model
 from keras_faces.pictures import grid, pairs_grid, plot_losses, save_picture, write_whole
 from keras_faces.runs import Run, build_model, describe, save_model, versions
 
@@ -70,10 +70,6 @@ def train(
         UserError: If what was given cannot be used.
         Interrupted: If training was stopped by Ctrl-C or SIGTERM; the run can be resumed.
     """
-    known = hyperparameters(model)
-    for given in hyperparameters_given:
-        if given not in known:
-            raise unknown_name(f"hyper-parameter of {model!r}", given, known)
     if sum(limit is not None for limit in (epochs, steps, minutes)) > 1:
         raise UserError("Give only one of epochs, steps and minutes.")
     for name, value in (
