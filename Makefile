@@ -6,8 +6,8 @@ BIN = $(VENV)/bin
 .PHONY: demo test test-slow lint clean
 
 demo: $(VENV)/.installed
-	$(BIN)/keras-faces train vae --data orl --split all --batch-size 32 --steps 2800 \
-		--learning-rate 0.002 --schedule cosine --decay-steps 2800 --ema 0.99
+	$(BIN)/keras-faces train vae --data orl --split all --batch-size 32 --steps 2500 \
+		--learning-rate 0.002 --schedule cosine --decay-steps 2500 --ema 0.99
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -81,7 +81,9 @@ class Clock(keras.callbacks.Callback):
 
 def guarded(made, tmp_path, steps=100):
     faces = kf.data.load("orl", image_size=32, batch_size=4)
-    made.fit(faces, epochs=9, callbacks=[Guard(tmp_path / "run"), Clock(steps)], verbose=0)
+    made.fit(
+        faces, epochs=9, callbacks=[Guard(tmp_path / "run", patience=100), Clock(steps)], verbose=0
+    )
 
 
 def test_a_generator_whose_samples_are_alike_is_called_collapsed(tmp_path):

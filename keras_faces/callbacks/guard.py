@@ -20,7 +20,7 @@ class TrainingWarning(UserWarning):
 class Guard(RunCallback):
     """Stops at the first loss that is not finite and warns of collapse.
 
-    At steps 100, 200, 500, 1000, ... it looks at a few generated faces and at the means of the
+    At steps 500, 1000, 2000, 5000, ... it looks at a few generated faces and at the means of the
     losses and measures, and warns in words: of samples that are all alike, and of whatever the
     model's own `warnings` knows. Looking changes nothing in training.
 
@@ -28,10 +28,10 @@ class Guard(RunCallback):
         run: The run's folder.
         alike: Samples whose mean pixel difference is below this share of the training faces' are
             called alike.
-        patience: Steps before it looks for the first time.
+        patience: Steps before it looks for the first time: samples of a young model are alike.
     """
 
-    def __init__(self, run, alike: float = 0.25, patience: int = 100):
+    def __init__(self, run, alike: float = 0.25, patience: int = 500):
         super().__init__(run)
         self.alike, self.patience = alike, patience
 

@@ -6,8 +6,10 @@ the networks, the optimizer, the batch size and the weight of the error against 
 
 Kingma and Welling, 2014, https://arxiv.org/abs/1312.6114, decide what it leaves open: a Gaussian
 likelihood N(x; decoder(z), noise_scale^2 I), whose variance is that weight, one latent for each
-image, the reparameterisation z = mu + sigma * epsilon. The networks have DCGAN's shape without its
-batch normalisation, which made reconstructions and samples of this model worse.
+image, the reparameterisation z = mu + sigma * epsilon, and a hidden layer next to the latent on
+both sides, as their networks have. Around it are DCGAN's convolutions without batch normalisation,
+which made reconstructions and samples of this model worse; without the hidden layer, faces drawn
+from the prior fall apart.
 
 Latents can be drawn in two ways. `"prior"` is the model's own N(0, I). Encoded faces do not fill
 the prior evenly, and between them the decoder has learnt little, so `"fitted"` draws from a kernel
@@ -35,6 +37,7 @@ class VAE(FaceModel):
         channels: 1 for grey, 3 for colour.
         latent_dim: Size of the latent z.
         filters: Filters of the encoder's first layer; they double with every halving of the size.
+        hidden_units: Units of the dense layers next to the latent.
         noise_scale: Standard deviation of the Gaussian likelihood, on images in [-1, 1]: smaller
             gives sharper reconstructions, larger a latent space closer to the prior.
         kl_weight: Factor of the KL divergence; 1 is the variational bound.
@@ -53,15 +56,17 @@ class VAE(FaceModel):
         channels: int = 3,
         latent_dim: int = 128,
         filters: int = 32,
-        noise_scale: float = 0.35,
+        hidden_units: int = 512,
+        noise_scale: float = 0.3,
         kl_weight: float = 1.0,
         learning_rate: float = 1e-3,
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
-        if latent_dim < 1 or filters < 1:
+        if min(latent_dim, filters, hidden_units) < 1:
             raise UserError(
-                f"latent_dim and filters must be 1 or more. Received: {latent_dim}, {filters}."
+                "latent_dim, filters and hidden_units must be 1 or more. "
+                f"Received: {latent_dim}, {filters}, {hidden_units}."
             )
         if noise_scale <= 0 or kl_weight < 0:
             raise UserError(
@@ -70,12 +75,14 @@ class VAE(FaceModel):
             )
         self.latent_dim = latent_dim
         self.filters = filters
+        self.hidden_units = hidden_units
         self.noise_scale = noise_scale
         self.kl_weight = kl_weight
         self.learning_rate = learning_rate
         with self.building():
-            self.encoder = build_encoder(image_size, channels, latent_dim, filters)
-            self.decoder = build_decoder(image_size, channels, latent_dim, filters)
+            shape = (image_size, channels, latent_dim, filters, hidden_units)
+            self.encoder = build_encoder(*shape)
+            self.decoder = build_decoder(*shape)
         self.density_codes = self._density_weight("density_codes", DENSITY_CODES, latent_dim)
         self.density_kernel = self._density_weight("density_kernel", latent_dim, latent_dim)
 
@@ -217,7 +224,7 @@ def split(moments):
     return mean, ops.clip(log_variance, -10.0, 10.0)
 
 
-def build_encoder(image_size, channels, latent_dim, filters):
+def build_encoder(image_size, channels, latent_dim, filters, hidden_units):
     """Halve the size down to 4x4, then mean and log-variance of the posterior."""
     halvings = (image_size // 4).bit_length() - 1
     network = keras.Sequential([keras.Input((image_size, image_size, channels))], name="encoder")
@@ -225,15 +232,19 @@ def build_encoder(image_size, channels, latent_dim, filters):
         network.add(layers.Conv2D(filters * 2**halving, 4, strides=2, padding="same"))
         network.add(layers.LeakyReLU(0.2))
     network.add(layers.Flatten())
+    network.add(layers.Dense(hidden_units))
+    network.add(layers.LeakyReLU(0.2))
     network.add(layers.Dense(2 * latent_dim, dtype="float32"))
     return network
 
 
-def build_decoder(image_size, channels, latent_dim, filters):
+def build_decoder(image_size, channels, latent_dim, filters, hidden_units):
     """Project a latent to 4x4 and double the size until the image's."""
     doublings = (image_size // 4).bit_length() - 1
     width = filters * 2 ** (doublings - 1)
     network = keras.Sequential([keras.Input((latent_dim,))], name="decoder")
+    network.add(layers.Dense(hidden_units))
+    network.add(layers.LeakyReLU(0.2))
     network.add(layers.Dense(4 * 4 * width))
     network.add(layers.Reshape((4, 4, width)))
     for _ in range(doublings - 1):
