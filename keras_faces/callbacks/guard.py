@@ -31,7 +31,7 @@ class Guard(RunCallback):
         patience: Steps before it looks for the first time: samples of a young model are alike.
     """
 
-    def __init__(self, run, alike: float = 0.25, patience: int = 500):
+    def __init__(self, run, alike: float = 0.15, patience: int = 500):
         super().__init__(run)
         self.alike, self.patience = alike, patience
 

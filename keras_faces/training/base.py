@@ -390,7 +390,13 @@ class FaceModel(Steps, keras.Model):
 
     def _summed(self, batch, training):
         terms = self.losses(batch, training)
-        return {player.name: sum(terms[player.name].values()) for player in self.players}, terms
+        # Stacked and summed, not added: TensorFlow's graph optimizer merges a chain of additions,
+        # the logged mean's among them, in an order that differs from process to process.
+        losses = {
+            player.name: ops.sum(ops.stack(list(terms[player.name].values())))
+            for player in self.players
+        }
+        return losses, terms
 
     def _track(self, terms):
         for player in self.players:
