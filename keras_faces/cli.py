@@ -327,7 +327,7 @@ def _reconstruct(options):
 
     from keras_faces.data import to_float
     from keras_faces.data.decode import BadPicture, decode
-    from keras_faces.pictures import pairs_grid, picture_suffix, save_picture
+    from keras_faces.pictures import rows_grid, picture_suffix, save_picture
     from keras_faces.runs import load_model, training_crop
 
     if not picture_suffix(options.out):
@@ -348,7 +348,7 @@ def _reconstruct(options):
         except BadPicture as error:
             raise UserError(f"Cannot use {image!r}: {error}.") from error
     faces = np.stack(faces)
-    save_picture(pairs_grid(faces, model.reconstruct(faces)), options.out)
+    save_picture(rows_grid(faces, model.reconstruct(faces)), options.out)
     print(f"{len(faces)} originals, crop {crop!r}, over their reconstructions: {options.out}")
 
 

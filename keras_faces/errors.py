@@ -25,3 +25,25 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
     return UserError(
         f"There is no {kind} named {given!r}. {hint} Known: {', '.join(known)}.".replace("  ", " ")
     )
+
+
+def require_at_least(minimum: float, **given: float) -> None:
+    """Check arguments against their least value.
+
+    Raises:
+        UserError: If one is below it, or not a number.
+    """
+    for name, value in given.items():
+        if not isinstance(value, (int, float)) or not value >= minimum:
+            raise UserError(f"{name} must be {minimum} or more. Received: {value!r}.")
+
+
+def require_above(limit: float, **given: float) -> None:
+    """Check arguments that must be greater than a limit.
+
+    Raises:
+        UserError: If one is not, or is not a number.
+    """
+    for name, value in given.items():
+        if not isinstance(value, (int, float)) or not value > limit:
+            raise UserError(f"{name} must be above {limit}. Received: {value!r}.")

@@ -16,7 +16,9 @@ def saved_model(model, path: str | os.PathLike) -> Path:
     - `generate` (also the default): standard normal `noise` of shape `(count, latent_dim)` to
       faces, through the model's default sampler;
     - `decode`: `latents` of shape `(count, latent_dim)` to faces;
-    - `encode` and `reconstruct`, where there is an encoder: `faces` to latents, or to faces.
+    - `encode` and `reconstruct`, where there is an encoder: `faces` to latents, or to faces;
+    - what else the model's `signatures` lists: a conditional model takes `conditions` as well, one
+      that translates serves that.
 
     Faces are float32 NHWC in [-1, 1], of any count. The written file is loaded again and compared
     with the model.
@@ -43,40 +45,23 @@ def saved_model(model, path: str | os.PathLike) -> Path:
             f"{str(path)!r} exists and is not a SavedModel, so it is not replaced. Choose another "
             "folder."
         )
-    sampler = model.default_sampler
-    latents = keras.InputSpec(shape=(None, model.latent_dim), dtype="float32")
-    faces = keras.InputSpec(
-        shape=(None, model.image_size, model.image_size, model.channels), dtype="float32"
-    )
-    signatures = {
-        "generate": (
-            "noise",
-            latents,
-            lambda noise: model.faces_from_latents(model.latents_from_noise(noise, sampler)),
-        ),
-        "decode": ("latents", latents, model.faces_from_latents),
-    }
-    if model.has_encoder:
-        signatures["encode"] = ("faces", faces, model.latents_from_faces)
-        signatures["reconstruct"] = (
-            "faces",
-            faces,
-            lambda faces: model.faces_from_latents(model.latents_from_faces(faces)),
-        )
+    signatures = model.signatures()
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, (argument, spec, function) in [
+    for name, (inputs, function) in [
         *signatures.items(),
-        ("serving_default", signatures["generate"]),
+        ("serving_default", next(iter(signatures.values()))),
     ]:
-        archive.add_endpoint(
-            name, function, [keras.InputSpec(shape=spec.shape, dtype=spec.dtype, name=argument)]
-        )
+        specs = [
+            keras.InputSpec(shape=(None, *shape), dtype="float32", name=argument)
+            for argument, shape in inputs.items()
+        ]
+        archive.add_endpoint(name, function, specs)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
         archive.write_out(str(part), verbose=False)
-        difference = _difference(tf.saved_model.load(str(part)), model, sampler)
+        difference = _difference(tf.saved_model.load(str(part)), signatures)
         if not difference < 1e-4:
             raise UserError(
                 f"The SavedModel's faces differ from the model's by {difference:.2g}, so it was "
@@ -98,8 +83,14 @@ def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-def _difference(served, model, sampler: str) -> float:
-    noise = np.random.default_rng(0).standard_normal((4, model.latent_dim), np.float32)
-    ours = model.decode(np.asarray(model.latents_from_noise(noise, sampler)))
-    theirs = np.asarray(served.signatures["serving_default"](noise=noise)["output_0"])
+def _difference(served, signatures: dict) -> float:
+    """Return the largest difference between what is served by default and the model's own."""
+    inputs, function = next(iter(signatures.values()))
+    rng = np.random.default_rng(0)
+    given = {
+        name: np.clip(rng.standard_normal((4, *shape), np.float32), -1, 1)
+        for name, shape in inputs.items()
+    }
+    ours = np.asarray(function(*(keras.ops.convert_to_tensor(value) for value in given.values())))
+    theirs = np.asarray(served.signatures["serving_default"](**given)["output_0"])
     return float(np.abs(ours - theirs).max())

@@ -35,13 +35,13 @@ def grid(faces: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.I
     return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
 
 
-def pairs_grid(above: np.ndarray, below: np.ndarray, columns: int = 10) -> Image.Image:
-    """Lay faces out in pairs of rows: `above` over `below`, for example originals over copies."""
-    columns = min(columns, len(above))
+def rows_grid(*sets: np.ndarray, columns: int = 10) -> Image.Image:
+    """Lay sets of as many faces out in rows, one below the other: originals over copies."""
+    columns = min(columns, len(sets[0]))
     rows: list[np.ndarray] = []
-    blank = np.ones_like(above[:1])
-    for start in range(0, len(above), columns):
-        for faces in (above, below):
+    blank = np.ones_like(sets[0][:1])
+    for start in range(0, len(sets[0]), columns):
+        for faces in sets:
             part = faces[start : start + columns]
             rows += [part, np.repeat(blank, columns - len(part), axis=0)]
     return grid(np.concatenate(rows), columns)

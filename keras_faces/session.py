@@ -15,7 +15,7 @@ from keras_faces.data import FaceStream, guess_channels, open_faces, open_source
 from keras_faces.errors import UserError
 from keras_faces.metrics.scores import score, table
 from keras_faces.models import create_model
-from keras_faces.pictures import grid, pairs_grid, plot_losses, save_picture, write_whole
+from keras_faces.pictures import grid, rows_grid, plot_losses, save_picture, write_whole
 from keras_faces.runs import Run, build_model, describe, save_model, versions
 
 
@@ -247,7 +247,7 @@ def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
         made.append(save_picture(grid(model.generate(64, seed, sampler)), path))
     if model.has_encoder:
         originals = stream.sample(30, seed)
-        picture = pairs_grid(originals, model.reconstruct(originals))
+        picture = rows_grid(originals, model.reconstruct(originals))
         made.append(save_picture(picture, run.folder / "reconstructions.png"))
     if rows := run.rows():
         made.append(plot_losses(rows, run.folder / "losses.png", run.folder.name))

@@ -1,9 +1,9 @@
 """Pictures while it learns."""
 
-import numpy as np
+from collections.abc import Sequence
 
 from keras_faces.callbacks.base import RunCallback
-from keras_faces.pictures import grid, pairs_grid, save_picture
+from keras_faces.pictures import save_picture
 
 
 class Grids(RunCallback):
@@ -17,11 +17,19 @@ class Grids(RunCallback):
         count: Faces in a grid.
         seed: Seed of the latents.
         every: Epochs between grids; None for steps 10, 20, 50, 100, ...
+        epochs: Epochs after which to draw as well, such as a document's.
     """
 
-    def __init__(self, run, count: int = 64, seed: int = 0, every: int | None = None):
+    def __init__(
+        self,
+        run,
+        count: int = 64,
+        seed: int = 0,
+        every: int | None = None,
+        epochs: Sequence[int] = (),
+    ):
         super().__init__(run)
-        self.count, self.seed, self.every = count, seed, every
+        self.count, self.seed, self.every, self.epochs = count, seed, every, set(epochs)
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
@@ -29,21 +37,19 @@ class Grids(RunCallback):
             self.draw()
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.every is not None and (epoch + 1) % self.every == 0:
+        if epoch + 1 in self.epochs or (self.every is not None and (epoch + 1) % self.every == 0):
             self.draw()
 
     def draw(self) -> None:
         """Write one grid, and one of reconstructions where the model can encode."""
         self.model.sync()
         name = f"step-{self.step:08d}.png"
-        # The prior: a density is fitted to the latents only after training.
-        latents = self.model.draw_latents(self.count, self.seed, self.model.samplers[0])
-        save_picture(grid(self.model.decode(latents)), self.run.grids / f"samples-{name}")
         stream = self.model.fit_plan.stream
-        if self.model.has_encoder and stream is not None:
-            originals = stream.sample(min(30, self.count), self.seed)
-            copies = self.model.reconstruct(originals)
-            save_picture(
-                pairs_grid(originals, np.asarray(copies)),
-                self.run.grids / f"reconstructions-{name}",
-            )
+        if stream is None and self.model.latent_dim is None:
+            return  # it makes faces from faces, and has none to show
+        # The prior: a density is fitted to the latents only after training.
+        shown = self.model.show_samples(self.count, self.seed, self.model.samplers[0], stream)
+        save_picture(shown, self.run.grids / f"samples-{name}")
+        if stream is not None:
+            for kind, picture in self.model.show_more(self.count, self.seed, stream).items():
+                save_picture(picture, self.run.grids / f"{kind}-{name}")

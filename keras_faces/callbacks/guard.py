@@ -66,7 +66,7 @@ class Guard(RunCallback):
         self.model.sync()
         faces = stream.sample(100)
         found = self.model.warnings(faces, logs)
-        samples = self.model.generate(64, seed=0, sampler=self.model.samplers[0])
+        samples = self.model.samples(64, 0, self.model.samplers[0], stream)
         if not np.isfinite(samples).all():
             found.append("The generated faces hold values that are not finite.")
         elif len(faces) > 1:

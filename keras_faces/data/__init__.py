@@ -58,7 +58,8 @@ def load(
         seed: Seed of the order.
         crop: A key of `CROPS`: how a raw picture becomes a square one.
         channels: 1 for grey or 3 for colour. None takes grey where all looked-at pictures are grey.
-        labels: None, or `"identity"` to yield `(images, labels)`.
+        labels: None; or to yield `(images, labels)`, `"attributes"`, float32 of shape
+            `(batch, attributes)`, or `"identity"`, int32 numbers of people of shape `(batch,)`.
         test_fraction: Share of the people, or else of the pictures, on the test side.
         strict: Stop at a bad picture instead of skipping it with a warning.
         progress: Show a progress bar while pictures are decoded for the first time.
@@ -116,7 +117,7 @@ def open_faces(
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     if labels not in LABELS:
-        raise UserError(f"labels must be None or 'identity' for this source. Received: {labels!r}.")
+        raise unknown_name("kind of labels", str(labels), [kind for kind in LABELS if kind])
     if channels not in (None, 1, 3):
         raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
     if not 0 < test_fraction < 1:
@@ -127,6 +128,7 @@ def open_faces(
         channels = guess_channels(opened)
     shuffle = split == "train" if shuffle is None else shuffle
     drop_remainder = split == "train" if drop_remainder is None else drop_remainder
+    attributes = opened.attributes() if labels == "attributes" else None
     cache = prepare(opened, crop, image_size, channels, strict, progress)
     indices = split_indices(cache.names, cache.identities, split, test_fraction)
     if not len(indices):
@@ -150,9 +152,33 @@ def open_faces(
         "shuffle": shuffle,
         "drop_remainder": drop_remainder,
         "labels": labels,
+        "labels_digest": None,
         "credit": opened.credit,
     }
-    return FaceStream(cache, indices, batch_size, seed, shuffle, drop_remainder, labels, facts)
+    stream = FaceStream(
+        cache, indices, batch_size, seed, shuffle, drop_remainder, labels, facts, attributes
+    )
+    facts["labels_digest"] = stream.labels_digest
+    return stream
+
+
+def labels_of(source: str | os.PathLike) -> tuple[str, list[str]]:
+    """Return the best labels that a source has, and their names: attributes, or else identities.
+
+    Raises:
+        UserError: If it has none.
+    """
+    opened = open_source(source)
+    attributes = opened.attributes()
+    if attributes is not None:
+        return "attributes", list(attributes.names)
+    people = list(dict.fromkeys(entry.identity for entry in opened.entries()))
+    if None in people:
+        raise UserError(
+            f"{opened.title!r} has no labels: neither attributes (a file attributes.csv) nor one "
+            "folder for each person."
+        )
+    return "identity", people
 
 
 def guess_channels(source, looked_at: int = 16) -> int:

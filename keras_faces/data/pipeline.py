@@ -53,12 +53,14 @@ def _reader(stream: FaceStream):
             images, labels = stream.read(number)
             return images, np.zeros(0, np.int32) if labels is None else labels
 
-        images, labels = tf.numpy_function(on_cpu, [step], (tf.uint8, tf.int32))
+        kind = tf.float32 if stream.labels == "attributes" else tf.int32
+        images, labels = tf.numpy_function(on_cpu, [step], (tf.uint8, kind))
         images.set_shape((batch, *stream.image_shape))
         images = tf.cast(images, tf.float32) / 127.5 - 1
         if not stream.labels:
             return images
-        labels.set_shape((batch,))
+        names = (len(stream.label_names),) if stream.labels == "attributes" else ()
+        labels.set_shape((batch, *names))
         return images, labels
 
     return read

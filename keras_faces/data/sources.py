@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
+from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.decode import MAX_FILE_BYTES, SUFFIXES, BadPicture
 from keras_faces.errors import UserError, unknown_name
 
@@ -44,6 +45,9 @@ class Source(Protocol):
 
     def listing(self) -> str:
         """Return a digest of names, sizes and times: cheap, and different after any change."""
+
+    def attributes(self) -> Attributes | None:
+        """Return what is known of the faces, or None."""
 
 
 class FolderSource:
@@ -113,6 +117,9 @@ class FolderSource:
             digest.update(json.dumps(facts).encode())
         return digest.hexdigest()
 
+    def attributes(self) -> Attributes | None:
+        return _read_attributes(self.path / ATTRIBUTES_FILE)
+
 
 class OrlSource(FolderSource):
     """The AT&T / ORL faces: 400 photographs of 40 people, 92x112 pixels, grey.
@@ -135,6 +142,9 @@ class OrlSource(FolderSource):
         self.title = "orl"
         # The wheel has one more picture lying among them, s10/target.jpg.
         self._names = [name for name in self._names if name.endswith(".pgm")]
+
+    def attributes(self) -> Attributes:
+        return _read_attributes(Path(__file__).with_name("orl_attributes.csv"))
 
 
 class ZipSource:
@@ -205,6 +215,15 @@ class ZipSource:
             digest.update(json.dumps((name, info.file_size, info.CRC, info.header_offset)).encode())
         return digest.hexdigest()
 
+    def attributes(self) -> Attributes | None:
+        try:
+            text = self._archive().read(ATTRIBUTES_FILE).decode()
+        except KeyError:
+            return None
+        except (UnicodeDecodeError, OSError, zipfile.BadZipFile, RuntimeError) as error:
+            raise UserError(f"Cannot read {ATTRIBUTES_FILE} in {self.title!r}: {error}.") from error
+        return read_attributes(text, f"{ATTRIBUTES_FILE} in {self.title!r}")
+
 
 DATASETS = {"orl": OrlSource}
 
@@ -234,6 +253,15 @@ def open_source(source: str | os.PathLike) -> Source:
     if os.sep in name or "/" in name or path.suffix:
         raise UserError(f"There is no folder or file {name!r}. Check the path.")
     raise unknown_name("source of faces (nor a folder or zip file of that name)", name, DATASETS)
+
+
+def _read_attributes(path: Path) -> Attributes | None:
+    if not path.is_file():
+        return None
+    try:
+        return read_attributes(path.read_text(encoding="utf-8"), str(path))
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
 
 
 def _is_picture(name: str) -> bool:

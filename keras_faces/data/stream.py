@@ -1,14 +1,16 @@
 """The order in which faces reach training: a pure function of the seed and the step."""
 
+import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from keras_faces.data.cache import FaceCache
-from keras_faces.errors import UserError
+from keras_faces.data.labels import Attributes
+from keras_faces.errors import UserError, unknown_name
 
-LABELS = (None, "identity")
+LABELS = (None, "attributes", "identity")
 
 
 class FaceStream:
@@ -26,8 +28,9 @@ class FaceStream:
         seed: Seed of the order.
         shuffle: Whether to permute; without it the order is the source's.
         drop_remainder: Whether to leave out the last, smaller batch of an epoch.
-        labels: None, or `"identity"` to yield `(images, labels)`.
+        labels: None, or `"attributes"` or `"identity"` to yield `(images, labels)`.
         facts: What a run records about where its faces come from.
+        attributes: What is known of the faces, where the source knows anything.
 
     Raises:
         UserError: If there are too few pictures for one batch, or no such labels.
@@ -43,6 +46,7 @@ class FaceStream:
         drop_remainder: bool = True,
         labels: str | None = None,
         facts: dict | None = None,
+        attributes: Attributes | None = None,
     ):
         if batch_size < 1:
             raise UserError(f"batch_size must be 1 or more. Received: {batch_size}.")
@@ -50,10 +54,6 @@ class FaceStream:
             raise UserError(
                 f"{len(indices)} pictures are too few for a batch of {batch_size}. "
                 f"Give more pictures, or a batch size of {len(indices)} or less."
-            )
-        if labels not in LABELS:
-            raise UserError(
-                f"labels must be None or 'identity' for this source. Received: {labels!r}."
             )
         self.cache = cache
         self.indices = np.asarray(indices)
@@ -63,7 +63,7 @@ class FaceStream:
         self.drop_remainder = drop_remainder
         self.labels = labels
         self.facts = facts or {}
-        self._labels = self._identity_numbers() if labels else None
+        self.label_names, self._labels = read_labels(cache, labels, attributes)
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     @property
@@ -82,12 +82,22 @@ class FaceStream:
         whole, rest = divmod(self.count, self.batch_size)
         return whole + (rest > 0 and not self.drop_remainder)
 
+    @property
+    def labels_digest(self) -> str | None:
+        """A digest of all labels and their names, or None: different after any change."""
+        if not self.labels:
+            return None
+        digest = hashlib.sha256("\n".join(self.label_names).encode())
+        digest.update(self._labels.tobytes())
+        return digest.hexdigest()
+
     def read(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return batch number `step`, counted from the beginning of training.
 
         Returns:
-            `(images, labels)`: uint8 images of shape `(batch, height, width, channels)`, and int32
-            labels of shape `(batch,)` or None.
+            `(images, labels)`: uint8 images of shape `(batch, height, width, channels)`, and
+            labels: int32 numbers of people of shape `(batch,)`, float32 attributes of shape
+            `(batch, attributes)`, or None.
         """
         epoch, batch = divmod(int(step), self.steps_per_epoch)
         chosen = self._order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
@@ -112,28 +122,49 @@ class FaceStream:
             images, labels = self.read(step)
             yield (to_float(images), labels) if self.labels else to_float(images)
 
-    def sample(self, count: int, seed: int = 0) -> np.ndarray:
-        """Return up to `count` different pictures, chosen by seed, as float32 in [-1, 1]."""
+    def sample(self, count: int, seed: int = 0, labelled: bool = False):
+        """Return up to `count` different pictures, chosen by seed, as float32 in [-1, 1].
+
+        With `labelled`, return `(pictures, labels)` where the stream has labels.
+        """
         if seed < 0:
             raise UserError(f"seed must be 0 or more. Received: {seed}.")
         count = min(count, self.count)
         chosen = np.random.default_rng(seed).permutation(self.indices)[:count]
-        return to_float(self.cache.read(chosen))
+        faces = to_float(self.cache.read(chosen))
+        return (faces, self._labels[chosen]) if labelled and self.labels else faces
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
             return self.indices
         return np.random.default_rng([self.seed, epoch]).permutation(self.indices)
 
-    def _identity_numbers(self) -> np.ndarray:
-        identities = self.cache.identities
-        if None in identities:
+
+def read_labels(cache: FaceCache, labels: str | None, attributes: Attributes | None):
+    """Return the names of a cache's labels, and the labels of all its pictures.
+
+    Raises:
+        UserError: If the source has no such labels.
+    """
+    if labels is None:
+        return [], None
+    if labels == "attributes":
+        if attributes is None:
             raise UserError(
-                "labels='identity' needs a source with one folder for each person; this one has no "
-                "identities."
+                "labels='attributes' needs a source with attributes: put a file attributes.csv "
+                "into the folder or zip, with a header such as 'file,glasses,smiling' and a row of "
+                "0 and 1 for each picture."
             )
-        names = {name: number for number, name in enumerate(dict.fromkeys(identities))}
-        return np.array([names[name] for name in identities], np.int32)
+        return list(attributes.names), attributes.table(cache.names)
+    if labels != "identity":
+        raise unknown_name("kind of labels", str(labels), [kind for kind in LABELS if kind])
+    if None in cache.identities:
+        raise UserError(
+            "labels='identity' needs a source with one folder for each person; this one has no "
+            "identities."
+        )
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(cache.identities))}
+    return list(numbers), np.array([numbers[name] for name in cache.identities], np.int32)
 
 
 def to_float(images: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def score(
     real = stream.sample(count, seed)
     sets = {"real": real}
     for sampler in samplers or model.usable_samplers:
-        sets[sampler] = model.generate(count, seed, sampler)
+        sets[sampler] = model.samples(count, seed, sampler, stream)
     facts = stream.facts
     return {
         "protocol": {
@@ -64,7 +64,7 @@ def score(
             "image_size": stream.image_shape[0],
             "channels": stream.image_shape[2],
             "real": len(real),
-            "generated": count,
+            "generated": max(len(faces) for name, faces in sets.items() if name != "real"),
             "seed": seed,
             "detector": f"dlib {_version('dlib-bin')} HOG, upsampled once",
         },

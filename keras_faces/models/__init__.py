@@ -8,13 +8,47 @@ import inspect
 from collections.abc import Mapping
 
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.models.autoencoder import Autoencoder
+from keras_faces.models.began import BEGAN
+from keras_faces.models.cvae import CVAE
+from keras_faces.models.cyclegan import CycleGAN
 from keras_faces.models.dcgan import DCGAN
+from keras_faces.models.dense_vae import DenseVAE
+from keras_faces.models.gan import GAN
 from keras_faces.models.vae import VAE
+from keras_faces.models.vaegan import VAEGAN
+from keras_faces.models.wgan import WGAN
 from keras_faces.training.base import FaceModel
 
-MODELS = {"dcgan": DCGAN, "vae": VAE}
+MODELS = {
+    "autoencoder": Autoencoder,
+    "began": BEGAN,
+    "cvae": CVAE,
+    "cyclegan": CycleGAN,
+    "dcgan": DCGAN,
+    "dense_vae": DenseVAE,
+    "gan": GAN,
+    "vae": VAE,
+    "vaegan": VAEGAN,
+    "wgan": WGAN,
+}
 
-__all__ = ["DCGAN", "MODELS", "VAE", "create_model", "hyperparameters", "list_models"]
+__all__ = [
+    "BEGAN",
+    "CVAE",
+    "DCGAN",
+    "GAN",
+    "MODELS",
+    "VAE",
+    "VAEGAN",
+    "WGAN",
+    "Autoencoder",
+    "CycleGAN",
+    "DenseVAE",
+    "create_model",
+    "hyperparameters",
+    "list_models",
+]
 
 
 def list_models() -> list[str]:

@@ -15,7 +15,7 @@ Goodfellow's algorithm 1 lets the discriminator move first.
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import UserError
+from keras_faces.errors import require_at_least
 from keras_faces.training.base import FaceModel
 from keras_faces.training.normalisation import BatchNormalization
 from keras_faces.training.players import Player
@@ -52,10 +52,7 @@ class DCGAN(FaceModel):
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
-        if latent_dim < 1 or filters < 1:
-            raise UserError(
-                f"latent_dim and filters must be 1 or more. Received: {latent_dim}, {filters}."
-            )
+        require_at_least(1, latent_dim=latent_dim, filters=filters)
         self.latent_dim = latent_dim
         self.filters = filters
         self.learning_rate = learning_rate
@@ -79,7 +76,7 @@ class DCGAN(FaceModel):
             for player in self.players
         }
 
-    def draw(self, images):
+    def draw(self, images, labels=None):
         return images, keras.random.normal((ops.shape(images)[0], self.latent_dim), seed=self.noise)
 
     def losses(self, batch, training):
@@ -92,28 +89,37 @@ class DCGAN(FaceModel):
                 "fake": cross_entropy(fake, 0),
             },
             "generator": {"fake": cross_entropy(fake, 1)},
-            "measures": {
-                "real_accuracy": ops.mean(ops.cast(real > 0, "float32")),
-                "fake_accuracy": ops.mean(ops.cast(fake < 0, "float32")),
-            },
+            "measures": accuracies(real, fake),
         }
 
     def warnings(self, faces, logs):
-        real, fake = logs["real_accuracy"], logs["fake_accuracy"]
-        found = super().warnings(faces, logs)
-        if min(real, fake) > 0.99:
-            found.append(
-                f"One-sided discriminator: it recognises {real:.1%} of the real and {fake:.1%} of "
-                "the generated faces, so the generator learns little from it. Try fewer filters, "
-                "a lower learning rate, or more faces."
-            )
-        elif real + fake < 0.6:
-            found.append(
-                f"One-sided discriminator: it recognises only {real:.1%} of the real and "
-                f"{fake:.1%} of the generated faces, worse than guessing. Try a lower learning "
-                "rate."
-            )
-        return found
+        return super().warnings(faces, logs) + one_sided(logs)
+
+
+def one_sided(logs) -> list[str]:
+    """Return a warning where the discriminator wins always or never."""
+    real, fake = logs["real_accuracy"], logs["fake_accuracy"]
+    if min(real, fake) > 0.99:
+        return [
+            f"One-sided discriminator: it recognises {real:.1%} of the real and {fake:.1%} of "
+            "the generated faces, so the generator learns little from it. Try fewer filters, "
+            "a lower learning rate, or more faces."
+        ]
+    if real + fake < 0.6:
+        return [
+            f"One-sided discriminator: it recognises only {real:.1%} of the real and "
+            f"{fake:.1%} of the generated faces, worse than guessing. Try a lower learning "
+            "rate."
+        ]
+    return []
+
+
+def accuracies(real, fake) -> dict:
+    """Return how often a discriminator's logits are right, for real and for generated faces."""
+    return {
+        "real_accuracy": ops.mean(ops.cast(real > 0, "float32")),
+        "fake_accuracy": ops.mean(ops.cast(fake < 0, "float32")),
+    }
 
 
 def cross_entropy(logits, label: int):
@@ -141,7 +147,7 @@ def build_generator(image_size, channels, latent_dim, filters):
     return network
 
 
-def build_discriminator(image_size, channels, filters):
+def build_discriminator(image_size, channels, filters, normalised=True):
     """Halve the size down to 4x4, then a logit."""
     halvings = (image_size // 4).bit_length() - 1
     network = keras.Sequential(
@@ -149,7 +155,7 @@ def build_discriminator(image_size, channels, filters):
     )
     for halving in range(halvings):
         network.add(down(filters * 2**halving))
-        if halving:
+        if halving and normalised:
             network.add(normalisation())
         network.add(layers.LeakyReLU(0.2))
     network.add(layers.Conv2D(1, 4, use_bias=False, kernel_initializer=normal(), dtype="float32"))

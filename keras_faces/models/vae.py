@@ -10,26 +10,19 @@ image, the reparameterisation z = mu + sigma * epsilon, and a hidden layer next 
 both sides, as their networks have. Around it are DCGAN's convolutions without batch normalisation,
 which made reconstructions and samples of this model worse; without the hidden layer, faces drawn
 from the prior fall apart.
-
-Latents can be drawn in two ways. `"prior"` is the model's own N(0, I). Encoded faces do not fill
-the prior evenly, and between them the decoder has learnt little, so `"fitted"` draws from a kernel
-density around up to 1024 encoded training faces: its faces are better and stay nearer to those it
-has seen. Every figure says which one it used.
 """
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_faces.errors import UserError
-from keras_faces.training.base import FaceModel
+from keras_faces.errors import require_above, require_at_least
+from keras_faces.training.encoding import EncodingModel
 from keras_faces.training.players import Player
-
-DENSITY_CODES = 1024
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
-class VAE(FaceModel):
+class VAE(EncodingModel):
     """Encoder and decoder trained together to lower reconstruction error plus KL divergence.
 
     Args:
@@ -46,7 +39,6 @@ class VAE(FaceModel):
     """
 
     generating = ("encoder", "decoder")
-    samplers = ("prior", "fitted")
     epochs = 20  # the report's
     batch_size = 100  # Kingma and Welling's
 
@@ -63,16 +55,9 @@ class VAE(FaceModel):
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
-        if min(latent_dim, filters, hidden_units) < 1:
-            raise UserError(
-                "latent_dim, filters and hidden_units must be 1 or more. "
-                f"Received: {latent_dim}, {filters}, {hidden_units}."
-            )
-        if noise_scale <= 0 or kl_weight < 0:
-            raise UserError(
-                "noise_scale must be above 0 and kl_weight 0 or more. "
-                f"Received: {noise_scale}, {kl_weight}."
-            )
+        require_at_least(1, latent_dim=latent_dim, filters=filters, hidden_units=hidden_units)
+        require_above(0, noise_scale=noise_scale)
+        require_at_least(0, kl_weight=kl_weight)
         self.latent_dim = latent_dim
         self.filters = filters
         self.hidden_units = hidden_units
@@ -80,16 +65,9 @@ class VAE(FaceModel):
         self.kl_weight = kl_weight
         self.learning_rate = learning_rate
         with self.building():
-            shape = (image_size, channels, latent_dim, filters, hidden_units)
-            self.encoder = build_encoder(*shape)
-            self.decoder = build_decoder(*shape)
-        self.density_codes = self._density_weight("density_codes", DENSITY_CODES, latent_dim)
-        self.density_kernel = self._density_weight("density_kernel", latent_dim, latent_dim)
-
-    def _density_weight(self, name, rows, columns):
-        return self.add_weight(
-            name=name, shape=(rows, columns), initializer="zeros", trainable=False
-        )
+            shape = (filters, hidden_units)
+            self.encoder = build_encoder(image_size, channels, 2 * latent_dim, *shape)
+            self.decoder = build_decoder(image_size, channels, latent_dim, *shape)
 
     @property
     def players(self):
@@ -98,7 +76,7 @@ class VAE(FaceModel):
     def default_optimizers(self):
         return {"vae": keras.optimizers.Adam(self.learning_rate_for(self.learning_rate))}
 
-    def draw(self, images):
+    def draw(self, images, labels=None):
         epsilon = keras.random.normal((ops.shape(images)[0], self.latent_dim), seed=self.noise)
         return images, epsilon
 
@@ -115,73 +93,12 @@ class VAE(FaceModel):
             }
         }
 
-    def encode(self, faces) -> np.ndarray:
-        """Return the posterior means of faces in [-1, 1], of shape `(count, latent_dim)`."""
-        return self._mapped(self.latents_from_faces, self.check_faces(faces))
-
-    def reconstruct(self, faces) -> np.ndarray:
-        """Encode and decode faces in [-1, 1]."""
-        return self.decode(self.encode(faces))
-
     def latents_from_faces(self, faces):
         """Return the posterior means of faces, as tensors."""
         return split(self.averaged("encoder")(faces, training=False))[0]
 
-    @property
-    def usable_samplers(self):
-        fitted = np.any(ops.convert_to_numpy(self.density_kernel))
-        return self.samplers if fitted else self.samplers[:1]
-
-    def latents_from_noise(self, noise, sampler):
-        if sampler == "prior":
-            return noise
-        # The first coordinate chooses a code, through the normal distribution function; the kernel
-        # does not use it: it belongs to the axis along which codes differ least.
-        share = 0.5 * (1.0 + ops.erf(noise[:, 0] / 2**0.5))
-        chosen = ops.clip(ops.cast(share * DENSITY_CODES, "int32"), 0, DENSITY_CODES - 1)
-        spread = ops.matmul(noise[:, 1:], self.density_kernel[1:])
-        return ops.take(self.density_codes, chosen, axis=0) + spread
-
-    def fit_density(self, faces) -> None:
-        """Fit the kernel density of the sampler `"fitted"` to the posterior means of faces.
-
-        The kernel is Gaussian with the shape of all codes' covariance, and half as wide as codes
-        are from their nearest neighbour. Codes are drawn towards their mean so that the density
-        keeps their variance (Silverman, 1986, section 6.4).
-
-        Args:
-            faces: Iterable of batches of faces in [-1, 1], for example from `kf.data.load`.
-
-        Raises:
-            UserError: If there are fewer than two faces.
-        """
-        images = (batch[0] if isinstance(batch, tuple) else batch for batch in faces)
-        codes = np.concatenate([self.encode(batch) for batch in images]).astype(np.float64)
-        if len(codes) < 2:
-            raise UserError(
-                f"Two faces or more are needed to fit a density. Received: {len(codes)}."
-            )
-        codes = np.random.default_rng(self.seed).permutation(codes)[:DENSITY_CODES]
-        mean = codes.mean(axis=0)
-        variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes, rowvar=False)))
-        variances = np.maximum(variances, 0.0)  # ascending
-        width = min(1.0, 0.5 * np.sqrt(nearest_squares(codes).mean() / variances.sum()))
-        shrunk = mean + np.sqrt(1.0 - width**2) * (codes - mean)
-        self.density_codes.assign(shrunk[np.arange(DENSITY_CODES) % len(codes)])
-        self.density_kernel.assign(width * np.sqrt(variances)[:, None] * axes.T)
-
-    def forget_density(self):
-        self.density_kernel.assign(np.zeros((self.latent_dim, self.latent_dim)))
-
     def warnings(self, faces, logs):
-        found = super().warnings(faces, logs)
-        active = active_units(self.encode(faces))
-        if active < min(self.latent_dim, max(2, self.latent_dim // 32)):
-            found.append(
-                f"Posterior collapse: only {active} of {self.latent_dim} latent units tell faces "
-                "apart. Try a smaller noise_scale or kl_weight."
-            )
-        return found
+        return super().warnings(faces, logs) + posterior_collapse(self.encode(faces))
 
 
 def squared_error(images, reconstructions):
@@ -210,12 +127,15 @@ def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
     return int((np.var(means, axis=0) > threshold).sum())
 
 
-def nearest_squares(codes: np.ndarray) -> np.ndarray:
-    """Return each code's squared distance to its nearest neighbour among the others."""
-    squares = np.sum(codes**2, axis=1)
-    distances = squares[:, None] - 2.0 * codes @ codes.T + squares
-    np.fill_diagonal(distances, np.inf)
-    return np.maximum(distances.min(axis=1), 0.0)
+def posterior_collapse(means: np.ndarray) -> list[str]:
+    """Return a warning where next to no latent unit tells faces apart."""
+    active, units = active_units(means), means.shape[1]
+    if active >= min(units, max(2, units // 32)):
+        return []
+    return [
+        f"Posterior collapse: only {active} of {units} latent units tell faces apart. Try a "
+        "smaller weight of the KL divergence, or a smaller noise_scale."
+    ]
 
 
 def split(moments):
@@ -224,8 +144,8 @@ def split(moments):
     return mean, ops.clip(log_variance, -10.0, 10.0)
 
 
-def build_encoder(image_size, channels, latent_dim, filters, hidden_units):
-    """Halve the size down to 4x4, then mean and log-variance of the posterior."""
+def build_encoder(image_size, channels, outputs, filters, hidden_units):
+    """Halve the size down to 4x4, then a hidden layer and the outputs."""
     halvings = (image_size // 4).bit_length() - 1
     network = keras.Sequential([keras.Input((image_size, image_size, channels))], name="encoder")
     for halving in range(halvings):
@@ -234,7 +154,7 @@ def build_encoder(image_size, channels, latent_dim, filters, hidden_units):
     network.add(layers.Flatten())
     network.add(layers.Dense(hidden_units))
     network.add(layers.LeakyReLU(0.2))
-    network.add(layers.Dense(2 * latent_dim, dtype="float32"))
+    network.add(layers.Dense(outputs, dtype="float32"))
     return network
 
 

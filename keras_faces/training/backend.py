@@ -8,6 +8,7 @@ if keras.backend.backend() == "tensorflow":
     from keras_faces.training.tensorflow_steps import (
         Steps,
         fused_batch_normalization,
+        input_gradients,
         jit_by_default,
         losses_and_gradients,
         make_deterministic,
@@ -16,6 +17,7 @@ elif keras.backend.backend() == "jax":
     from keras_faces.training.jax_steps import (
         Steps,
         fused_batch_normalization,
+        input_gradients,
         jit_by_default,
         losses_and_gradients,
         make_deterministic,
@@ -29,6 +31,7 @@ else:
 __all__ = [
     "Steps",
     "fused_batch_normalization",
+    "input_gradients",
     "jit_by_default",
     "losses_and_gradients",
     "make_deterministic",

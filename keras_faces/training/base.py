@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.pictures import grid
 from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
 from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import learning_rate_schedule
@@ -38,8 +39,8 @@ class FaceModel(Steps, keras.Model):
     """Base class of models that generate faces.
 
     A subclass builds its networks within `building()`, lists its `players`, and says in `losses`
-    what each wants. It may refine the rules of a round: `draw`, `turns`, `adjust`, `measure`.
-    Training, saving, averaging, generating and exporting are the same for all.
+    what each wants. It may refine the rules of a round: `draw`, `turns`, `gates`, `adjust`,
+    `measure`. Training, saving, averaging, generating and exporting are the same for all.
 
     Args:
         image_size: Width and height of the faces in pixels: 32, 64 or 128.
@@ -50,6 +51,7 @@ class FaceModel(Steps, keras.Model):
         schedule: Learning-rate schedule, see `learning_rate_schedule`.
         decay_steps: Steps of the schedule's decay.
         decay_rate: Factor of the schedule's decay.
+        decay_after: Steps at the first rate before the decay begins.
         dtype: `"float32"`, or `"mixed_bfloat16"` to compute in bfloat16 with float32 weights.
         name: Name of the Keras model.
     """
@@ -60,6 +62,12 @@ class FaceModel(Steps, keras.Model):
     # Names of what `losses` returns under "measures": watched, but lowered by nobody.
     measures: tuple[str, ...] = ()
 
+    # Where the document, the paper it builds on and this file stand: see `keras_faces.ledger`.
+    ledger: tuple = ()
+
+    # Whether the model learns from labels that come with the faces.
+    conditional = False
+
     # How latents can be drawn; the first is the paper's.
     samplers: tuple[str, ...] = ("prior",)
 
@@ -67,7 +75,8 @@ class FaceModel(Steps, keras.Model):
     epochs: int = 20
     batch_size: int = 64
 
-    latent_dim: int
+    # Size of the latent, or None for a model that makes faces from faces.
+    latent_dim: int | None = None
 
     def __init__(
         self,
@@ -78,6 +87,7 @@ class FaceModel(Steps, keras.Model):
         schedule: str = "constant",
         decay_steps: int = 0,
         decay_rate: float = 0.0,
+        decay_after: int = 0,
         dtype: str | None = None,
         name: str | None = None,
     ):
@@ -101,6 +111,7 @@ class FaceModel(Steps, keras.Model):
         self.schedule = schedule
         self.decay_steps = decay_steps
         self.decay_rate = decay_rate
+        self.decay_after = decay_after
         self.noise = keras.random.SeedGenerator(seed)
         self.rounds = self.add_weight(
             name="rounds", shape=(), dtype="int32", initializer="zeros", trainable=False
@@ -162,16 +173,20 @@ class FaceModel(Steps, keras.Model):
         """
         raise NotImplementedError
 
-    def draw(self, images):
+    def draw(self, images, labels=None):
         """Turn a batch of images into what the losses need, such as noise beside them."""
         return images
 
-    def turns(self, images) -> Iterator[tuple[Sequence[Player], object]]:
+    def turns(self, images, labels=None) -> Iterator[tuple[Sequence[Player], object]]:
         """Yield `(players, batch)` for every turn of a round.
 
         The players of one turn move at the same time, all seeing the same weights.
         """
-        yield self.players, self.draw(images)
+        yield self.players, self.draw(images, labels)
+
+    def gates(self, terms: Mapping[str, Mapping]) -> Mapping:
+        """Return for players who may have to sit a turn out whether each moves, as tensors."""
+        return {}
 
     def adjust(self, terms: Mapping[str, Mapping]) -> None:
         """Update what no player trains, given all loss terms of the round."""
@@ -180,11 +195,25 @@ class FaceModel(Steps, keras.Model):
         """Return the scalars of `measures`, given all loss terms of the round."""
         return terms.get("measures", {})
 
-    def learning_rate_for(self, learning_rate: float):
-        """Return a player's learning rate under this model's schedule."""
+    def learning_rate_for(self, learning_rate: float, moves: int = 1):
+        """Return a player's learning rate under this model's schedule.
+
+        Args:
+            learning_rate: The rate at the first step.
+            moves: How often the player moves in a step of training.
+        """
         return learning_rate_schedule(
-            learning_rate, self.schedule, self.decay_steps, self.decay_rate
+            learning_rate,
+            self.schedule,
+            self.decay_steps * moves,
+            self.decay_rate,
+            self.decay_after * moves,
         )
+
+    @property
+    def batch_multiple(self) -> int:
+        """A number that every batch must be a multiple of, for models that split theirs."""
+        return 1
 
     # Keras's doors.
 
@@ -290,6 +319,7 @@ class FaceModel(Steps, keras.Model):
             UserError: If images do not have this model's shape, or steps do not divide.
         """
         self.forget_density()
+        self._check_batches(x, y, batch_size)
         stream = x if isinstance(x, FaceStream) else getattr(x, "stream", None)
         if stream is None:
             if initial_step:
@@ -348,12 +378,38 @@ class FaceModel(Steps, keras.Model):
             raise
         return history
 
+    def _check_batches(self, x, y, batch_size):
+        stream = x if isinstance(x, FaceStream) else getattr(x, "stream", None)
+        if stream is not None:
+            sizes = [stream.batch_size, stream.count % stream.batch_size]
+            sizes = sizes[:1] if stream.drop_remainder else sizes
+        elif isinstance(x, np.ndarray):
+            sizes = [batch_size or 32, len(x) % (batch_size or 32)]
+        else:
+            return
+        bad = [size for size in sizes if size % self.batch_multiple]
+        if bad:
+            raise UserError(
+                f"{type(self).__name__} splits every batch into {self.batch_multiple} parts, so "
+                f"its size must be a multiple of that. Received: a batch of {bad[0]}."
+            )
+        self.check_data(stream, y, sizes[0])
+
+    def check_data(self, stream: FaceStream | None, labels, batch_size: int) -> None:
+        """Raise a `UserError` where data are not what the model can learn from.
+
+        Args:
+            stream: The faces, or None where `fit` was given an array.
+            labels: The labels that came with an array, or None.
+            batch_size: Faces in a batch.
+        """
+
     # One round of the game.
 
     def train_round(self, data):
         """Let every player move as `turns` says; return the logs."""
         all_terms = {}
-        for players, batch in self.turns(_images(data)):
+        for players, batch in self.turns(*_images_and_labels(data)):
             groups = {player.name: player.variables for player in players}
             moving = {id(variable) for group in groups.values() for variable in group}
             (losses, terms), gradients = losses_and_gradients(
@@ -361,8 +417,11 @@ class FaceModel(Steps, keras.Model):
                 groups,
                 state=[variable for variable in self.variables if id(variable) not in moving],
             )
+            gates = self.gates(terms)
             for player in players:
-                self.optimizer[player.name].apply(gradients[player.name], groups[player.name])
+                name = player.name
+                with self._held_unless(gates.get(name), groups[name], self.optimizer[name]):
+                    self.optimizer[name].apply(gradients[name], groups[name])
                 self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
                 all_terms[player.name] = terms[player.name]
             all_terms["measures"] = terms.get("measures", {})
@@ -378,7 +437,7 @@ class FaceModel(Steps, keras.Model):
         """
         noise = ops.copy(self.noise.state)
         all_terms = {}
-        for players, batch in self.turns(_images(data)):
+        for players, batch in self.turns(*_images_and_labels(data)):
             losses, terms = self._summed(batch, training=False)
             for player in players:
                 self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
@@ -397,6 +456,18 @@ class FaceModel(Steps, keras.Model):
             for player in self.players
         }
         return losses, terms
+
+    @contextlib.contextmanager
+    def _held_unless(self, gate, variables, optimizer):
+        """Undo what happens within to variables and optimizer where `gate` is false."""
+        if gate is None:
+            yield
+            return
+        held = [*variables, *optimizer.variables]
+        before = [ops.copy(variable) for variable in held]
+        yield
+        for variable, value in zip(held, before, strict=True):
+            variable.assign(ops.where(gate, variable, value))
 
     def _track(self, terms):
         for player in self.players:
@@ -433,8 +504,12 @@ class FaceModel(Steps, keras.Model):
             sampler: One of `samplers`; None takes the last usable one.
 
         Returns:
-            A float32 array of shape `(count, latent_dim)`.
+            A float32 array of shape `(count, code_dim)`.
+
+        Raises:
+            UserError: If the model has no latents or no such sampler.
         """
+        self._needs_latents()
         sampler = sampler or self.default_sampler
         if sampler not in self.samplers:
             raise unknown_name("sampler", sampler, self.samplers)
@@ -449,6 +524,18 @@ class FaceModel(Steps, keras.Model):
             raise UserError(f"seed must be 0 or more. Received: {seed}.")
         noise = np.random.default_rng(seed).standard_normal((count, self.latent_dim), np.float32)
         return ops.convert_to_numpy(self.latents_from_noise(noise, sampler))
+
+    @property
+    def code_dim(self) -> int | None:
+        """Width of what `decode` takes: the latent, and conditions where there are any."""
+        return self.latent_dim
+
+    def _needs_latents(self):
+        if self.latent_dim is None:
+            raise UserError(
+                f"A {type(self).__name__} makes faces from faces and has no latents to draw. "
+                "Use translate(faces), or on the command line: keras-faces translate RUN IMAGE"
+            )
 
     def latents_from_noise(self, noise, sampler: str):
         """Map standard normal noise of shape `(count, latent_dim)` to latents of a sampler."""
@@ -484,11 +571,12 @@ class FaceModel(Steps, keras.Model):
         return self.decode(self.draw_latents(count, seed, sampler))
 
     def decode(self, latents) -> np.ndarray:
-        """Turn latents of shape `(count, latent_dim)` into faces in [-1, 1]."""
+        """Turn latents of shape `(count, code_dim)` into faces in [-1, 1]."""
+        self._needs_latents()
         latents = np.asarray(latents, np.float32)
-        if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
+        if latents.ndim != 2 or latents.shape[1] != self.code_dim:
             raise UserError(
-                f"Expected latents of shape (count, {self.latent_dim}). Received: {latents.shape}."
+                f"Expected latents of shape (count, {self.code_dim}). Received: {latents.shape}."
             )
         return self._mapped(self.faces_from_latents, latents)
 
@@ -503,6 +591,57 @@ class FaceModel(Steps, keras.Model):
     def has_encoder(self) -> bool:
         """Whether the model can `encode` and `reconstruct`."""
         return hasattr(self, "latents_from_faces")
+
+    def samples(self, count: int, seed: int, sampler: str, stream) -> np.ndarray:
+        """Return the faces by which the model is judged: `generate`'s, where it has latents.
+
+        Args:
+            count: How many, or fewer where the model makes one of each face of `stream`.
+            seed: Seed of the choice.
+            sampler: One of `samplers`.
+            stream: Real faces, for models that make faces from faces.
+        """
+        return self.generate(count, seed, sampler)
+
+    def show_samples(self, count: int, seed: int, sampler: str, stream):
+        """Return `samples` as one picture."""
+        return grid(self.samples(count, seed, sampler, stream))
+
+    def show_more(self, count: int, seed: int, stream) -> dict:
+        """Return further pictures by name that show what the model does to real faces."""
+        return {}
+
+    def signatures(self) -> dict:
+        """Return what an export serves: name to `(inputs, function)`.
+
+        `inputs` maps the name of each argument to its shape without the batch; the function takes
+        tensors of those and returns one. The first is what is served by default.
+        """
+        sampler = self.default_sampler
+        latents = (self.latent_dim,)
+        return {
+            "generate": (
+                {"noise": latents},
+                lambda noise: self.faces_from_latents(self.latents_from_noise(noise, sampler)),
+            ),
+            "decode": ({"latents": (self.code_dim,)}, self.faces_from_latents),
+        }
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Load weights that a model of the same class and hyper-parameters saved.
+
+        Raises:
+            UserError: If the file is of another model.
+        """
+        try:
+            super().load_weights(filepath, *args, **kwargs)
+        except (ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{str(filepath)!r} does not hold the weights of this {type(self).__name__}: "
+                f"{reason[:200]} Load the file that a model of the same class, image_size, channels "
+                "and hyper-parameters saved, or the whole model with kf.load_model."
+            ) from error
 
     def export(self, filepath, format: str = "tf_saved_model", verbose: bool = True, **kwargs):
         """Write a SavedModel with named signatures; see `keras_faces.export.saved_model`."""
@@ -550,18 +689,20 @@ class FaceModel(Steps, keras.Model):
                 f"channels={self.channels}."
             )
 
-    def _mapped(self, function, inputs: np.ndarray, batch_size: int = 64):
-        """Apply a function of tensors batch by batch; return NumPy arrays."""
+    def _mapped(self, function, *inputs: np.ndarray, batch_size: int = 64):
+        """Apply a function of tensors batch by batch; return a NumPy array."""
         parts = [
-            ops.convert_to_numpy(function(ops.convert_to_tensor(inputs[i : i + batch_size])))
-            for i in range(0, len(inputs), batch_size)
+            ops.convert_to_numpy(
+                function(*(ops.convert_to_tensor(given[i : i + batch_size]) for given in inputs))
+            )
+            for i in range(0, len(inputs[0]), batch_size)
         ]
-        return np.concatenate(parts) if parts else inputs[:0]
+        return np.concatenate(parts) if parts else inputs[0][:0]
 
 
-def _images(data):
-    """Return the images of a batch, whether or not labels come with them."""
-    return keras.utils.unpack_x_y_sample_weight(data)[0]
+def _images_and_labels(data):
+    """Return the images of a batch, and its labels or None."""
+    return keras.utils.unpack_x_y_sample_weight(data)[:2]
 
 
 def training_data(stream: FaceStream, start: int, count: int):

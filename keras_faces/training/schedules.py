@@ -1,10 +1,45 @@
 """Learning-rate schedules by name and plain numbers."""
 
 import keras
+from keras import ops
 
 from keras_faces.errors import UserError, unknown_name
 
 SCHEDULES = ("constant", "exponential", "linear", "cosine")
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
+class Decay(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that stays for a while and then decays.
+
+    Keras has all three decays, but none that begins later.
+
+    Args:
+        learning_rate: The rate before the decay.
+        schedule: `"exponential"`, `"linear"` or `"cosine"`.
+        decay_steps: Steps of the decay.
+        decay_rate: Factor after each `decay_steps` (exponential) or at the end (the others).
+        decay_after: Steps before the decay begins.
+    """
+
+    def __init__(self, learning_rate, schedule, decay_steps, decay_rate, decay_after):
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.decay_steps = decay_steps
+        self.decay_rate = decay_rate
+        self.decay_after = decay_after
+
+    def __call__(self, step):
+        done = ops.maximum(ops.cast(step, "float32") - self.decay_after, 0.0) / self.decay_steps
+        if self.schedule == "exponential":
+            return self.learning_rate * ops.power(float(self.decay_rate), ops.floor(done))
+        left = 1.0 - ops.minimum(done, 1.0)
+        if self.schedule == "cosine":
+            left = 0.5 * (1.0 - ops.cos(left * 3.141592653589793))
+        return self.learning_rate * (self.decay_rate + (1.0 - self.decay_rate) * left)
+
+    def get_config(self):
+        return dict(vars(self))
 
 
 def learning_rate_schedule(
@@ -12,16 +47,18 @@ def learning_rate_schedule(
     schedule: str = "constant",
     decay_steps: int = 0,
     decay_rate: float = 0.0,
+    decay_after: int = 0,
 ):
     """Return what a Keras optimizer takes as its learning rate.
 
     Args:
         learning_rate: The rate at the first step.
         schedule: `"constant"`; `"exponential"`: times `decay_rate` after every `decay_steps`
-            steps, in stairs; `"linear"` or `"cosine"`: down to `decay_rate` times the first rate at
-            step `decay_steps`, and constant from there.
+            steps, in stairs; `"linear"` or `"cosine"`: down to `decay_rate` times the first rate
+            within `decay_steps` steps, and constant from there.
         decay_steps: Steps of the optimizer.
         decay_rate: A factor, see `schedule`.
+        decay_after: Steps at the first rate before the decay begins.
 
     Raises:
         UserError: If the schedule is unknown or its numbers are out of range.
@@ -30,6 +67,8 @@ def learning_rate_schedule(
         raise unknown_name("learning-rate schedule", schedule, SCHEDULES)
     if learning_rate <= 0:
         raise UserError(f"learning_rate must be above 0. Received: {learning_rate}.")
+    if decay_after < 0:
+        raise UserError(f"decay_after must be 0 or more steps. Received: {decay_after}.")
     if schedule == "constant":
         return learning_rate
     if decay_steps < 1:
@@ -39,12 +78,4 @@ def learning_rate_schedule(
         )
     if not 0 <= decay_rate <= 1 or (schedule == "exponential" and decay_rate == 0):
         raise UserError(f"decay_rate must lie in (0, 1]. Received: {decay_rate} for {schedule!r}.")
-    if schedule == "exponential":
-        return keras.optimizers.schedules.ExponentialDecay(
-            learning_rate, decay_steps, decay_rate, staircase=True
-        )
-    if schedule == "linear":
-        return keras.optimizers.schedules.PolynomialDecay(
-            learning_rate, decay_steps, learning_rate * decay_rate
-        )
-    return keras.optimizers.schedules.CosineDecay(learning_rate, decay_steps, alpha=decay_rate)
+    return Decay(learning_rate, schedule, decay_steps, decay_rate, decay_after)

@@ -35,6 +35,14 @@ def losses_and_gradients(function, groups, state):
     return (losses, extras), gradients
 
 
+def input_gradients(function, inputs):
+    """Return the gradient of the sum of `function(inputs)` by its inputs, itself differentiable."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(inputs)
+        total = tf.reduce_sum(function(inputs))
+    return tape.gradient(total, inputs)
+
+
 def fused_batch_normalization(inputs, gamma, beta, epsilon):
     """Normalise NHWC inputs by their own statistics.
 

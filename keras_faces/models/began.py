@@ -1,0 +1,236 @@
+"""BEGAN: the model of Zhang et al., *Realistic Face Image Generation Based on GAN*.
+
+Zhang states: a discriminator that is an autoencoder, with two convolutions a layer, filters that
+grow linearly at every sub-sampling, strides of two down and nearest neighbours up; a generator
+with "the same architecture as the discriminator decoder, but with different weights"; the losses
+of his eq. (2), a hyper-parameter gamma in [0, 1]; learning rate 1e-4, times 0.9 every 2000
+iterations; models of 64x64 and 128x128.
+
+Eq. (2) is damaged, and the text has the discriminator end in a sigmoid although its losses judge
+reconstructions. That is BEGAN: Berthelot, Schumm and Metz, 2017,
+https://arxiv.org/abs/1703.10717, which decides: L(v) = mean |v - D(v)| and
+
+    L_D = L(x) - k_t L(G(z)),    L_G = L(G(z)),
+    k_{t+1} = clip(k_t + lambda_k (gamma L(x) - L(G(z))), 0, 1),
+    M = L(x) + |gamma L(x) - L(G(z))|.
+
+Of the generator Zhang writes two things that exclude each other: the decoder's architecture, and a
+dense layer followed by transposed convolutions with stride 2, ReLU, and tanh at the end.
+`generator_architecture` chooses; the ledger says why `"decoder"` is the default.
+"""
+
+import keras
+from keras import layers, ops
+
+from keras_faces.errors import UserError, require_at_least, unknown_name
+from keras_faces.models.dcgan import normalisation
+from keras_faces.pictures import rows_grid
+from keras_faces.training.base import FaceModel
+from keras_faces.training.players import Player
+
+ARCHITECTURES = ("decoder", "deconvolution")
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
+class BEGAN(FaceModel):
+    """Generator against an autoencoder, kept in balance by k_t.
+
+    Args:
+        image_size: Width and height of the faces in pixels: 32, 64 or 128.
+        channels: 1 for grey, 3 for colour.
+        latent_dim: Size of the latent z, which is uniform in [-1, 1], and of the autoencoder's.
+        filters: Filters n of the first layer: the encoder's grow by n at every sub-sampling, the
+            decoders have n throughout.
+        gamma: Diversity ratio, the target of L(G(z)) / L(x): lower is less diverse.
+        k_gain: lambda_k, the learning rate of k_t.
+        generator_architecture: `"decoder"`, as BEGAN's and as Zhang's first sentence has it, or
+            `"deconvolution"`, as Zhang's second: a dense layer, then transposed 4x4 convolutions
+            with stride 2, batch normalisation, ReLU, and tanh at the end.
+        learning_rate: Learning rate of both players' Adam.
+        beta_1: Adam's decay of the gradient's mean, for both players.
+        schedule: Learning-rate schedule.
+        decay_steps: Steps between two decays.
+        decay_rate: Factor of one decay.
+        **kwargs: Arguments of `FaceModel`.
+    """
+
+    generating = ("generator",)
+    measures = ("real_error", "generated_error", "k", "convergence")
+    epochs = 50
+    batch_size = 16  # BEGAN's
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        channels: int = 3,
+        latent_dim: int = 64,
+        filters: int = 128,
+        gamma: float = 0.5,
+        k_gain: float = 0.001,
+        generator_architecture: str = "decoder",
+        learning_rate: float = 1e-4,
+        beta_1: float = 0.9,
+        schedule: str = "exponential",
+        decay_steps: int = 2000,
+        decay_rate: float = 0.9,
+        **kwargs,
+    ):
+        super().__init__(
+            image_size=image_size,
+            channels=channels,
+            schedule=schedule,
+            decay_steps=decay_steps,
+            decay_rate=decay_rate,
+            **kwargs,
+        )
+        require_at_least(1, latent_dim=latent_dim, filters=filters)
+        require_at_least(0, k_gain=k_gain)
+        if not 0 < gamma <= 1:
+            raise UserError(f"gamma must lie in (0, 1]. Received: {gamma!r}.")
+        if generator_architecture not in ARCHITECTURES:
+            raise unknown_name("generator_architecture", generator_architecture, ARCHITECTURES)
+        self.latent_dim = latent_dim
+        self.filters = filters
+        self.gamma = gamma
+        self.k_gain = k_gain
+        self.generator_architecture = generator_architecture
+        self.learning_rate = learning_rate
+        self.beta_1 = beta_1
+        with self.building():
+            shape = (image_size, channels, latent_dim, filters)
+            build = build_decoder if generator_architecture == "decoder" else build_deconvolution
+            self.generator = build(*shape, name="generator")
+            self.discriminator = keras.Sequential(
+                [build_encoder(*shape), build_decoder(*shape, name="decoder")],
+                name="discriminator",
+            )
+            self.discriminator.build((None, image_size, image_size, channels))
+        self.k = self.add_weight(
+            name="k", shape=(), initializer="zeros", trainable=False, aggregation="mean"
+        )
+
+    @property
+    def players(self):
+        return [
+            Player("discriminator", [self.discriminator], terms=("real", "fake")),
+            Player("generator", [self.generator], terms=("fake",)),
+        ]
+
+    def default_optimizers(self):
+        return {
+            player.name: keras.optimizers.Adam(
+                self.learning_rate_for(self.learning_rate), beta_1=self.beta_1
+            )
+            for player in self.players
+        }
+
+    def draw(self, images, labels=None):
+        shape = (ops.shape(images)[0], self.latent_dim)
+        return images, keras.random.uniform(shape, -1.0, 1.0, seed=self.noise)
+
+    def losses(self, batch, training):
+        images, latents = batch
+        real = self.reconstruction_error(images, training)
+        fake = self.reconstruction_error(self.generator(latents, training=training), training)
+        return {
+            "discriminator": {"real": real, "fake": -self.k * fake},
+            "generator": {"fake": fake},
+        }
+
+    def reconstruction_error(self, images, training=False):
+        """Return L(v) = mean |v - D(v)|, the discriminator's error on images."""
+        return ops.mean(ops.abs(images - self.discriminator(images, training=training)))
+
+    def balance(self, terms):
+        """Return gamma L(x) - L(G(z))."""
+        return self.gamma * terms["discriminator"]["real"] - terms["generator"]["fake"]
+
+    def adjust(self, terms):
+        self.k.assign(ops.clip(self.k + self.k_gain * self.balance(terms), 0.0, 1.0))
+
+    def measure(self, terms):
+        real = terms["discriminator"]["real"]
+        return {
+            "real_error": real,
+            "generated_error": terms["generator"]["fake"],
+            "k": self.k,
+            "convergence": real + ops.abs(self.balance(terms)),
+        }
+
+    def latents_from_noise(self, noise, sampler):
+        # The distribution function of the normal makes it uniform in [-1, 1].
+        return ops.erf(noise / 2**0.5)
+
+    def faces_from_latents(self, latents):
+        # BEGAN's decoder ends without tanh, and its pictures are clipped when they are shown.
+        return ops.clip(super().faces_from_latents(latents), -1.0, 1.0)
+
+    def show_more(self, count, seed, stream):
+        originals = stream.sample(min(30, count), seed)
+        copies = self._mapped(lambda faces: self.discriminator(faces, training=False), originals)
+        return {"autoencoded": rows_grid(originals, copies)}
+
+    def warnings(self, faces, logs):
+        found = super().warnings(faces, logs)
+        if logs["k"] > 0.99:
+            found.append(
+                "k_t is at its upper end, 1: the generator is far ahead of the autoencoder and "
+                "may collapse. Try a lower learning rate or a smaller gamma."
+            )
+        return found
+
+
+def build_decoder(image_size, channels, latent_dim, filters, name):
+    """Project a latent to 8x8; two convolutions a size, nearest neighbours up. No batch norm."""
+    network = keras.Sequential([keras.Input((latent_dim,))], name=name)
+    network.add(layers.Dense(8 * 8 * filters))
+    network.add(layers.Reshape((8, 8, filters)))
+    size = 8
+    while True:
+        for _ in range(2):
+            network.add(layers.Conv2D(filters, 3, padding="same", activation="elu"))
+        if size == image_size:
+            break
+        network.add(layers.UpSampling2D(2, interpolation="nearest"))
+        size *= 2
+    network.add(layers.Conv2D(channels, 3, padding="same", dtype="float32"))
+    return network
+
+
+def build_encoder(image_size, channels, latent_dim, filters):
+    """Two convolutions a size, filters growing linearly, strides of two down to 8x8, a latent."""
+    network = keras.Sequential([keras.Input((image_size, image_size, channels))], name="encoder")
+    network.add(layers.Conv2D(filters, 3, padding="same", activation="elu"))
+    size, width = image_size, filters
+    while True:
+        for _ in range(2):
+            network.add(layers.Conv2D(width, 3, padding="same", activation="elu"))
+        if size == 8:
+            break
+        network.add(layers.Conv2D(width, 3, strides=2, padding="same", activation="elu"))
+        size //= 2
+        width += filters
+    network.add(layers.Flatten())
+    network.add(layers.Dense(latent_dim))
+    return network
+
+
+def build_deconvolution(image_size, channels, latent_dim, filters, name):
+    """Project a latent to 8x8; transposed convolutions with stride 2, ReLU, tanh at the end."""
+    doublings = (image_size // 8).bit_length() - 1
+    width = filters * doublings
+    network = keras.Sequential([keras.Input((latent_dim,))], name=name)
+    network.add(layers.Dense(8 * 8 * width, use_bias=False))
+    network.add(layers.Reshape((8, 8, width)))
+    for _ in range(doublings - 1):
+        network.add(normalisation())
+        network.add(layers.ReLU())
+        width -= filters
+        network.add(
+            layers.Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False)
+        )
+    network.add(normalisation())
+    network.add(layers.ReLU())
+    network.add(layers.Conv2DTranspose(channels, 4, strides=2, padding="same"))
+    network.add(layers.Activation("tanh", dtype="float32"))
+    return network

@@ -1,0 +1,408 @@
+"""CycleGAN between sketches and photos: the last part of the slides on Zhang et al.'s paper.
+
+The slides print both networks: a discriminator of five 4x4 convolutions, and a generator of three
+4x4 convolutions with stride 2, six residual blocks and three transposed convolutions, with batch
+normalisation, ReLU and tanh; the comments beside them show that pictures were 128x128. They print
+neither losses nor training. Zhu, Park, Isola and Efros, 2017, https://arxiv.org/abs/1703.10593,
+decide: least-squares losses, |F(G(x)) - x| times 10, the identity |G(y) - y| times 5, a pool of 50
+generated pictures for the discriminators, whose losses are halved, Adam with learning rate 2e-4 and
+beta1 0.5, constant for 100 epochs and linear to 0 within 100 more.
+
+`architecture="resnet"` with `residual_blocks=9` is the paper's generator, against its 70x70
+PatchGAN, with instance normalisation.
+
+Data need no pairs. Without sketches of their own, photos are turned into some by the pencil filter
+of every photo editor: the grey picture divided by its own blur ("colour dodge").
+"""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_faces.errors import UserError, require_at_least, unknown_name
+from keras_faces.pictures import rows_grid
+from keras_faces.training.base import FaceModel
+from keras_faces.training.normalisation import BatchNormalization
+from keras_faces.training.players import Player
+
+ARCHITECTURES = ("slides", "resnet")
+DOMAINS = ("photo", "sketch")
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
+class CycleGAN(FaceModel):
+    """Translators from sketch to photo and from photo to sketch, learnt from unpaired pictures.
+
+    Args:
+        image_size: Width and height of the faces in pixels: 32, 64 or 128.
+        channels: 1 for grey, 3 for colour.
+        architecture: `"slides"`, the networks that the slides print, or `"resnet"`, the paper's.
+        filters: Filters of the first layers.
+        residual_blocks: Residual blocks of a generator.
+        cycle_weight: lambda, the factor of the cycle terms.
+        identity_weight: Factor of the identity terms; 0 for none.
+        pool_size: Generated pictures kept for the discriminators to look at; 0 for none.
+        learning_rate: Learning rate of both players' Adam.
+        beta_1: Adam's decay of the gradient's mean, for both players.
+        schedule: Learning-rate schedule.
+        decay_after: Steps at the first rate before the decay begins.
+        decay_steps: Steps of the decay.
+        **kwargs: Arguments of `FaceModel`.
+    """
+
+    generating = ("photo_to_sketch", "sketch_to_photo")
+    samplers = ("sketches",)
+    epochs = 200  # the paper's
+    batch_size = 16  # the slides' networks normalise over batches; the paper's take one picture
+
+    def __init__(
+        self,
+        image_size: int = 128,
+        channels: int = 3,
+        architecture: str = "slides",
+        filters: int = 64,
+        residual_blocks: int = 6,
+        cycle_weight: float = 10.0,
+        identity_weight: float = 5.0,
+        pool_size: int = 50,
+        learning_rate: float = 2e-4,
+        beta_1: float = 0.5,
+        schedule: str = "linear",
+        decay_after: int = 100_000,
+        decay_steps: int = 100_000,
+        **kwargs,
+    ):
+        super().__init__(
+            image_size=image_size,
+            channels=channels,
+            schedule=schedule,
+            decay_after=decay_after,
+            decay_steps=decay_steps,
+            **kwargs,
+        )
+        if architecture not in ARCHITECTURES:
+            raise unknown_name("architecture", architecture, ARCHITECTURES)
+        require_at_least(1, filters=filters)
+        require_at_least(
+            0,
+            residual_blocks=residual_blocks,
+            cycle_weight=cycle_weight,
+            identity_weight=identity_weight,
+            pool_size=pool_size,
+        )
+        self.architecture = architecture
+        self.filters = filters
+        self.residual_blocks = residual_blocks
+        self.cycle_weight = cycle_weight
+        self.identity_weight = identity_weight
+        self.pool_size = pool_size
+        self.learning_rate = learning_rate
+        self.beta_1 = beta_1
+        slides = architecture == "slides"
+        with self.building():
+            build = build_generator if slides else build_resnet_generator
+            shape = (image_size, channels, filters)
+            self.photo_to_sketch = build(*shape, residual_blocks, name="photo_to_sketch")
+            self.sketch_to_photo = build(*shape, residual_blocks, name="sketch_to_photo")
+            build = build_discriminator if slides else build_patch_discriminator
+            self.photo_discriminator = build(*shape, name="photo_discriminator")
+            self.sketch_discriminator = build(*shape, name="sketch_discriminator")
+        if pool_size:
+            picture = (pool_size, image_size, image_size, channels)
+            self.photo_pool = self._pool("photo_pool", picture)
+            self.sketch_pool = self._pool("sketch_pool", picture)
+            self.pooled = self._pool("pooled", (), "int32")
+
+    def _pool(self, name, shape, dtype="float32"):
+        return self.add_weight(
+            name=name, shape=shape, dtype=dtype, initializer="zeros", trainable=False
+        )
+
+    @property
+    def players(self):
+        terms = ["photo_gan", "sketch_gan", "photo_cycle", "sketch_cycle"]
+        if self.identity_weight:
+            terms += ["photo_identity", "sketch_identity"]
+        judges = [self.photo_discriminator, self.sketch_discriminator]
+        return [
+            Player("generators", [self.photo_to_sketch, self.sketch_to_photo], terms=terms),
+            Player(
+                "discriminators",
+                judges,
+                terms=("photo_real", "photo_fake", "sketch_real", "sketch_fake"),
+            ),
+        ]
+
+    def default_optimizers(self):
+        return {
+            player.name: keras.optimizers.Adam(
+                self.learning_rate_for(self.learning_rate), beta_1=self.beta_1
+            )
+            for player in self.players
+        }
+
+    def check_data(self, stream, labels, batch_size):
+        if self.pool_size and batch_size > self.pool_size:
+            raise UserError(
+                f"A batch must not be larger than the pool of generated pictures. Received: a "
+                f"batch of {batch_size} and pool_size={self.pool_size}. Give a smaller batch, a "
+                "larger pool, or pool_size=0."
+            )
+
+    def draw(self, images, labels=None):
+        # A sketch of a face beside its own photo would make pairs; the neighbour's makes none.
+        sketches = ops.roll(pencil_sketch(images), 1, axis=0) if labels is None else labels
+        if not self.pool_size:
+            return images, sketches, None, None
+        coins = keras.random.uniform((2, ops.shape(images)[0]), seed=self.noise)
+        return images, sketches, coins, keras.random.shuffle(
+            ops.arange(self.pool_size), seed=self.noise
+        )
+
+    def losses(self, batch, training):
+        photos, sketches, coins, order = batch
+        fake_sketches = self.photo_to_sketch(photos, training=training)
+        fake_photos = self.sketch_to_photo(sketches, training=training)
+        photo_cycle = self.sketch_to_photo(fake_sketches, training=training)
+        sketch_cycle = self.photo_to_sketch(fake_photos, training=training)
+        generators = {
+            "photo_gan": self.least_squares("photo", fake_photos, 1, training),
+            "sketch_gan": self.least_squares("sketch", fake_sketches, 1, training),
+            "photo_cycle": self.cycle_weight * difference(photo_cycle, photos),
+            "sketch_cycle": self.cycle_weight * difference(sketch_cycle, sketches),
+        }
+        if self.identity_weight:
+            same_photos = self.sketch_to_photo(photos, training=training)
+            same_sketches = self.photo_to_sketch(sketches, training=training)
+            generators |= {
+                "photo_identity": self.identity_weight * difference(same_photos, photos),
+                "sketch_identity": self.identity_weight * difference(same_sketches, sketches),
+            }
+        if self.pool_size and training:
+            fake_photos = self.exchange(self.photo_pool, fake_photos, coins[0], order)
+            fake_sketches = self.exchange(self.sketch_pool, fake_sketches, coins[1], order)
+            self.pooled.assign(
+                ops.minimum(self.pooled + ops.shape(photos)[0], self.pool_size)
+            )
+        return {
+            "generators": generators,
+            "discriminators": {
+                "photo_real": 0.5 * self.least_squares("photo", photos, 1, training),
+                "photo_fake": 0.5 * self.least_squares("photo", fake_photos, 0, training),
+                "sketch_real": 0.5 * self.least_squares("sketch", sketches, 1, training),
+                "sketch_fake": 0.5 * self.least_squares("sketch", fake_sketches, 0, training),
+            },
+        }
+
+    def least_squares(self, domain, images, label, training):
+        """Return the mean squared distance of a discriminator's outputs to a label, 0 or 1."""
+        judge = getattr(self, f"{domain}_discriminator")
+        return ops.mean(ops.square(judge(images, training=training) - label))
+
+    def exchange(self, pool, images, coins, order):
+        """Return images, half of them exchanged for older ones of the pool, once it is full.
+
+        Args:
+            pool: Variable of shape `(pool_size, height, width, channels)`.
+            images: Generated images.
+            coins: Uniform noise in [0, 1), one number for each image.
+            order: The pool's places in random order.
+        """
+        images = ops.stop_gradient(images)
+        count = ops.shape(images)[0]
+        places = self.pooled + ops.arange(count)
+        full = self.pooled >= self.pool_size
+        filling = places < self.pool_size
+        swapped = ops.logical_and(full, coins < 0.5)
+        places = ops.where(full, order[:count], ops.mod(places, self.pool_size))
+        old = ops.take(pool, places, axis=0)
+
+        def choose(mask, yes, no):
+            return ops.where(ops.reshape(mask, (-1, 1, 1, 1)), yes, no)
+
+        kept = choose(ops.logical_or(filling, swapped), images, old)
+        pool.assign(ops.scatter_update(pool, ops.expand_dims(places, -1), kept))
+        return choose(swapped, old, images)
+
+    # Translating, instead of generating from latents.
+
+    def translate(self, faces, to: str = "photo") -> np.ndarray:
+        """Turn sketches into photos, or photos into sketches.
+
+        Args:
+            faces: Pictures in [-1, 1], of shape `(count, image_size, image_size, channels)`.
+            to: `"photo"` or `"sketch"`.
+
+        Returns:
+            Float32 pictures of the same shape in [-1, 1].
+
+        Raises:
+            UserError: If the pictures do not fit or there is no such domain.
+        """
+        if to not in DOMAINS:
+            raise unknown_name("domain", to, DOMAINS)
+        name = "sketch_to_photo" if to == "photo" else "photo_to_sketch"
+        network = self.averaged(name)
+        return self._mapped(lambda x: network(x, training=False), self.check_faces(faces))
+
+    def sketch(self, photos) -> np.ndarray:
+        """Return pencil sketches of photos in [-1, 1], made by the filter, not by a network."""
+        return self._mapped(pencil_sketch, self.check_faces(photos))
+
+    def samples(self, count, seed, sampler, stream):
+        if stream is None:
+            self._needs_latents()
+        return self.translate(self.sketch(stream.sample(count, seed)))
+
+    def show_samples(self, count, seed, sampler, stream):
+        photos = stream.sample(min(30, count), seed)
+        sketches = self.sketch(photos)
+        return rows_grid(sketches, self.translate(sketches), photos)
+
+    def show_more(self, count, seed, stream):
+        photos = stream.sample(min(30, count), seed)
+        sketches = self.translate(photos, to="sketch")
+        return {"cycles": rows_grid(photos, sketches, self.translate(sketches))}
+
+    def signatures(self):
+        shape = (self.image_size, self.image_size, self.channels)
+        photo, sketch = self.averaged("sketch_to_photo"), self.averaged("photo_to_sketch")
+        return {
+            "sketch_to_photo": ({"sketches": shape}, lambda x: photo(x, training=False)),
+            "photo_to_sketch": ({"photos": shape}, lambda x: sketch(x, training=False)),
+        }
+
+
+def difference(first, second):
+    """Return the mean absolute difference."""
+    return ops.mean(ops.abs(first - second))
+
+
+def pencil_sketch(images, reach: float = 0.06):
+    """Return pencil sketches of images in [-1, 1]: the grey image divided by its own blur.
+
+    Args:
+        images: Tensor of shape `(count, size, size, channels)`.
+        reach: Standard deviation of the blur, as a share of the size.
+    """
+    size, channels = images.shape[1], images.shape[3]
+    grey = 0.5 * (ops.convert_to_tensor(images) + 1.0)
+    if channels == 3:
+        grey = ops.sum(grey * ops.convert_to_tensor([0.299, 0.587, 0.114]), -1, keepdims=True)
+    offsets = np.arange(size)[:, None] - np.arange(size)[None, :]
+    kernel = np.exp(-0.5 * np.square(offsets / (reach * size)))
+    # Rows that sum to one near the edges too, so that a blank border stays blank.
+    kernel = ops.convert_to_tensor((kernel / kernel.sum(1, keepdims=True)).astype("float32"))
+    blurred = ops.einsum("ij,bjkc->bikc", kernel, grey)
+    blurred = ops.einsum("ij,bkjc->bkic", kernel, blurred)
+    sketch = ops.minimum(grey / ops.maximum(blurred, 1e-3), 1.0)
+    return ops.repeat(2.0 * sketch - 1.0, channels, axis=-1)
+
+
+def build_generator(image_size, channels, filters, residual_blocks, name):
+    """The slides' CycleGenerator: three convolutions, residual blocks, three transposed ones."""
+    images = keras.Input((image_size, image_size, channels))
+    x = images
+    for width in (filters, 2 * filters, 4 * filters):
+        x = layers.Conv2D(width, 4, strides=2, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
+    for _ in range(residual_blocks):
+        y = layers.Conv2D(4 * filters, 3, padding="same", use_bias=False)(x)
+        y = layers.ReLU()(BatchNormalization(momentum=0.9, epsilon=1e-5)(y))
+        y = layers.Conv2D(4 * filters, 3, padding="same", use_bias=False)(y)
+        x = layers.Add()([x, BatchNormalization(momentum=0.9, epsilon=1e-5)(y)])
+    for width in (2 * filters, filters):
+        x = layers.Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
+    x = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", use_bias=False)(x)
+    return keras.Model(images, layers.Activation("tanh", dtype="float32")(x), name=name)
+
+
+def build_discriminator(image_size, channels, filters, name):
+    """The slides' Discriminator: four convolutions with stride 2, then one score a patch."""
+    images = keras.Input((image_size, image_size, channels))
+    x = images
+    for number in range(4):
+        x = layers.Conv2D(filters * 2**number, 4, strides=2, padding="same", use_bias=False)(x)
+        if number:
+            x = BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+        x = layers.ReLU()(x)
+    x = layers.ZeroPadding2D(1)(x)
+    x = layers.Conv2D(1, 4, use_bias=False, dtype="float32")(x)
+    return keras.Model(images, x, name=name)
+
+
+def build_resnet_generator(image_size, channels, filters, residual_blocks, name):
+    """Zhu et al.'s generator: c7s1-64, d128, d256, R256 blocks, u128, u64, c7s1-3."""
+    images = keras.Input((image_size, image_size, channels))
+
+    def convolve(x, width, kernel, strides=1, **kwargs):
+        if strides == 1:
+            x = ReflectionPadding2D(kernel // 2)(x)
+        padding = "valid" if strides == 1 else "same"
+        return layers.Conv2D(
+            width, kernel, strides=strides, padding=padding, kernel_initializer=normal(), **kwargs
+        )(x)
+
+    x = layers.ReLU()(instance_normalisation()(convolve(images, filters, 7)))
+    for width in (2 * filters, 4 * filters):
+        x = layers.ReLU()(instance_normalisation()(convolve(x, width, 3, strides=2)))
+    for _ in range(residual_blocks):
+        y = layers.ReLU()(instance_normalisation()(convolve(x, 4 * filters, 3)))
+        x = layers.Add()([x, instance_normalisation()(convolve(y, 4 * filters, 3))])
+    for width in (2 * filters, filters):
+        x = layers.Conv2DTranspose(
+            width, 3, strides=2, padding="same", kernel_initializer=normal()
+        )(x)
+        x = layers.ReLU()(instance_normalisation()(x))
+    x = convolve(x, channels, 7, dtype="float32")
+    return keras.Model(images, layers.Activation("tanh", dtype="float32")(x), name=name)
+
+
+def build_patch_discriminator(image_size, channels, filters, name):
+    """Zhu et al.'s 70x70 PatchGAN: C64-C128-C256-C512, then one score a patch."""
+    images = keras.Input((image_size, image_size, channels))
+    x = images
+    for number, strides in enumerate((2, 2, 2, 1)):
+        x = layers.ZeroPadding2D(1)(x)
+        x = layers.Conv2D(
+            filters * 2**number, 4, strides=strides, kernel_initializer=normal()
+        )(x)
+        if number:
+            x = instance_normalisation()(x)
+        x = layers.LeakyReLU(0.2)(x)
+    x = layers.Conv2D(1, 4, kernel_initializer=normal(), dtype="float32")(layers.ZeroPadding2D(1)(x))
+    return keras.Model(images, x, name=name)
+
+
+def instance_normalisation():
+    return layers.GroupNormalization(groups=-1, epsilon=1e-5, center=False, scale=False)
+
+
+def normal():
+    return keras.initializers.RandomNormal(0.0, 0.02)
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
+class ReflectionPadding2D(layers.Layer):
+    """Pads images by their own mirror image.
+
+    Args:
+        width: Pixels on each side.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, width: int, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+    def call(self, inputs):
+        side = (self.width, self.width)
+        return ops.pad(inputs, ((0, 0), side, side, (0, 0)), mode="reflect")
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, height + 2 * self.width, width + 2 * self.width, channels
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}

@@ -1,0 +1,167 @@
+"""GAN: the generative adversarial network of the Simon Fraser University report, sections 2.2 and 3.
+
+The report lists both networks layer by layer, as they stand here: dense layers, up-sampling, 5x5
+convolutions and tanh in the generator; 5x5 convolutions, tanh and max-pooling in the discriminator,
+whose closing sigmoid is part of the loss here, where it cannot overflow. It prints the algorithm of
+Goodfellow et al., 2014, https://arxiv.org/abs/1406.2661: a step of the discriminator, then, with
+new noise, one of the generator (k = 1), which descends
+
+    mean log(1 - D(G(z))).
+
+"We used momentum": the rule is stated, neither its rate nor its momentum is. The layers are those
+of a well-known Keras example of the time (keras-dcgan), which decides: learning rate 5e-4, Nesterov
+momentum 0.9, noise uniform in [-1, 1], a tanh between the two dense layers. The last is listed
+without, and so it is here; see `hidden_activation`.
+"""
+
+import keras
+from keras import layers, ops
+
+from keras_faces.errors import UserError, require_at_least, unknown_name
+from keras_faces.models.dcgan import accuracies, cross_entropy, one_sided
+from keras_faces.training.base import FaceModel
+from keras_faces.training.normalisation import BatchNormalization
+from keras_faces.training.players import Player
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
+class GAN(FaceModel):
+    """Generator of up-sampling and 5x5 convolutions against a max-pooling discriminator, in tanh.
+
+    Args:
+        image_size: Width and height of the faces in pixels: 32, 64 or 128.
+        channels: 1 for grey, 3 for colour.
+        latent_dim: Size of the latent z, which is uniform in [-1, 1].
+        filters: Filters of the generator's last and the discriminator's first hidden convolution;
+            twice as many next to the dense layers.
+        hidden_units: Units of the dense layer in either network.
+        hidden_activation: `"linear"`, as the report lists it, or `"tanh"`, after the generator's
+            first dense layer.
+        saturating: Whether the generator descends log(1 - D(G(z))), as the printed algorithm has
+            it, or ascends log D(G(z)), as Goodfellow et al. advise where the discriminator wins.
+        learning_rate: Learning rate of both players' gradient descent.
+        momentum: Nesterov momentum of both players.
+        **kwargs: Arguments of `FaceModel`.
+    """
+
+    generating = ("generator",)
+    measures = ("real_accuracy", "fake_accuracy")
+    epochs = 250  # the report's
+    batch_size = 100  # the report's
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        channels: int = 3,
+        latent_dim: int = 100,
+        filters: int = 64,
+        hidden_units: int = 1024,
+        hidden_activation: str = "linear",
+        saturating: bool = True,
+        learning_rate: float = 5e-4,
+        momentum: float = 0.9,
+        **kwargs,
+    ):
+        super().__init__(image_size=image_size, channels=channels, **kwargs)
+        require_at_least(1, latent_dim=latent_dim, filters=filters, hidden_units=hidden_units)
+        if hidden_activation not in ("linear", "tanh"):
+            raise unknown_name("hidden_activation", hidden_activation, ("linear", "tanh"))
+        if not 0 <= momentum < 1:
+            raise UserError(f"momentum must lie in [0, 1). Received: {momentum!r}.")
+        self.latent_dim = latent_dim
+        self.filters = filters
+        self.hidden_units = hidden_units
+        self.hidden_activation = hidden_activation
+        self.saturating = saturating
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        with self.building():
+            self.generator = build_generator(
+                image_size, channels, latent_dim, filters, hidden_units, hidden_activation
+            )
+            self.discriminator = build_discriminator(image_size, channels, filters, hidden_units)
+
+    @property
+    def players(self):
+        return [
+            Player("discriminator", [self.discriminator], terms=("real", "fake")),
+            Player("generator", [self.generator], terms=("fake",)),
+        ]
+
+    def default_optimizers(self):
+        return {
+            player.name: keras.optimizers.SGD(
+                self.learning_rate_for(self.learning_rate),
+                momentum=self.momentum,
+                nesterov=self.momentum > 0,
+            )
+            for player in self.players
+        }
+
+    def draw(self, images, labels=None):
+        shape = (ops.shape(images)[0], self.latent_dim)
+        return images, keras.random.uniform(shape, -1.0, 1.0, seed=self.noise)
+
+    def turns(self, images, labels=None):
+        for player in self.players:
+            yield [player], self.draw(images)
+
+    def losses(self, batch, training):
+        images, latents = batch
+        real = self.discriminator(images, training=training)
+        fake = self.discriminator(self.generator(latents, training=training), training=training)
+        fooled = -cross_entropy(fake, 0) if self.saturating else cross_entropy(fake, 1)
+        return {
+            "discriminator": {"real": cross_entropy(real, 1), "fake": cross_entropy(fake, 0)},
+            "generator": {"fake": fooled},
+            "measures": accuracies(real, fake),
+        }
+
+    def latents_from_noise(self, noise, sampler):
+        # The distribution function of the normal makes it uniform in [-1, 1].
+        return ops.erf(noise / 2**0.5)
+
+    def warnings(self, faces, logs):
+        return super().warnings(faces, logs) + one_sided(logs)
+
+
+def build_generator(image_size, channels, latent_dim, filters, hidden_units, hidden_activation):
+    """The report's generator: dense, dense, two doublings with 5x5 convolutions, tanh."""
+    base = image_size // 4
+    return keras.Sequential(
+        [
+            keras.Input((latent_dim,)),
+            layers.Dense(hidden_units, activation=hidden_activation),
+            layers.Dense(2 * filters * base * base, use_bias=False),
+            BatchNormalization(),
+            layers.Activation("tanh"),
+            layers.Reshape((base, base, 2 * filters)),
+            layers.UpSampling2D(2),
+            layers.Conv2D(filters, 5, padding="same"),
+            layers.Activation("tanh"),
+            layers.UpSampling2D(2),
+            layers.Conv2D(channels, 5, padding="same"),
+            layers.Activation("tanh", dtype="float32"),
+        ],
+        name="generator",
+    )
+
+
+def build_discriminator(image_size, channels, filters, hidden_units):
+    """The report's discriminator up to its sigmoid, which the loss holds."""
+    return keras.Sequential(
+        [
+            keras.Input((image_size, image_size, channels)),
+            layers.Conv2D(filters, 5, padding="same"),
+            layers.Activation("tanh"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(2 * filters, 5),
+            layers.Activation("tanh"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(hidden_units),
+            layers.Activation("tanh"),
+            layers.Dense(1, dtype="float32"),
+        ],
+        name="discriminator",
+    )

@@ -1,0 +1,230 @@
+"""VAE/GAN: Gruber, *Generating Facial Images using VAEGAN*, and the three-models report.
+
+Gruber states: encoder, decoder and discriminator of "pretty standard architecture", 64x64 pictures,
+50 epochs, batches of 64, RMSProp with an initial learning rate of 3e-3. The report states: a latent
+dimension of 128, and a weight gamma of 1.5 or 15 on the similarity term when the decoder is
+updated. Both build on Larsen, Sonderby, Larochelle and Winther, 2016,
+https://arxiv.org/abs/1512.09300, who decide the rest, with their code. With D_l the
+discriminator's feature map, x' the reconstruction and x_p a face from the prior (algorithm 1):
+
+    similarity  = -log N(D_l(x) | D_l(x'), I)
+    L_GAN       = log D(x) + log(1 - D(x_p)) + log(1 - D(x'))
+    encoder       lowers KL + similarity
+    decoder       lowers gamma similarity + L_GAN
+    discriminator lowers - L_GAN
+
+One forward pass serves all three, and no loss reaches weights of another player.
+"""
+
+import keras
+from keras import layers, ops
+
+from keras_faces.errors import UserError, require_above, require_at_least
+from keras_faces.models.dcgan import cross_entropy
+from keras_faces.models.vae import kl_divergence, posterior_collapse, split
+from keras_faces.training.encoding import EncodingModel
+from keras_faces.training.normalisation import BatchNormalization
+from keras_faces.training.players import Player
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
+class VAEGAN(EncodingModel):
+    """Variational autoencoder that is judged by a discriminator's features instead of pixels.
+
+    Args:
+        image_size: Width and height of the faces in pixels: 32, 64 or 128.
+        channels: 1 for grey, 3 for colour.
+        latent_dim: Size of the latent z.
+        filters: Filters of the encoder's first layer; all other widths follow in Larsen's
+            proportions.
+        hidden_units: Units of the encoder's dense layer; the discriminator's has half as many.
+        gamma: Weight of the similarity against the GAN's term in the decoder's loss; there the
+            similarity is a mean over features, so that gamma does not depend on their number.
+        saturating: Whether the decoder descends log(1 - D), as Larsen's algorithm has it, or
+            ascends log D.
+        equilibrium: The equilibrium rule's target of the discriminator's two losses (0.68 in
+            Larsen's code); 0 for none. A player who is too far ahead sits turns out.
+        margin: How far from `equilibrium` a loss may be before a player has to sit out.
+        learning_rate: Learning rate of all players' RMSProp.
+        rho: RMSProp's decay of the gradient's mean square.
+        **kwargs: Arguments of `FaceModel`.
+    """
+
+    generating = ("encoder", "decoder")
+    measures = ("real_accuracy", "fake_accuracy")
+    epochs = 50  # Gruber's
+    batch_size = 64  # Gruber's
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        channels: int = 3,
+        latent_dim: int = 128,
+        filters: int = 64,
+        hidden_units: int = 1024,
+        gamma: float = 15.0,
+        saturating: bool = True,
+        equilibrium: float = 0.0,
+        margin: float = 0.35,
+        learning_rate: float = 3e-3,
+        rho: float = 0.9,
+        **kwargs,
+    ):
+        super().__init__(image_size=image_size, channels=channels, **kwargs)
+        require_at_least(1, latent_dim=latent_dim)
+        require_at_least(2, filters=filters, hidden_units=hidden_units)
+        require_above(0, gamma=gamma)
+        require_at_least(0, equilibrium=equilibrium, margin=margin)
+        if not 0 <= rho < 1:
+            raise UserError(f"rho must lie in [0, 1). Received: {rho!r}.")
+        self.latent_dim = latent_dim
+        self.filters = filters
+        self.hidden_units = hidden_units
+        self.gamma = gamma
+        self.saturating = saturating
+        self.equilibrium = equilibrium
+        self.margin = margin
+        self.learning_rate = learning_rate
+        self.rho = rho
+        with self.building():
+            self.encoder = build_encoder(image_size, channels, latent_dim, filters, hidden_units)
+            self.decoder = build_decoder(image_size, channels, latent_dim, filters)
+            self.discriminator = build_discriminator(image_size, channels, filters, hidden_units)
+
+    @property
+    def players(self):
+        return [
+            Player("encoder", [self.encoder], terms=("kl", "similarity")),
+            Player("decoder", [self.decoder], terms=("similarity", "gan")),
+            Player("discriminator", [self.discriminator], terms=("real", "prior", "copies")),
+        ]
+
+    def default_optimizers(self):
+        return {
+            player.name: keras.optimizers.RMSprop(
+                self.learning_rate_for(self.learning_rate), rho=self.rho, epsilon=1e-8
+            )
+            for player in self.players
+        }
+
+    def draw(self, images, labels=None):
+        shape = (ops.shape(images)[0], self.latent_dim)
+        epsilon = keras.random.normal(shape, seed=self.noise)
+        return images, epsilon, keras.random.normal(shape, seed=self.noise)
+
+    def losses(self, batch, training):
+        images, epsilon, latents = batch
+        mean, log_variance = split(self.encoder(images, training=training))
+        codes = mean + ops.exp(0.5 * log_variance) * epsilon
+        reconstructions = self.decoder(codes, training=training)
+        samples = self.decoder(latents, training=training)
+        real, real_features = self.discriminator(images, training=training)
+        copy, copy_features = self.discriminator(reconstructions, training=training)
+        fake, _ = self.discriminator(samples, training=training)
+        squares = 0.5 * ops.square(real_features - copy_features)
+        if self.saturating:
+            gan = -cross_entropy(fake, 0) - cross_entropy(copy, 0)
+        else:
+            gan = cross_entropy(fake, 1) + cross_entropy(copy, 1)
+        return {
+            "encoder": {
+                "kl": kl_divergence(mean, log_variance),
+                "similarity": ops.mean(ops.sum(squares, axis=(1, 2, 3))),
+            },
+            "decoder": {"similarity": self.gamma * ops.mean(squares), "gan": gan},
+            "discriminator": {
+                "real": cross_entropy(real, 1),
+                "prior": cross_entropy(fake, 0),
+                "copies": cross_entropy(copy, 0),
+            },
+            "measures": {
+                "real_accuracy": ops.mean(ops.cast(real > 0, "float32")),
+                "fake_accuracy": ops.mean(ops.cast(fake < 0, "float32")),
+            },
+        }
+
+    def gates(self, terms):
+        """Larsen's equilibrium rule: whoever is too far ahead waits; if both are, both move."""
+        if not self.equilibrium:
+            return {}
+        costs = terms["discriminator"]
+        real, fake = costs["real"], 0.5 * (costs["prior"] + costs["copies"])
+        low, high = self.equilibrium - self.margin, self.equilibrium + self.margin
+        strong = ops.logical_or(real < low, fake < low)
+        weak = ops.logical_or(real > high, fake > high)
+        both = ops.logical_and(strong, weak)
+        return {
+            "discriminator": ops.logical_or(ops.logical_not(strong), both),
+            "decoder": ops.logical_or(ops.logical_not(weak), both),
+        }
+
+    def latents_from_faces(self, faces):
+        return split(self.averaged("encoder")(faces, training=False))[0]
+
+    def warnings(self, faces, logs):
+        return super().warnings(faces, logs) + posterior_collapse(self.encode(faces))
+
+
+def build_encoder(image_size, channels, latent_dim, filters, hidden_units):
+    """Larsen's encoder: 5x5 convolutions with stride 2 down to 8x8, dense, mean, log-variance."""
+    network = keras.Sequential([keras.Input((image_size, image_size, channels))], name="encoder")
+    for halving in range(halvings(image_size)):
+        network.add(down(min(filters * 2**halving, 4 * filters)))
+        network.add(normalisation())
+        network.add(layers.ReLU())
+    network.add(layers.Flatten())
+    network.add(layers.Dense(hidden_units, use_bias=False))
+    network.add(normalisation())
+    network.add(layers.ReLU())
+    network.add(layers.Dense(2 * latent_dim, dtype="float32"))
+    return network
+
+
+def build_decoder(image_size, channels, latent_dim, filters):
+    """Larsen's decoder: dense to 8x8, 5x5 transposed convolutions with stride 2, 5x5, tanh."""
+    network = keras.Sequential([keras.Input((latent_dim,))], name="decoder")
+    network.add(layers.Dense(8 * 8 * 4 * filters, use_bias=False))
+    network.add(layers.Reshape((8, 8, 4 * filters)))
+    for width in widths(image_size, 4 * filters, 2 * filters, filters // 2):
+        network.add(normalisation())
+        network.add(layers.ReLU())
+        network.add(
+            layers.Conv2DTranspose(width, 5, strides=2, padding="same", use_bias=False)
+        )
+    network.add(normalisation())
+    network.add(layers.ReLU())
+    network.add(layers.Conv2D(channels, 5, padding="same", dtype="float32"))
+    network.add(layers.Activation("tanh", dtype="float32"))
+    return network
+
+
+def build_discriminator(image_size, channels, filters, hidden_units):
+    """Larsen's discriminator; it returns a logit, and D_l: its last convolution, before its norm."""
+    images = keras.Input((image_size, image_size, channels))
+    x = layers.ReLU()(layers.Conv2D(filters // 2, 5, padding="same")(images))
+    for width in widths(image_size, 2 * filters, 4 * filters, 4 * filters):
+        features = down(width)(x)
+        x = layers.ReLU()(normalisation()(features))
+    x = layers.Dense(hidden_units // 2, use_bias=False)(layers.Flatten()(x))
+    x = layers.ReLU()(normalisation()(x))
+    logit = layers.Dense(1, dtype="float32")(x)
+    features = layers.Activation("linear", dtype="float32")(features)
+    return keras.Model(images, [logit, features], name="discriminator")
+
+
+def halvings(image_size: int) -> int:
+    """Return how often the size halves down to 8."""
+    return (image_size // 8).bit_length() - 1
+
+
+def widths(image_size, first, middle, last) -> list[int]:
+    """Return the filters of as many layers as the size doubles from 8: Larsen's three at 64."""
+    return [first, *[middle] * (halvings(image_size) - 2), last]
+
+
+def down(filters):
+    return layers.Conv2D(filters, 5, strides=2, padding="same", use_bias=False)
+
+
+def normalisation():
+    return BatchNormalization(momentum=0.9, epsilon=1e-6)

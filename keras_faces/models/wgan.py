@@ -1,0 +1,154 @@
+"""WGAN: Arjovsky, Chintala and Bottou, 2017, https://arxiv.org/abs/1701.07875.
+
+The second baseline of Zhang et al., *Realistic Face Image Generation Based on GAN*, who name it and
+state nothing else. The paper decides (algorithm 1): RMSProp with learning rate 5e-5, batches of 64,
+five steps of the critic for one of the generator, all of the critic's weights clipped to
+[-0.01, 0.01] after each of its steps; the networks are DCGAN's without the sigmoid.
+
+`gradient_penalty` replaces the clipping by a penalty on the critic's gradient (Gulrajani et al.,
+2017, https://arxiv.org/abs/1704.00028): a factor of 10 there, Adam with beta1 0 and beta2 0.9, and
+no batch normalisation in the critic, since the penalty is on each face by itself.
+"""
+
+import keras
+from keras import ops
+
+from keras_faces.errors import require_above, require_at_least
+from keras_faces.models.dcgan import build_discriminator, build_generator
+from keras_faces.training.backend import input_gradients
+from keras_faces.training.base import FaceModel
+from keras_faces.training.players import Player
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
+class WGAN(FaceModel):
+    """DCGAN whose critic estimates the Wasserstein distance between real and generated faces.
+
+    A training step takes one batch and is one step of the generator: the critic moves
+    `critic_steps` times before it, each time on its own part of the batch. The paper's batches of
+    64 are therefore batches of 320 here.
+
+    Args:
+        image_size: Width and height of the faces in pixels: 32, 64 or 128.
+        channels: 1 for grey, 3 for colour.
+        latent_dim: Size of the latent z, which is drawn from N(0, I).
+        filters: Filters of the generator's last and the critic's first hidden layer; they double
+            with every halving of the size.
+        critic_steps: n_critic, steps of the critic for one of the generator.
+        clip: c, the largest absolute weight of the critic. Not used with a gradient penalty.
+        gradient_penalty: lambda, the factor of the gradient penalty; 0 for weight clipping.
+        learning_rate: Learning rate of both players: RMSProp, or Adam with a gradient penalty.
+        **kwargs: Arguments of `FaceModel`.
+    """
+
+    generating = ("generator",)
+    measures = ("wasserstein",)
+    epochs = 25  # of the authors' code
+    batch_size = 320  # five of the paper's 64
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        channels: int = 3,
+        latent_dim: int = 100,
+        filters: int = 64,
+        critic_steps: int = 5,
+        clip: float = 0.01,
+        gradient_penalty: float = 0.0,
+        learning_rate: float = 5e-5,
+        **kwargs,
+    ):
+        super().__init__(image_size=image_size, channels=channels, **kwargs)
+        require_at_least(1, latent_dim=latent_dim, filters=filters, critic_steps=critic_steps)
+        require_above(0, clip=clip)
+        require_at_least(0, gradient_penalty=gradient_penalty)
+        self.latent_dim = latent_dim
+        self.filters = filters
+        self.critic_steps = critic_steps
+        self.clip = clip
+        self.gradient_penalty = gradient_penalty
+        self.learning_rate = learning_rate
+        with self.building():
+            self.generator = build_generator(image_size, channels, latent_dim, filters)
+            self.critic = build_discriminator(
+                image_size, channels, filters, normalised=not gradient_penalty
+            )
+        if not gradient_penalty:
+            for variable in self.critic.trainable_variables:
+                variable.constraint = Clip(clip)
+
+    @property
+    def players(self):
+        penalty = ("penalty",) if self.gradient_penalty else ()
+        return [
+            Player("critic", [self.critic], terms=("real", "fake", *penalty)),
+            Player("generator", [self.generator], terms=("fake",)),
+        ]
+
+    def default_optimizers(self):
+        def optimizer(rate):
+            if self.gradient_penalty:
+                return keras.optimizers.Adam(rate, beta_1=0.0, beta_2=0.9)
+            return keras.optimizers.RMSprop(rate)
+
+        # The critic's rate decays over as many rounds of the game, not over its own steps.
+        return {
+            "critic": optimizer(self.learning_rate_for(self.learning_rate, self.critic_steps)),
+            "generator": optimizer(self.learning_rate_for(self.learning_rate)),
+        }
+
+    @property
+    def batch_multiple(self):
+        return self.critic_steps
+
+    def draw(self, images, labels=None):
+        count = ops.shape(images)[0]
+        latents = keras.random.normal((count, self.latent_dim), seed=self.noise)
+        mix = keras.random.uniform((count, 1, 1, 1), seed=self.noise)
+        return images, latents, mix
+
+    def turns(self, images, labels=None):
+        critic, generator = self.players
+        for part in ops.split(images, self.critic_steps):
+            yield [critic], self.draw(part)
+        yield [generator], self.draw(part)
+
+    def losses(self, batch, training):
+        images, latents, mix = batch
+        fakes = self.generator(latents, training=training)
+        real = ops.mean(self.critic(images, training=training))
+        fake = ops.mean(self.critic(fakes, training=training))
+        critic = {"real": -real, "fake": fake}
+        if self.gradient_penalty:
+            between = mix * images + (1.0 - mix) * fakes
+            critic["penalty"] = self.gradient_penalty * self.penalty(between, training)
+        return {
+            "critic": critic,
+            "generator": {"fake": -fake},
+            "measures": {"wasserstein": real - fake},
+        }
+
+    def penalty(self, images, training=False):
+        """Return the mean of (|gradient of the critic at an image| - 1)^2."""
+        gradients = input_gradients(lambda faces: self.critic(faces, training=training), images)
+        squares = ops.sum(ops.square(gradients), axis=(1, 2, 3))
+        # The root's own gradient is infinite at 0.
+        return ops.mean(ops.square(ops.sqrt(squares + 1e-12) - 1.0))
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
+class Clip(keras.constraints.Constraint):
+    """Keeps weights within [-limit, limit] after every step.
+
+    Args:
+        limit: The largest absolute weight.
+    """
+
+    def __init__(self, limit: float):
+        self.limit = limit
+
+    def __call__(self, value):
+        return ops.clip(value, -self.limit, self.limit)
+
+    def get_config(self):
+        return {"limit": self.limit}
