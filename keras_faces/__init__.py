@@ -15,6 +15,7 @@ _MODULES = (
     "metrics",
     "models",
     "pictures",
+    "recipes",
     "runs",
     "training",
 )
@@ -23,6 +24,7 @@ _NAMES = {
     "create_model": "keras_faces.models",
     "list_datasets": "keras_faces.data",
     "list_models": "keras_faces.models",
+    "list_recipes": "keras_faces.recipes",
     "load_model": "keras_faces.runs",
     "resume": "keras_faces.session",
     "train": "keras_faces.session",

@@ -14,7 +14,18 @@ from collections.abc import Sequence
 
 from keras_faces.errors import UserError, unknown_name
 
-COMMANDS = ("train", "resume", "generate", "reconstruct", "evaluate", "export", "data", "list")
+COMMANDS = (
+    "train",
+    "resume",
+    "generate",
+    "reconstruct",
+    "blend",
+    "translate",
+    "evaluate",
+    "export",
+    "data",
+    "list",
+)
 
 
 def console() -> None:
@@ -92,15 +103,24 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("model", metavar="MODEL", nargs="?", help="see: keras-faces list models")
     train.add_argument("-h", "--help", action="store_true", help="show this, and MODEL's own flags")
     train.add_argument(
-        "--data", default="orl", help="a dataset's name, a folder, or a zip of pictures"
+        "--recipe", help="a document's result, whose numbers stand; see: keras-faces list recipes"
+    )
+    train.add_argument(
+        "--budget", default="paper", help="the recipe's numbers: paper, or quick for minutes"
+    )
+    train.add_argument(
+        "--data", help="a dataset's name, a folder, or a zip of pictures (default: orl)"
     )
     train.add_argument("--run", help="the run folder (default: a new one under runs/)")
     train.add_argument("--epochs", type=int, help="epochs to train (default: the paper's)")
     train.add_argument("--steps", type=int, help="steps to train, instead of epochs")
     train.add_argument("--minutes", type=float, help="minutes to train, instead of epochs")
     train.add_argument("--batch-size", type=int, help="faces in a batch (default: the paper's)")
-    train.add_argument("--split", default="train", help="learn from: train or all")
-    train.add_argument("--crop", default="center", help="see: keras-faces list crops")
+    train.add_argument("--split", help="learn from: train or all (default: train)")
+    train.add_argument("--crop", help="see: keras-faces list crops (default: center)")
+    train.add_argument(
+        "--labels", help="conditions to learn: attributes or identity (default: what there is)"
+    )
     train.add_argument(
         "--steps-per-execution", type=int, default=1, help="steps in one backend call"
     )
@@ -118,6 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("run", metavar="RUN")
     generate.add_argument("--count", type=int, default=64, help="faces to draw")
     generate.add_argument("--seed", type=int, default=0, help="seed of the latents")
+    generate.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
     generate.add_argument(
         "--sampler", help="prior, or fitted where the model has it (default: the last)"
     )
@@ -129,7 +150,25 @@ def build_parser() -> argparse.ArgumentParser:
     reconstruct.add_argument("run", metavar="RUN")
     reconstruct.add_argument("images", metavar="IMAGE", nargs="+")
     reconstruct.add_argument("--crop", help="how to make them square (default: as in training)")
+    reconstruct.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
     reconstruct.add_argument("--out", default="reconstructions.png", help="originals over copies")
+
+    blend = command("blend", _blend, "Make a face between two pictures.")
+    blend.add_argument("run", metavar="RUN")
+    blend.add_argument("images", metavar="IMAGE", nargs=2)
+    blend.add_argument("--percent", type=float, default=50.0, help="how much of the second")
+    blend.add_argument("--crop", help="how to make them square (default: as in training)")
+    blend.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
+    blend.add_argument("--out", default="blend.png", help="first, blend and second, side by side")
+
+    translate = command(
+        "translate", _translate, "Turn sketches into photos, or photos to sketches."
+    )
+    translate.add_argument("run", metavar="RUN")
+    translate.add_argument("images", metavar="IMAGE", nargs="+")
+    translate.add_argument("--to", default="photo", choices=["photo", "sketch"])
+    translate.add_argument("--crop", help="how to make them square (default: as in training)")
+    translate.add_argument("--out", default="translated.png", help="pictures over translations")
 
     evaluate = command("evaluate", _evaluate, "Score a model's faces beside real ones.")
     evaluate.add_argument("run", metavar="RUN")
@@ -157,7 +196,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--image-size", type=int, default=64)
 
     listing = command("list", _list, "List what there is.")
-    listing.add_argument("what", choices=["models", "datasets", "crops"])
+    listing.add_argument("what", choices=["models", "datasets", "recipes", "crops"])
     return parser
 
 
@@ -217,9 +256,12 @@ def _train(options):
         options.model,
         data=options.data,
         run=options.run,
+        recipe=options.recipe,
+        budget=options.budget,
         batch_size=options.batch_size,
         split=options.split,
         crop=options.crop,
+        labels=options.labels,
         epochs=options.epochs,
         steps=options.steps,
         minutes=options.minutes,
@@ -259,6 +301,8 @@ def _flag_parser(model: str) -> argparse.ArgumentParser:
     for name, parameter in hyperparameters(model).items():
         if name == "channels":
             kind, default = int, "as the pictures"
+        elif name == "conditions":
+            kind, default = str, "as the labels"
         else:
             default = parameter.default
             kind = str if default is None else type(default)
@@ -307,7 +351,7 @@ def _generate(options):
     suffix = picture_suffix(options.out)
     model = load_model(options.run)
     sampler = options.sampler or model.default_sampler
-    faces = model.generate(options.count, options.seed, sampler)
+    faces = model.generate(options.count, options.seed, sampler, **_conditions(options, model))
     if suffix:
         save_picture(grid(faces), options.out)
     else:
@@ -321,22 +365,56 @@ def _generate(options):
 
 def _reconstruct(options):
     _no_more(options)
+    from keras_faces.pictures import rows_grid, save_picture
+
+    model, faces, crop = _model_and_faces(options)
+    _needs_encoder(model, "reconstruct pictures")
+    given = _conditions(options, model, needed=True)
+    save_picture(rows_grid(faces, model.reconstruct(faces, **given)), options.out)
+    print(f"{len(faces)} originals, crop {crop!r}, over their reconstructions: {options.out}")
+
+
+def _blend(options):
+    _no_more(options)
+    import numpy as np
+
+    from keras_faces.pictures import grid, save_picture
+
+    model, faces, _ = _model_and_faces(options)
+    _needs_encoder(model, "blend pictures")
+    given = _conditions(options, model, needed=True)
+    if given:
+        given["conditions"] = (given["conditions"],) * 2
+    blended = model.blend(faces[:1], faces[1:], options.percent, **given)
+    save_picture(grid(np.concatenate([faces[:1], blended, faces[1:]]), 3), options.out)
+    print(f"{options.percent:g} % of the second picture, between the two: {options.out}")
+
+
+def _translate(options):
+    _no_more(options)
+    from keras_faces.pictures import rows_grid, save_picture
+
+    model, faces, _ = _model_and_faces(options)
+    if not hasattr(model, "translate"):
+        raise UserError(f"A {type(model).__name__} does not translate. A CycleGAN does.")
+    save_picture(rows_grid(faces, model.translate(faces, options.to)), options.out)
+    print(f"{len(faces)} pictures over the {options.to} made of each: {options.out}")
+
+
+def _model_and_faces(options):
+    """Return the model, the given pictures as it was trained to see them, and their crop."""
     from pathlib import Path
 
     import numpy as np
 
     from keras_faces.data import to_float
     from keras_faces.data.decode import BadPicture, decode
-    from keras_faces.pictures import rows_grid, picture_suffix, save_picture
+    from keras_faces.pictures import picture_suffix
     from keras_faces.runs import load_model, training_crop
 
     if not picture_suffix(options.out):
         raise UserError(f"--out must be a picture such as faces.png. Received: {options.out!r}.")
     model = load_model(options.run)
-    if not model.has_encoder:
-        raise UserError(
-            f"A {type(model).__name__} has no encoder, so it cannot reconstruct pictures."
-        )
     crop = options.crop or training_crop(options.run)
     faces = []
     for image in options.images:
@@ -347,9 +425,26 @@ def _reconstruct(options):
             raise UserError(f"Cannot read {image!r}: {error.strerror}.") from error
         except BadPicture as error:
             raise UserError(f"Cannot use {image!r}: {error}.") from error
-    faces = np.stack(faces)
-    save_picture(rows_grid(faces, model.reconstruct(faces)), options.out)
-    print(f"{len(faces)} originals, crop {crop!r}, over their reconstructions: {options.out}")
+    return model, np.stack(faces), crop
+
+
+def _needs_encoder(model, what: str):
+    if not model.has_encoder:
+        raise UserError(f"A {type(model).__name__} has no encoder, so it cannot {what}.")
+
+
+def _conditions(options, model, needed: bool = False) -> dict:
+    """Return the argument of a conditional model that the flag stands for."""
+    if not model.conditional:
+        if options.conditions is not None:
+            raise UserError(f"A {type(model).__name__} takes no conditions. Leave them out.")
+        return {}
+    if options.conditions is None and needed:
+        raise UserError(
+            "Say with --conditions what holds of the pictures, or give an empty text for nothing. "
+            f"Known: {', '.join(model.condition_names)}."
+        )
+    return {"conditions": options.conditions}
 
 
 def _evaluate(options):
@@ -422,6 +517,11 @@ def _list(options):
         lines = {name: source.__doc__.splitlines()[0] for name, source in DATASETS.items()}
         lines["FOLDER"] = "Pictures in a folder: flat, one folder a person, or nested deeper."
         lines["FILE.zip"] = "Pictures in a zip file, read in place."
+    elif options.what == "recipes":
+        from keras_faces.recipes import list_recipes, load_recipe
+
+        recipes = [load_recipe(name) for name in list_recipes()]
+        lines = {r.name: f"{r.model}: {r.document}, {r.result}" for r in recipes}
     else:
         from keras_faces.data import CROPS
 

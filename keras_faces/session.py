@@ -11,23 +11,25 @@ from collections.abc import Callable
 
 from keras_faces.callbacks import Budget, Checkpoint, Interrupted, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
-from keras_faces.data import FaceStream, guess_channels, open_faces, open_source
-from keras_faces.errors import UserError
+from keras_faces.data import FaceStream, guess_channels, labels_of, open_faces, open_source
+from keras_faces.errors import UserError, unknown_name
 from keras_faces.metrics.scores import score, table
-from keras_faces.models import create_model
-from keras_faces.pictures import grid, rows_grid, plot_losses, save_picture, write_whole
+from keras_faces.models import MODELS, create_model, hyperparameters
+from keras_faces.pictures import plot_losses, save_picture, write_whole
+from keras_faces.recipes import load_recipe
 from keras_faces.runs import Run, build_model, describe, save_model, versions
 
 
 def train(
     model: str,
-    data: str | os.PathLike = "orl",
+    data: str | os.PathLike | None = None,
     run: str | os.PathLike | None = None,
-    image_size: int = 64,
-    channels: int | None = None,
+    recipe: str | None = None,
+    budget: str = "paper",
     batch_size: int | None = None,
-    split: str = "train",
-    crop: str = "center",
+    split: str | None = None,
+    crop: str | None = None,
+    labels: str | None = None,
     epochs: int | None = None,
     steps: int | None = None,
     minutes: float | None = None,
@@ -44,13 +46,15 @@ def train(
 
     Args:
         model: One of `kf.list_models()`.
-        data: Source of faces, as in `kf.data.load`.
+        data: Source of faces, as in `kf.data.load`; None takes the recipe's, or ORL.
         run: The run's folder; None makes one under `runs/`.
-        image_size: Width and height of the faces in pixels.
-        channels: 1 or 3; None takes what the pictures have.
+        recipe: One of `kf.list_recipes()`, whose numbers stand wherever none are given here.
+        budget: `"paper"` for the recipe's numbers as the document has them, `"quick"` for minutes.
         batch_size: Faces in a batch; None takes the paper's, or fewer where the source is small.
-        split: Which faces to learn from: `"train"` or `"all"`.
-        crop: A key of `kf.data.CROPS`.
+        split: Which faces to learn from: `"train"` (where None is given) or `"all"`.
+        crop: A key of `kf.data.CROPS`; None takes `"center"`.
+        labels: `"attributes"` or `"identity"`, for a model that learns conditions; None takes the
+            attributes of a source that has them, else the identities.
         epochs: Epochs to train; None takes the paper's unless `steps` or `minutes` is given.
         steps: Steps to train.
         minutes: Minutes to train.
@@ -61,7 +65,9 @@ def train(
         count: Samples to score at the end; 0 for none.
         strict: Stop at a bad picture instead of skipping it with a warning.
         say: Where to send lines for the user.
-        **hyperparameters_given: The model's hyper-parameters.
+        **hyperparameters_given: The model's hyper-parameters. Where they are not given, channels
+            are those of the pictures, conditions those of the labels, and a linear or cosine decay
+            of the learning rate ends with the run.
 
     Returns:
         The finished run.
@@ -72,6 +78,26 @@ def train(
     """
     if sum(limit is not None for limit in (epochs, steps, minutes)) > 1:
         raise UserError("Give only one of epochs, steps and minutes.")
+    given = {**hyperparameters_given}
+    grid_epochs = []
+    if recipe is not None:
+        chosen = load_recipe(recipe)
+        if model != chosen.model:
+            raise UserError(
+                f"Recipe {recipe!r} is one of model {chosen.model!r}. Received: {model!r}."
+            )
+        planned = chosen.arguments(budget, data)
+        if epochs is None and steps is None and minutes is None:
+            epochs, steps, minutes = (planned.get(k) for k in ("epochs", "steps", "minutes"))
+        data = planned.pop("data")
+        batch_size = batch_size or planned.get("batch_size")
+        split, crop = split or planned.get("split"), crop or planned.get("crop")
+        labels = labels or planned.get("labels")
+        grid_epochs = planned.get("grid_epochs", [])
+        given = {**planned.get("hyperparameters", {}), **given}
+    elif budget != "paper":
+        raise UserError("budget says which numbers of a recipe to take: give a recipe as well.")
+    data, split, crop = data or "orl", split or "train", crop or "center"
     for name, value in (
         ("epochs", epochs),
         ("steps", steps),
@@ -87,16 +113,23 @@ def train(
     run = Run(run or _free_folder(model, data))
     _refuse_to_overwrite(run)
     # The model before the pictures: its mistakes should not wait until all are decoded.
-    if channels is None:
-        channels = guess_channels(open_source(data))
-    built = create_model(
-        model, image_size=image_size, channels=channels, seed=seed, **hyperparameters_given
-    )
-    built.compile(steps_per_execution=steps_per_execution)
+    known = hyperparameters(model)
+    for name in given:
+        if name not in known:
+            raise unknown_name(f"hyper-parameter of {model!r}", name, known)
+    given.setdefault("channels", guess_channels(open_source(data)))
+    if MODELS[model].conditional:
+        best, names = labels_of(data, labels)
+        labels = labels or best
+        given.setdefault("conditions", ",".join(names))
+    elif labels is not None:
+        raise UserError(f"A {MODELS[model].__name__} learns no conditions. Leave labels out.")
+    built = create_model(model, seed=seed, **given)
     options = {
         "source": data,
-        "image_size": image_size,
-        "channels": channels,
+        "image_size": built.image_size,
+        "channels": built.channels,
+        "labels": labels,
         "split": split,
         "crop": crop,
         "seed": seed,
@@ -104,7 +137,7 @@ def train(
         "shuffle": True,
         "drop_remainder": True,
     }
-    stream = _open(options, batch_size, built.batch_size)
+    stream = _open(options, batch_size, built.batch_size, built.batch_multiple)
     if stream.count < 2:
         raise UserError(f"Training needs two pictures or more. {data!r} has {stream.count}.")
     if epochs is None and steps is None and minutes is None:
@@ -116,6 +149,11 @@ def train(
                 f"steps_per_execution={steps_per_execution} does not divide "
                 f"{per_epoch} steps an epoch" + (f" and {steps} steps." if steps else ".")
             )
+    total = steps or (epochs * per_epoch if epochs else None)
+    stretched = _stretched_decay(given, known, total)
+    if stretched:
+        built = create_model(model, seed=seed, **{**given, **stretched})
+    built.compile(steps_per_execution=steps_per_execution)
     with run.locked():
         _refuse_to_overwrite(run)
         config = {
@@ -125,6 +163,9 @@ def train(
             "steps": steps,
             "minutes": minutes,
             "grid_every": grid_every,
+            "grid_epochs": grid_epochs,
+            "recipe": recipe,
+            "budget": budget if recipe else None,
             "checkpoint_seconds": checkpoint_seconds,
             "count": count,
             "seed": seed,
@@ -132,7 +173,7 @@ def train(
         run.write_config(config)
         say(
             f"Training {model} on {stream.count} faces of {stream.facts['source']} at "
-            f"{image_size}x{image_size}x{channels}, batch {stream.batch_size}, "
+            f"{'x'.join(map(str, stream.image_shape))}, batch {stream.batch_size}, "
             f"{_budget(config)}; run folder {run.folder}"
         )
         _go_on(run, built, stream, {}, None, say)
@@ -183,10 +224,11 @@ def resume(run: str | os.PathLike, say: Callable[[str], None] = print) -> Run:
                 "labels",
             )
         }
-        if _open(options, batch_size=1).facts["fingerprint"] != facts["fingerprint"]:
+        now = _open(options, batch_size=1).facts
+        if any(now[name] != facts.get(name) for name in ("fingerprint", "labels_digest")):
             raise UserError(
-                f"The pictures in {facts['source']!r} have changed since the run began, so it "
-                "cannot go on as it was. Restore them, or train anew in another folder."
+                f"The pictures or labels in {facts['source']!r} have changed since the run began, "
+                "so it cannot go on as it was. Restore them, or train anew in another folder."
             )
         stream = _open(options, facts["batch_size"])
         model = build_model(config)
@@ -224,7 +266,12 @@ def _go_on(run: Run, model, stream: FaceStream, position: dict, arrays, say) -> 
             initial_epoch=done // per_epoch,
             initial_step=done % per_epoch,
             steps_per_epoch=per_epoch,
-            callbacks=[budget, *recording(run, config.get("grid_every")), progress, checkpoint],
+            callbacks=[
+                budget,
+                *recording(run, config.get("grid_every"), config.get("grid_epochs", ())),
+                progress,
+                checkpoint,
+            ],
             verbose=0,
         )
     try:
@@ -240,15 +287,13 @@ def _go_on(run: Run, model, stream: FaceStream, position: dict, arrays, say) -> 
 def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
     """Make what a finished run leaves; doing it twice does no harm."""
     seed = config.get("seed", 0)
-    model.fit_density([stream.sample(1024, seed)])
+    model.fit_density([stream.sample(1024, seed, labelled=True)])
     made = [save_model(model, run.model_path)]
     for sampler in model.usable_samplers:
-        path = run.folder / f"samples-{sampler}.png"
-        made.append(save_picture(grid(model.generate(64, seed, sampler)), path))
-    if model.has_encoder:
-        originals = stream.sample(30, seed)
-        picture = rows_grid(originals, model.reconstruct(originals))
-        made.append(save_picture(picture, run.folder / "reconstructions.png"))
+        shown = model.show_samples(64, seed, sampler, stream)
+        made.append(save_picture(shown, run.folder / f"samples-{sampler}.png"))
+    for name, picture in model.show_more(30, seed, stream).items():
+        made.append(save_picture(picture, run.folder / f"{name}.png"))
     if rows := run.rows():
         made.append(plot_losses(rows, run.folder / "losses.png", run.folder.name))
     if config.get("count"):
@@ -294,6 +339,9 @@ def _summary(run: Run, model, made) -> str:
         "model.keras": "the trained model, for keras_faces",
         "saved_model": "the trained model, for TensorFlow alone",
         "reconstructions.png": "training faces above, their reconstructions below",
+        "autoencoded.png": "training faces above, what the discriminator makes of them below",
+        "samples-sketches.png": "sketches, the photos made of them, the real photos",
+        "cycles.png": "photos, the sketches made of them, the photos made of those",
         "scores.json": "the scores above, with their protocol",
         "losses.png": "losses over the epochs",
     }
@@ -303,20 +351,44 @@ def _summary(run: Run, model, made) -> str:
         lines.append(f"  {path.name:{width}} {note}")
     lines.append("  grids/, metrics.csv, tensorboard/, config.json: how it got there")
     lines.append("Try next:")
-    lines.append(f"  keras-faces generate {run.folder} --count 100 --seed 1 --out faces.png")
+    if model.latent_dim is None:
+        lines.append(f"  keras-faces translate {run.folder} sketch.jpg")
+    else:
+        lines.append(f"  keras-faces generate {run.folder} --count 100 --seed 1 --out faces.png")
     if model.has_encoder:
         lines.append(f"  keras-faces reconstruct {run.folder} photo.jpg")
+        lines.append(f"  keras-faces blend {run.folder} photo.jpg other.jpg --percent 30")
     lines.append(f"  tensorboard --logdir {run.folder}/tensorboard")
     return "\n".join(lines)
 
 
-def _open(options: dict, batch_size: int | None, paper_batch: int = 64) -> FaceStream:
+def _open(
+    options: dict, batch_size: int | None, paper_batch: int = 64, multiple: int = 1
+) -> FaceStream:
     if batch_size is not None:
         return open_faces(batch_size=batch_size, **options)
-    # The paper's batch where the source fills it, else the largest power of two that it fills.
-    count = open_faces(batch_size=1, **options).count
-    batch_size = min(paper_batch, 2 ** (count.bit_length() - 1))
-    return open_faces(batch_size=batch_size, **options)
+    # The paper's batch where the source fills it, else parts of the largest power of two that it
+    # fills.
+    count = open_faces(batch_size=1, **options).count // multiple
+    if count < 1:
+        raise UserError(f"Too few faces: the model splits every batch into {multiple} parts.")
+    part = min(paper_batch // multiple, 2 ** (count.bit_length() - 1))
+    return open_faces(batch_size=part * multiple, **options)
+
+
+def _stretched_decay(given: dict, known: dict, steps: int | None) -> dict:
+    """Return the decay that ends with the run, where none was asked for and its length is known.
+
+    How the steps before the decay and those of the decay relate is kept.
+    """
+    schedule = given.get("schedule", known["schedule"].default)
+    if schedule not in ("linear", "cosine") or steps is None:
+        return {}
+    if "decay_steps" in given or "decay_after" in given:
+        return {}
+    after, decay = known["decay_after"].default, known["decay_steps"].default
+    waiting = round(steps * after / (after + decay)) if after else 0
+    return {"decay_after": waiting, "decay_steps": max(1, steps - waiting)}
 
 
 def _free_folder(model: str, data) -> str:

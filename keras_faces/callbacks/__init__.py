@@ -1,6 +1,7 @@
 """What happens while it learns: records, pictures, guard, checkpoints."""
 
 import os
+from collections.abc import Sequence
 
 from keras_faces.callbacks.checkpoint import Checkpoint, Claim, Interrupted
 from keras_faces.callbacks.grids import Grids
@@ -37,6 +38,8 @@ def standard(run: str | os.PathLike, grid_every: int | None = None) -> list:
     return [Claim(run, grid_every=grid_every), *recording(run, grid_every), Checkpoint(run)]
 
 
-def recording(run: str | os.PathLike, grid_every: int | None = None) -> list:
+def recording(
+    run: str | os.PathLike, grid_every: int | None = None, grid_epochs: Sequence[int] = ()
+) -> list:
     """Return the callbacks that watch and record, without those that keep the state."""
-    return [Guard(run), Records(run), Grids(run, every=grid_every)]
+    return [Guard(run), Records(run), Grids(run, every=grid_every, epochs=grid_epochs)]

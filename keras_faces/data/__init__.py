@@ -162,21 +162,27 @@ def open_faces(
     return stream
 
 
-def labels_of(source: str | os.PathLike) -> tuple[str, list[str]]:
-    """Return the best labels that a source has, and their names: attributes, or else identities.
+def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, list[str]]:
+    """Return the kind of labels that a source has, and their names.
+
+    Args:
+        source: As in `load`.
+        kind: `"attributes"` or `"identity"`; None takes attributes where there are any.
 
     Raises:
-        UserError: If it has none.
+        UserError: If it has none of them.
     """
+    if kind not in LABELS:
+        raise unknown_name("kind of labels", str(kind), [kind for kind in LABELS if kind])
     opened = open_source(source)
-    attributes = opened.attributes()
+    attributes = opened.attributes() if kind != "identity" else None
     if attributes is not None:
         return "attributes", list(attributes.names)
     people = list(dict.fromkeys(entry.identity for entry in opened.entries()))
-    if None in people:
+    if None in people or kind == "attributes":
         raise UserError(
-            f"{opened.title!r} has no labels: neither attributes (a file attributes.csv) nor one "
-            "folder for each person."
+            f"{opened.title!r} has no {'such ' if kind else ''}labels. Attributes are a file "
+            "attributes.csv in the folder or zip; identities are one folder for each person."
         )
     return "identity", people
 

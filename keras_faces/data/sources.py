@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
-from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.decode import MAX_FILE_BYTES, SUFFIXES, BadPicture
+from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.errors import UserError, unknown_name
 
 

@@ -226,9 +226,7 @@ def build_deconvolution(image_size, channels, latent_dim, filters, name):
         network.add(normalisation())
         network.add(layers.ReLU())
         width -= filters
-        network.add(
-            layers.Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False)
-        )
+        network.add(layers.Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False))
     network.add(normalisation())
     network.add(layers.ReLU())
     network.add(layers.Conv2DTranspose(channels, 4, strides=2, padding="same"))

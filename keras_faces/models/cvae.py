@@ -25,7 +25,6 @@ from keras_faces.models.vae import (
     build_decoder,
     build_encoder,
     kl_divergence,
-    posterior_collapse,
     split,
     squared_error,
 )
@@ -102,9 +101,7 @@ class CVAE(EncodingModel):
             self.encoder = build_conditional_encoder(
                 image_size, channels, len(names), latent_dim, filters, hidden_units
             )
-            self.decoder = build_decoder(
-                image_size, channels, self.code_dim, filters, hidden_units
-            )
+            self.decoder = build_decoder(image_size, channels, self.code_dim, filters, hidden_units)
         # Which conditions go together, to draw from: those of up to 1024 training faces.
         self.seen_conditions = self.add_weight(
             name="seen_conditions",
@@ -162,7 +159,11 @@ class CVAE(EncodingModel):
             if labels is None:
                 raise UserError(NEEDS_LABELS)
             labels = np.asarray(labels)
-            if labels.ndim == 1 and len(labels) and not 0 <= labels.min() <= labels.max() < expected:
+            if (
+                labels.ndim == 1
+                and len(labels)
+                and not 0 <= labels.min() <= labels.max() < expected
+            ):
                 raise UserError(
                     f"Labels must be numbers from 0 to {expected - 1}, one for each of the "
                     f"{expected} conditions. Received: {labels.min()} to {labels.max()}."
@@ -332,9 +333,7 @@ def _some(names) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def build_conditional_encoder(
-    image_size, channels, conditions, latent_dim, filters, hidden_units
-):
+def build_conditional_encoder(image_size, channels, conditions, latent_dim, filters, hidden_units):
     """The VAE's convolutions; conditions join at the hidden layer, then mean and log-variance."""
     plain = build_encoder(image_size, channels, 2 * latent_dim, filters, hidden_units)
     images = keras.Input((image_size, image_size, channels), name="faces")

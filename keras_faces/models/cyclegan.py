@@ -155,8 +155,11 @@ class CycleGAN(FaceModel):
         if not self.pool_size:
             return images, sketches, None, None
         coins = keras.random.uniform((2, ops.shape(images)[0]), seed=self.noise)
-        return images, sketches, coins, keras.random.shuffle(
-            ops.arange(self.pool_size), seed=self.noise
+        return (
+            images,
+            sketches,
+            coins,
+            keras.random.shuffle(ops.arange(self.pool_size), seed=self.noise),
         )
 
     def losses(self, batch, training):
@@ -181,9 +184,7 @@ class CycleGAN(FaceModel):
         if self.pool_size and training:
             fake_photos = self.exchange(self.photo_pool, fake_photos, coins[0], order)
             fake_sketches = self.exchange(self.sketch_pool, fake_sketches, coins[1], order)
-            self.pooled.assign(
-                ops.minimum(self.pooled + ops.shape(photos)[0], self.pool_size)
-            )
+            self.pooled.assign(ops.minimum(self.pooled + ops.shape(photos)[0], self.pool_size))
         return {
             "generators": generators,
             "discriminators": {
@@ -365,13 +366,13 @@ def build_patch_discriminator(image_size, channels, filters, name):
     x = images
     for number, strides in enumerate((2, 2, 2, 1)):
         x = layers.ZeroPadding2D(1)(x)
-        x = layers.Conv2D(
-            filters * 2**number, 4, strides=strides, kernel_initializer=normal()
-        )(x)
+        x = layers.Conv2D(filters * 2**number, 4, strides=strides, kernel_initializer=normal())(x)
         if number:
             x = instance_normalisation()(x)
         x = layers.LeakyReLU(0.2)(x)
-    x = layers.Conv2D(1, 4, kernel_initializer=normal(), dtype="float32")(layers.ZeroPadding2D(1)(x))
+    x = layers.Conv2D(1, 4, kernel_initializer=normal(), dtype="float32")(
+        layers.ZeroPadding2D(1)(x)
+    )
     return keras.Model(images, x, name=name)
 
 

@@ -1,4 +1,4 @@
-"""GAN: the generative adversarial network of the Simon Fraser University report, sections 2.2 and 3.
+"""GAN: the adversarial network of the Simon Fraser University report, sections 2.2 and 3.
 
 The report lists both networks layer by layer, as they stand here: dense layers, up-sampling, 5x5
 convolutions and tanh in the generator; 5x5 convolutions, tanh and max-pooling in the discriminator,

@@ -188,9 +188,7 @@ def build_decoder(image_size, channels, latent_dim, filters):
     for width in widths(image_size, 4 * filters, 2 * filters, filters // 2):
         network.add(normalisation())
         network.add(layers.ReLU())
-        network.add(
-            layers.Conv2DTranspose(width, 5, strides=2, padding="same", use_bias=False)
-        )
+        network.add(layers.Conv2DTranspose(width, 5, strides=2, padding="same", use_bias=False))
     network.add(normalisation())
     network.add(layers.ReLU())
     network.add(layers.Conv2D(channels, 5, padding="same", dtype="float32"))
@@ -199,7 +197,7 @@ def build_decoder(image_size, channels, latent_dim, filters):
 
 
 def build_discriminator(image_size, channels, filters, hidden_units):
-    """Larsen's discriminator; it returns a logit, and D_l: its last convolution, before its norm."""
+    """Larsen's discriminator: a logit, and D_l, its last convolution before the norm."""
     images = keras.Input((image_size, image_size, channels))
     x = layers.ReLU()(layers.Conv2D(filters // 2, 5, padding="same")(images))
     for width in widths(image_size, 2 * filters, 4 * filters, 4 * filters):

@@ -639,8 +639,8 @@ class FaceModel(Steps, keras.Model):
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
                 f"{str(filepath)!r} does not hold the weights of this {type(self).__name__}: "
-                f"{reason[:200]} Load the file that a model of the same class, image_size, channels "
-                "and hyper-parameters saved, or the whole model with kf.load_model."
+                f"{reason[:200]} Load the file that a model of the same class, image_size, "
+                "channels and hyper-parameters saved, or the whole model with kf.load_model."
             ) from error
 
     def export(self, filepath, format: str = "tf_saved_model", verbose: bool = True, **kwargs):
