@@ -21,6 +21,7 @@ _MODULES = (
 )
 _NAMES = {
     "UserError": "keras_faces.errors",
+    "prepare_process": "keras_faces.process",
     "create_model": "keras_faces.models",
     "list_datasets": "keras_faces.data",
     "list_models": "keras_faces.models",

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.process import prepare_process
 
 COMMANDS = (
     "train",
@@ -31,6 +32,7 @@ COMMANDS = (
 def console() -> None:
     """Run as the `keras-faces` command, in a process of its own, and exit."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    prepare_process()
     warnings.showwarning = _show_warning
     sys.exit(main(own_process=True))
 
@@ -452,6 +454,7 @@ def _evaluate(options):
     import json
 
     from keras_faces.data import open_faces
+    from keras_faces.metrics.conditions import measured_or_why_not
     from keras_faces.metrics.scores import score, table
     from keras_faces.pictures import write_whole
     from keras_faces.runs import load_model, training_data_facts
@@ -461,21 +464,43 @@ def _evaluate(options):
     if options.data is None and facts is None:
         raise UserError(f"{options.run!r} does not say which faces to compare with. Give --data.")
     facts = facts or {}
+    source = options.data or facts["source"]
     stream = open_faces(
-        options.data or facts["source"],
+        source,
         image_size=model.image_size,
         batch_size=1,
         split=options.split or facts.get("split", "all"),
         crop=facts.get("crop", "center"),
         channels=model.channels,
         test_fraction=facts.get("test_fraction", 0.1),
+        labels=facts.get("labels") if options.data is None else _labels_for(model, source),
     )
     samplers = [options.sampler] if options.sampler else None
     result = score(model, stream, options.count, options.seed, samplers, options.scores)
+    lines = table(result)
+    if model.conditional and not options.scores:
+        given = (options.count, options.seed, options.sampler)
+        obeyed, line = measured_or_why_not(model, stream, *given)
+        lines += "\n" + line
+        if obeyed is not None:
+            result["conditions"] = obeyed
     if options.out:
         write_whole(options.out, json.dumps(result, indent=2) + "\n")
-    print(table(result))
+    print(lines)
     print("Protocol: " + ", ".join(f"{key} {value}" for key, value in result["protocol"].items()))
+
+
+def _labels_for(model, source) -> str | None:
+    """Return the kind of labels of a source that are a model's conditions, or any it has."""
+    from keras_faces.data import labels_of
+
+    found = None
+    for kind in ("attributes", "identity") if model.conditional else ():
+        with contextlib.suppress(UserError):
+            _, names = labels_of(source, kind)
+            if found is None or names == model.condition_names:
+                found = kind
+    return found
 
 
 def _export(options):

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_faces.process import prepare_process
+
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+prepare_process()
 # One folder for each process, so that pytest-xdist's workers do not meet in it.
 CACHE = tempfile.mkdtemp(prefix="keras_faces_tests_")
 os.environ["KERAS_FACES_CACHE"] = CACHE
