@@ -62,9 +62,6 @@ class FaceModel(Steps, keras.Model):
     # Names of what `losses` returns under "measures": watched, but lowered by nobody.
     measures: tuple[str, ...] = ()
 
-    # Where the document, the paper it builds on and this file stand: see `keras_faces.ledger`.
-    ledger: tuple = ()
-
     # Whether the model learns from labels that come with the faces.
     conditional = False
 
