@@ -30,6 +30,9 @@ MALLOC = {
 def ours(dtype: str, seconds: float) -> dict:
     """Train with `fit` on random faces that come from an array through tf.data."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from keras_faces.process import prepare_process
+
+    prepare_process()  # as the command does; PyTorch's side has the like in MALLOC
     import keras
     import numpy as np
 

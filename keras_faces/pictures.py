@@ -115,6 +115,62 @@ def plot_losses(rows: Sequence[dict[str, float]], path: str | os.PathLike, title
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
     figure.suptitle(title, fontsize=10)
+    return _save_figure(figure, path)
+
+
+def plot_condition_accuracy(result: dict, path: str | os.PathLike) -> Path:
+    """Draw for each condition how often it is seen in generated faces, beside real ones.
+
+    Args:
+        result: What `keras_faces.metrics.condition_accuracy` returned; of more than 40 conditions
+            the first 40 are drawn.
+        path: Where to write the PNG.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(result["conditions"])[:40]
+    figure = Figure(figsize=(max(6.4, 1.5 + 0.32 * len(names)), 3.6), dpi=100)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for number, (kind, colour) in enumerate((("real", "0.7"), ("generated", "tab:blue"))):
+        rows = [result["conditions"][name][kind] for name in names]
+        drawn = [(place, row) for place, row in enumerate(rows) if row is not None]
+        axes.bar(
+            [place + 0.4 * number - 0.2 for place, _ in drawn],
+            [row for _, row in drawn],
+            width=0.4,
+            color=colour,
+            label=f"{kind} faces: {result[kind]:.1%}",
+        )
+    axes.axhline(
+        result["chance"],
+        color="black",
+        linestyle="--",
+        linewidth=1,
+        label=f"chance: {result['chance']:.1%}",
+    )
+    axes.set_ylim(0, 1)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_ylabel(result["protocol"]["score"], fontsize=9)
+    # A name is text, not mathematics, whatever signs are in it.
+    axes.set_xticks(
+        range(len(names)),
+        [name.replace("_", " ")[:24] for name in names],
+        rotation=90 if len(names) > 6 else 0,
+        parse_math=False,
+    )
+    axes.tick_params(labelsize=8)
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    more = len(result["conditions"]) - len(names)
+    title = "How often a classifier of real faces sees the condition asked for"
+    figure.suptitle(title + (f" (the first 40 of {more + 40})" if more else ""), fontsize=10)
+    axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    return _save_figure(figure, path)
+
+
+def _save_figure(figure, path: str | os.PathLike) -> Path:
     figure.tight_layout()
     data = io.BytesIO()
     # Without the version that wrote it in the file, equal curves give equal bytes.

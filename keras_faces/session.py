@@ -13,9 +13,10 @@ from keras_faces.callbacks import Budget, Checkpoint, Interrupted, Progress, rec
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
 from keras_faces.data import FaceStream, guess_channels, labels_of, open_faces, open_source
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.metrics.conditions import measured_or_why_not
 from keras_faces.metrics.scores import score, table
 from keras_faces.models import MODELS, create_model, hyperparameters
-from keras_faces.pictures import plot_losses, save_picture, write_whole
+from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_picture, write_whole
 from keras_faces.recipes import load_recipe
 from keras_faces.runs import Run, build_model, describe, save_model, versions
 
@@ -299,8 +300,15 @@ def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
     if config.get("count"):
         say(f"Scoring {config['count']} samples ...")
         result = score(model, stream, config["count"], seed)
+        lines = table(result)
+        if model.conditional:
+            obeyed, line = measured_or_why_not(model, stream, config["count"], seed)
+            lines += "\n" + line
+            if obeyed is not None:
+                result["conditions"] = obeyed
+                made.append(plot_condition_accuracy(obeyed, run.folder / "conditions.png"))
         made.append(write_whole(run.scores_path, json.dumps(result, indent=2) + "\n"))
-        say(table(result))
+        say(lines)
     if importlib.util.find_spec("tensorflow") is not None:
         made.append(model.export(run.saved_model))
     say(_summary(run, model, made))
@@ -342,6 +350,7 @@ def _summary(run: Run, model, made) -> str:
         "autoencoded.png": "training faces above, what the discriminator makes of them below",
         "samples-sketches.png": "sketches, the photos made of them, the real photos",
         "cycles.png": "photos, the sketches made of them, the photos made of those",
+        "conditions.png": "how often a classifier sees the condition that was asked for",
         "scores.json": "the scores above, with their protocol",
         "losses.png": "losses over the epochs",
     }

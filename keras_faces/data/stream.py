@@ -101,7 +101,11 @@ class FaceStream:
         """
         epoch, batch = divmod(int(step), self.steps_per_epoch)
         chosen = self._order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
-        return self.cache.read(chosen), self._labels[chosen] if self.labels else None
+        return self.cache.read(chosen), self.labels_at(chosen)
+
+    def labels_at(self, positions: np.ndarray) -> np.ndarray | None:
+        """Return the labels of pictures, given their positions in the cache, or None."""
+        return self._labels[positions] if self.labels else None
 
     def dataset(self, start: int | None = None):
         """Return a `tf.data.Dataset` of float32 images in [-1, 1].
@@ -132,7 +136,7 @@ class FaceStream:
         count = min(count, self.count)
         chosen = np.random.default_rng(seed).permutation(self.indices)[:count]
         faces = to_float(self.cache.read(chosen))
-        return (faces, self._labels[chosen]) if labelled and self.labels else faces
+        return (faces, self.labels_at(chosen)) if labelled and self.labels else faces
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if not self.shuffle:

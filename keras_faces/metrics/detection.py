@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
@@ -56,8 +57,15 @@ def _detect_in_process(images: np.ndarray) -> np.ndarray:
     # again, or are forked from TensorFlow's threads and hang.
     data = io.BytesIO()
     np.save(data, images)
+    # It finds this very package, wherever the user's script found it.
+    home = str(Path(__file__).parents[2])
+    path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, "-m", __name__], input=data.getvalue(), capture_output=True, check=False
+        [sys.executable, "-m", __name__],
+        input=data.getvalue(),
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
     )
     if done.returncode:
         raise RuntimeError(f"The face detector's process failed:\n{done.stderr.decode()}")
@@ -79,7 +87,6 @@ def _import_dlib():
     return dlib
 
 
-if (
-    __name__ == "__main__"
-):  # `_detect_in_process`: images come in, whether each holds a face goes out
+# As `_detect_in_process` calls it: images come in, whether each holds a face goes out.
+if __name__ == "__main__":
     np.save(sys.stdout.buffer, _detect(np.load(io.BytesIO(sys.stdin.buffer.read()))))

@@ -15,6 +15,8 @@ Data need no pairs. Without sketches of their own, photos are turned into some b
 of every photo editor: the grey picture divided by its own blur ("colour dodge").
 """
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -166,8 +168,12 @@ class CycleGAN(FaceModel):
         photos, sketches, coins, order = batch
         fake_sketches = self.photo_to_sketch(photos, training=training)
         fake_photos = self.sketch_to_photo(sketches, training=training)
-        photo_cycle = self.sketch_to_photo(fake_sketches, training=training)
-        sketch_cycle = self.photo_to_sketch(fake_photos, training=training)
+        with self.statistics_kept():
+            photo_cycle = self.sketch_to_photo(fake_sketches, training=training)
+            sketch_cycle = self.photo_to_sketch(fake_photos, training=training)
+            if self.identity_weight:
+                same_photos = self.sketch_to_photo(photos, training=training)
+                same_sketches = self.photo_to_sketch(sketches, training=training)
         generators = {
             "photo_gan": self.least_squares("photo", fake_photos, 1, training),
             "sketch_gan": self.least_squares("sketch", fake_sketches, 1, training),
@@ -175,8 +181,6 @@ class CycleGAN(FaceModel):
             "sketch_cycle": self.cycle_weight * difference(sketch_cycle, sketches),
         }
         if self.identity_weight:
-            same_photos = self.sketch_to_photo(photos, training=training)
-            same_sketches = self.photo_to_sketch(sketches, training=training)
             generators |= {
                 "photo_identity": self.identity_weight * difference(same_photos, photos),
                 "sketch_identity": self.identity_weight * difference(same_sketches, sketches),
@@ -194,6 +198,20 @@ class CycleGAN(FaceModel):
                 "sketch_fake": 0.5 * self.least_squares("sketch", fake_sketches, 0, training),
             },
         }
+
+    @contextlib.contextmanager
+    def statistics_kept(self):
+        """Let running statistics learn nothing within.
+
+        A translator of sketches sees photos as well, in its identity term. With those in its
+        running statistics, which it translates by later, sketches would come out pale.
+        """
+        networks = (self.photo_to_sketch, self.sketch_to_photo)
+        held = [variable for network in networks for variable in network.non_trainable_variables]
+        before = [ops.copy(variable) for variable in held]
+        yield
+        for variable, value in zip(held, before, strict=True):
+            variable.assign(value)
 
     def least_squares(self, domain, images, label, training):
         """Return the mean squared distance of a discriminator's outputs to a label, 0 or 1."""
@@ -305,17 +323,17 @@ def build_generator(image_size, channels, filters, residual_blocks, name):
     images = keras.Input((image_size, image_size, channels))
     x = images
     for width in (filters, 2 * filters, 4 * filters):
-        x = layers.Conv2D(width, 4, strides=2, padding="same", use_bias=False)(x)
+        x = convolution(width, 4, strides=2)(x)
         x = layers.ReLU()(BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
     for _ in range(residual_blocks):
-        y = layers.Conv2D(4 * filters, 3, padding="same", use_bias=False)(x)
+        y = convolution(4 * filters, 3)(x)
         y = layers.ReLU()(BatchNormalization(momentum=0.9, epsilon=1e-5)(y))
-        y = layers.Conv2D(4 * filters, 3, padding="same", use_bias=False)(y)
+        y = convolution(4 * filters, 3)(y)
         x = layers.Add()([x, BatchNormalization(momentum=0.9, epsilon=1e-5)(y)])
     for width in (2 * filters, filters):
-        x = layers.Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False)(x)
+        x = deconvolution(width)(x)
         x = layers.ReLU()(BatchNormalization(momentum=0.9, epsilon=1e-5)(x))
-    x = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", use_bias=False)(x)
+    x = deconvolution(channels)(x)
     return keras.Model(images, layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
@@ -324,13 +342,30 @@ def build_discriminator(image_size, channels, filters, name):
     images = keras.Input((image_size, image_size, channels))
     x = images
     for number in range(4):
-        x = layers.Conv2D(filters * 2**number, 4, strides=2, padding="same", use_bias=False)(x)
+        x = convolution(filters * 2**number, 4, strides=2)(x)
         if number:
             x = BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
         x = layers.ReLU()(x)
     x = layers.ZeroPadding2D(1)(x)
-    x = layers.Conv2D(1, 4, use_bias=False, dtype="float32")(x)
+    x = layers.Conv2D(1, 4, use_bias=False, kernel_initializer=normal(), dtype="float32")(x)
     return keras.Model(images, x, name=name)
+
+
+def convolution(filters, kernel, strides=1):
+    return layers.Conv2D(
+        filters,
+        kernel,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=normal(),
+    )
+
+
+def deconvolution(filters):
+    return layers.Conv2DTranspose(
+        filters, 4, strides=2, padding="same", use_bias=False, kernel_initializer=normal()
+    )
 
 
 def build_resnet_generator(image_size, channels, filters, residual_blocks, name):

@@ -116,8 +116,10 @@ class VAEGAN(EncodingModel):
         images, epsilon, latents = batch
         mean, log_variance = split(self.encoder(images, training=training))
         codes = mean + ops.exp(0.5 * log_variance) * epsilon
-        reconstructions = self.decoder(codes, training=training)
-        samples = self.decoder(latents, training=training)
+        # In one pass, so that the batch normalisation of training is that of generating: two would
+        # be normalised by statistics of their own, and faces are made with the running mean of both.
+        both = self.decoder(ops.concatenate([codes, latents]), training=training)
+        reconstructions, samples = ops.split(both, 2)
         real, real_features = self.discriminator(images, training=training)
         copy, copy_features = self.discriminator(reconstructions, training=training)
         fake, _ = self.discriminator(samples, training=training)
@@ -184,13 +186,13 @@ def build_decoder(image_size, channels, latent_dim, filters):
     """Larsen's decoder: dense to 8x8, 5x5 transposed convolutions with stride 2, 5x5, tanh."""
     network = keras.Sequential([keras.Input((latent_dim,))], name="decoder")
     network.add(layers.Dense(8 * 8 * 4 * filters, use_bias=False))
-    network.add(layers.Reshape((8, 8, 4 * filters)))
-    for width in widths(image_size, 4 * filters, 2 * filters, filters // 2):
-        network.add(normalisation())
-        network.add(layers.ReLU())
-        network.add(layers.Conv2DTranspose(width, 5, strides=2, padding="same", use_bias=False))
     network.add(normalisation())
     network.add(layers.ReLU())
+    network.add(layers.Reshape((8, 8, 4 * filters)))
+    for width in widths(image_size, 4 * filters, 2 * filters, filters // 2):
+        network.add(layers.Conv2DTranspose(width, 5, strides=2, padding="same", use_bias=False))
+        network.add(normalisation())
+        network.add(layers.ReLU())
     network.add(layers.Conv2D(channels, 5, padding="same", dtype="float32"))
     network.add(layers.Activation("tanh", dtype="float32"))
     return network

@@ -89,7 +89,8 @@ class WGAN(FaceModel):
         def optimizer(rate):
             if self.gradient_penalty:
                 return keras.optimizers.Adam(rate, beta_1=0.0, beta_2=0.9)
-            return keras.optimizers.RMSprop(rate)
+            # The decay and epsilon of the authors' code; the paper states neither.
+            return keras.optimizers.RMSprop(rate, rho=0.99, epsilon=1e-8)
 
         # The critic's rate decays over as many rounds of the game, not over its own steps.
         return {
