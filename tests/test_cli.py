@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import keras_faces as kf
-from keras_faces.cli import main
+from keras_faces.cli import COMMANDS, main
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_help_lists_every_command(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
-    for command in ("train", "resume", "generate", "reconstruct", "evaluate", "export", "data"):
+    for command in COMMANDS:
         assert command in text
 
 
@@ -238,3 +238,202 @@ def test_training_says_what_was_made_and_what_to_try_next(capsys, tmp_path):
         assert word in out
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert set(scores["rows"]) == {"real", "prior", "fitted"}
+
+
+# ---------------------------------------------------------------------------------------------
+# Conditions, blends, translations, recipes
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Files of untrained small models: nobody looks at how good their faces are."""
+    folder = tmp_path_factory.mktemp("models")
+    small = {"image_size": 32, "channels": 1, "filters": 4}
+    given = {
+        "vae": {},
+        "cvae": {"conditions": "glasses,smiling,beard,woman", "latent_dim": 8, "hidden_units": 16},
+        "cyclegan": {"residual_blocks": 1},
+    }
+    for name, more in given.items():
+        model = kf.create_model(name, **small, **more)
+        model.compile()
+        model.save(folder / f"{name}.keras")
+    return folder
+
+
+def pair(orl_path):
+    """Two pictures of different people, and how the models see them."""
+    paths = [orl_path / "s1" / "1.pgm", orl_path / "s2" / "1.pgm"]
+    stream = kf.data.open_faces("orl", image_size=32, split="all", batch_size=2, progress=False)
+    positions = [stream.cache.names.index(name) for name in ("s1/1.pgm", "s2/1.pgm")]
+    return paths, kf.data.to_float(stream.cache.read(positions))
+
+
+def tiles(path, columns, rows):
+    """Cut a grid of 32x32 faces apart, row by row."""
+    image = np.asarray(Image.open(path))
+    assert image.shape == (rows * 34 + 2, columns * 34 + 2)
+    starts = [(2 + 34 * row, 2 + 34 * column) for row in range(rows) for column in range(columns)]
+    return [image[top : top + 32, left : left + 32] for top, left in starts]
+
+
+def assert_shows(tile, face):
+    """Compare a tile with a float face; models may differ in the last bit from load to load."""
+    expected = kf.data.to_uint8(face)[..., 0].astype(int)
+    assert np.abs(tile.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("percent", [0, 30, 100])
+def test_blend_lays_the_face_between_two_pictures_between_them(
+    capsys, models, orl_path, tmp_path, percent
+):
+    paths, faces = pair(orl_path)
+    out = tmp_path / "blend.png"
+    words = ("blend", models / "vae.keras", *paths, "--percent", percent, "--out", out)
+    status, text, _ = run(capsys, *words)
+    assert status == 0
+    assert f"{percent} %" in text
+    first, between, second = tiles(out, 3, 1)
+    assert_shows(first, faces[0])
+    assert_shows(second, faces[1])
+    model = kf.load_model(models / "vae.keras")
+    latents = model.encode(faces)
+    wanted = model.decode(latents[:1] + percent / 100 * (latents[1:] - latents[:1]))
+    assert_shows(between, wanted[0])
+
+
+def test_blend_of_a_conditional_model_takes_its_conditions(capsys, models, orl_path, tmp_path):
+    paths, faces = pair(orl_path)
+    out = tmp_path / "blend.png"
+    words = ("blend", models / "cvae.keras", *paths, "--conditions", "glasses", "--out", out)
+    assert run(capsys, *words)[0] == 0
+    model = kf.load_model(models / "cvae.keras")
+    codes = model.encode(faces, "glasses")
+    assert_shows(tiles(out, 3, 1)[1], model.decode(codes.mean(axis=0, keepdims=True))[0])
+
+
+@pytest.mark.parametrize("to", ["photo", "sketch"])
+def test_translate_lays_pictures_over_their_translations(capsys, models, orl_path, tmp_path, to):
+    paths, faces = pair(orl_path)
+    out = tmp_path / "translated.png"
+    words = ("translate", models / "cyclegan.keras", *paths, "--to", to, "--out", out)
+    status, text, _ = run(capsys, *words)
+    assert status == 0
+    assert f"the {to} made of each" in text
+    shown = tiles(out, 2, 2)
+    made = kf.load_model(models / "cyclegan.keras").translate(faces, to)
+    for tile, face in zip(shown, [*faces, *made], strict=True):
+        assert_shows(tile, face)
+
+
+def test_generate_obeys_conditions_and_draws_others_without(capsys, models, tmp_path):
+    model = kf.load_model(models / "cvae.keras")
+    shown = {}
+    for conditions in ("glasses,smiling", "", None):
+        out = tmp_path / "faces.png"
+        words = ["generate", models / "cvae.keras", "--count", 4, "--seed", 3, "--out", out]
+        words += [] if conditions is None else ["--conditions", conditions]
+        assert run(capsys, *words)[0] == 0
+        shown[conditions] = np.stack(tiles(out, 2, 2))
+    latents = model.draw_latents(4, seed=3)[:, : model.latent_dim]
+    vectors = {"glasses,smiling": [1, 1, 0, 0], "": [0, 0, 0, 0]}
+    for conditions, vector in vectors.items():
+        wanted = model.decode(np.concatenate([latents, [vector] * 4], axis=1))
+        for tile, face in zip(shown[conditions], wanted, strict=True):
+            assert_shows(tile, face)
+    assert not np.array_equal(shown["glasses,smiling"], shown[""])
+
+
+def test_reconstruct_of_a_conditional_model_takes_conditions(capsys, models, orl_path, tmp_path):
+    paths, faces = pair(orl_path)
+    out = tmp_path / "pairs.png"
+    words = ("reconstruct", models / "cvae.keras", *paths, "--conditions", "beard", "--out", out)
+    assert run(capsys, *words)[0] == 0
+    copies = kf.load_model(models / "cvae.keras").reconstruct(faces, {"beard": 1})
+    for tile, face in zip(tiles(out, 2, 2), [*faces, *copies], strict=True):
+        assert_shows(tile, face)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("reconstruct {models}/cvae.keras {face}", "Say with --conditions"),
+        ("reconstruct {models}/cvae.keras {face}", "glasses, smiling, beard, woman"),
+        ("blend {models}/cvae.keras {face} {face}", "Say with --conditions"),
+        ("reconstruct {models}/cvae.keras {face} --conditions glases", "'glasses'"),
+        ("generate {models}/cvae.keras --conditions smiling,glases", "'glasses'"),
+        ("generate {models}/vae.keras --conditions glasses", "takes no conditions"),
+        ("reconstruct {models}/vae.keras {face} --conditions glasses", "takes no conditions"),
+        ("blend {models}/vae.keras {face}", "IMAGE"),
+        ("blend {models}/vae.keras {face} {face} --percent 101", "[0, 100]"),
+        ("blend {models}/vae.keras {face} {face} --percent half", "half"),
+        ("blend {models}/vae.keras {face} {face} --precent 3", "--percent"),
+        ("blend {models}/cyclegan.keras {face} {face}", "no encoder"),
+        ("translate {models}/vae.keras {face}", "does not translate"),
+        ("translate {models}/cyclegan.keras {face} --to drawing", "sketch"),
+        ("translate {models}/cyclegan.keras {tmp}/missing.jpg", "Cannot read"),
+        ("translate {models}/cyclegan.keras {face} --out {tmp}/folder", "picture such as"),
+        ("generate {models}/cyclegan.keras", "keras-faces translate"),
+        ("train vae --labels identity", "learns no conditions"),
+        ("train cvae --labels identities", "'identity'"),
+        ("train cvae --conditions glasses --image-size 32 --run {tmp}/x", "conditions"),
+        ("train vae --budget quick", "give a recipe"),
+    ],
+)
+def test_mistakes_with_conditions_blends_and_translations_get_a_line_that_helps(
+    capsys, models, orl_path, tmp_path, words, expected
+):
+    face = orl_path / "s1" / "1.pgm"
+    words = words.format(models=models, face=face, tmp=tmp_path).split()
+    if "--out" not in words and words[0] != "train":
+        words += ["--out", str(tmp_path / "out.png")]
+    status, _, err = run(capsys, *words)
+    assert status == 2
+    assert err.startswith("keras-faces: ")
+    assert expected in err
+
+
+@pytest.mark.parametrize("labels", ["attributes", "identity"])
+def test_a_conditional_model_learns_the_labels_that_are_named(capsys, tmp_path, labels):
+    words = "train cvae --image-size 32 --filters 2 --latent-dim 4 --hidden-units 8"
+    words += f" --batch-size 40 --steps 2 --count 0 --labels {labels}"
+    status, _, _ = run(capsys, *words.split(), "--run", tmp_path / "run")
+    assert status == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["data"]["labels"] == labels
+    names = kf.load_model(tmp_path / "run").condition_names
+    assert names == kf.data.labels_of("orl", labels)[1]
+    assert len(names) == {"attributes": 4, "identity": 40}[labels]
+
+
+def test_recipe_mistakes_get_a_line_that_helps(capsys, tmp_path):
+    where = ("--run", tmp_path / "run")
+    for name in kf.list_recipes():
+        recipe = kf.recipes.load_recipe(name)
+        model = recipe.model
+        other = next(known for known in kf.list_models() if known != model)
+        cases = [
+            (("train", model, "--recipe", name + "x"), repr(name)),
+            (("train", other, "--recipe", name), f"is one of model {model!r}"),
+            (("train", model, "--recipe", name, "--budget", "quik"), "'quick'"),
+        ]
+        if "data" not in recipe.paper:
+            cases += [
+                (("train", model, "--recipe", name), "--data"),
+                (("train", model, "--recipe", name), "--budget quick"),
+            ]
+        for words, expected in cases:
+            status, _, err = run(capsys, *words, *where)
+            assert status == 2
+            assert expected in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_list_recipes_names_each_with_its_model_and_document(capsys):
+    status, out, _ = run(capsys, "list", "recipes")
+    assert status == 0
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert sorted(lines) == kf.list_recipes()
+    for name, line in lines.items():
+        recipe = kf.recipes.load_recipe(name)
+        assert f"{recipe.model}: {recipe.document}" in line

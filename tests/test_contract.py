@@ -8,8 +8,21 @@ import keras_faces as kf
 from keras_faces.checkpoints import read_latest, restore, save_checkpoint
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
-SMALL = {"image_size": 32, "channels": 1, "filters": 4}
+# What makes a model small, each where the model has it.
+SMALL = {
+    "image_size": 32,
+    "channels": 1,
+    "filters": 4,
+    "hidden_units": 16,
+    "residual_blocks": 1,
+    "critic_steps": 2,
+    "pool_size": 40,
+    "conditions": "glasses,smiling,beard,woman",  # those of the ORL faces
+}
 EVERY_MODEL = pytest.mark.parametrize("name", kf.list_models())
+WITH_LATENTS = pytest.mark.parametrize(
+    "name", [name for name in kf.list_models() if "latent_dim" in kf.models.hyperparameters(name)]
+)
 
 
 def noise_faces(count=12, image_size=32, channels=1, seed=0):
@@ -17,10 +30,44 @@ def noise_faces(count=12, image_size=32, channels=1, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype("float32")
 
 
-def small(name, **given):
-    model = kf.create_model(name, **{**SMALL, **given})
-    model.compile()
+def of(name, table):
+    """The entries of a table that are hyper-parameters of a model."""
+    known = kf.models.hyperparameters(name)
+    return {parameter: value for parameter, value in table.items() if parameter in known}
+
+
+def small(name, run_eagerly=False, **given):
+    """A small model; `run_eagerly` where a few steps are over before they would be compiled."""
+    model = kf.create_model(name, **{**of(name, SMALL), **given})
+    model.compile(run_eagerly=run_eagerly)
     return model
+
+
+def known(model, count):
+    """What a model is told of faces beside their pixels: `()`, or `(labels,)`."""
+    if not model.conditional:
+        return ()
+    shape = (count, len(model.condition_names))
+    return (np.random.default_rng(count).integers(0, 2, shape).astype("float32"),)
+
+
+def learn(model, faces, **given):
+    """Train on an array, with labels where the model needs them; return the logs."""
+    given = {"batch_size": 4, "epochs": 1, "verbose": 0, **given}
+    return model.fit(faces, *known(model, len(faces)), **given).history
+
+
+def orl(model, **given):
+    """The ORL faces, with labels where the model needs them."""
+    labels = "attributes" if model.conditional else None
+    return kf.data.open_faces("orl", **{"image_size": 32, "labels": labels, **given})
+
+
+def made(model, count=4, seed=0, **given):
+    """Faces that a model makes: from latents, or else from faces."""
+    if model.latent_dim is not None:
+        return model.generate(count, seed=seed, **given)
+    return model.translate(noise_faces(count, model.image_size, model.channels, seed))
 
 
 def values(model):
@@ -37,22 +84,21 @@ def equal(first, second):
 @pytest.mark.parametrize("image_size", [32, 64, 128])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_builds_and_trains_at_every_size_and_channel_count(name, image_size, channels):
-    model = small(name, image_size=image_size, channels=channels)
-    faces = noise_faces(4, image_size, channels)
-    history = model.fit(faces, batch_size=2, epochs=1, verbose=0).history
+    model = small(name, run_eagerly=True, image_size=image_size, channels=channels)
+    history = learn(model, noise_faces(4, image_size, channels), batch_size=2)
     assert set(history) == set(model.log_names)
     assert all(np.isfinite(history[key]).all() for key in history)
-    drawn = model.generate(3, seed=0)
-    assert drawn.shape == (3, image_size, image_size, channels)
-    assert drawn.dtype == np.float32
-    assert np.abs(drawn).max() <= 1
+    faces = made(model, 3)
+    assert faces.shape == (3, image_size, image_size, channels)
+    assert faces.dtype == np.float32
+    assert np.abs(faces).max() <= 1
 
 
 @EVERY_MODEL
-def test_generates_the_same_faces_from_the_same_seed_and_others_from_another(name):
+def test_makes_the_same_faces_from_the_same_seed_and_others_from_another(name):
     model = small(name)
-    assert np.array_equal(model.generate(4, seed=3), model.generate(4, seed=3))
-    assert not np.array_equal(model.generate(4, seed=3), model.generate(4, seed=4))
+    assert np.array_equal(made(model, seed=3), made(model, seed=3))
+    assert not np.array_equal(made(model, seed=3), made(model, seed=4))
 
 
 @EVERY_MODEL
@@ -60,8 +106,8 @@ def test_equal_seeds_begin_and_train_alike_and_other_seeds_do_not(name):
     faces = noise_faces()
     trained = []
     for seed in (1, 1, 2):
-        model = small(name, seed=seed)
-        model.fit(faces, batch_size=4, epochs=1, shuffle=False, verbose=0)
+        model = small(name, run_eagerly=True, seed=seed)
+        learn(model, faces, shuffle=False)
         trained.append(values(model))
     assert equal(trained[0], trained[1])
     assert not equal(trained[0], trained[2])
@@ -74,39 +120,40 @@ def test_building_a_model_leaves_the_users_random_state_and_precision_alone(name
     random.seed(5)
     expected = random.Random(5).random()
     policy = keras.config.dtype_policy().name
-    kf.create_model(name, **SMALL, dtype="mixed_bfloat16")
+    kf.create_model(name, **of(name, SMALL), dtype="mixed_bfloat16")
     assert random.random() == expected
     assert keras.config.dtype_policy().name == policy
 
 
 @EVERY_MODEL
 def test_a_player_changes_its_own_weights_and_nobody_elses(name):
-    for moving in [player.name for player in small(name).players]:
-        model = small(name)
-        # With a learning rate of zero, every other player stands still.
+    model = small(name, schedule="constant")
+
+    def learn_at(rates):
         for player, optimizer in model.optimizer.by_player.items():
-            optimizer.learning_rate = 1e-2 if player == moving else 0.0
-        before = {
+            optimizer.learning_rate = rates.get(player, 0.0)
+        learn(model, noise_faces())
+        return {
             player.name: [np.array(v.numpy()) for v in player.variables] for player in model.players
         }
-        model.fit(noise_faces(), batch_size=4, epochs=1, verbose=0)
-        for player in model.players:
-            after = [np.array(v.numpy()) for v in player.variables]
-            if player.name == moving:
-                assert not equal(before[player.name], after)
-            else:
-                assert equal(before[player.name], after)
+
+    # With a learning rate of zero, weights may be clipped once; then they stand still.
+    before = learn_at({})
+    for moving in before:
+        after = learn_at({moving: 1e-2})
+        for player in before:
+            assert equal(before[player], after[player]) == (player != moving), (moving, player)
+        before = after
 
 
 @EVERY_MODEL
 def test_saves_and_reloads_equal_and_trains_on_alike(name, tmp_path):
     model = small(name, ema=0.9, schedule="cosine", decay_steps=50)
-    faces = noise_faces()
-    model.fit(faces, batch_size=4, epochs=1, shuffle=False, verbose=0)
+    learn(model, noise_faces(), shuffle=False)
     model.save(tmp_path / "model.keras")
     loaded = kf.load_model(tmp_path / "model.keras")
     assert loaded.get_config() == model.get_config()
-    assert np.array_equal(loaded.generate(4, seed=0), model.generate(4, seed=0))
+    assert np.array_equal(made(loaded), made(model))
     weights = zip(model.weights, loaded.weights, strict=True)
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in weights)
     optimizers = zip(model.optimizer.variables, loaded.optimizer.variables, strict=True)
@@ -115,10 +162,11 @@ def test_saves_and_reloads_equal_and_trains_on_alike(name, tmp_path):
 
 @EVERY_MODEL
 def test_resumes_bit_for_bit_from_a_checkpoint_in_the_middle_of_an_epoch(name, tmp_path):
-    faces = kf.data.open_faces("orl", image_size=32, batch_size=40)  # 9 steps an epoch
     given = {"ema": 0.9, "schedule": "exponential", "decay_steps": 3, "decay_rate": 0.5}
+    given["decay_after"] = 2
 
     unbroken = small(name, **given)
+    faces = orl(unbroken, batch_size=40)  # 9 steps an epoch
     unbroken.fit(faces, epochs=2, verbose=0)
 
     class StopAt(keras.callbacks.Callback):
@@ -144,58 +192,90 @@ def test_resumes_bit_for_bit_from_a_checkpoint_in_the_middle_of_an_epoch(name, t
 def test_training_takes_numpy_arrays_labelled_data_and_tf_data_alike(name):
     model = small(name)
     faces = noise_faces()
-    assert model.fit(faces, np.zeros(len(faces)), batch_size=4, verbose=0).history
-    loaded = kf.data.load("orl", image_size=32, batch_size=100, labels="identity")
+    assert learn(model, faces)
+    if name != "cyclegan":  # whose labels are pictures
+        labels = known(model, 12) or (np.zeros(12),)
+        assert model.fit(faces, *labels, batch_size=4, verbose=0).history
+    labels = {"cvae": "attributes", "cyclegan": None}.get(name, "identity")
+    loaded = kf.data.load("orl", image_size=32, batch_size=40, labels=labels)
     assert model.fit(loaded, epochs=1, verbose=0).history
-    assert model.evaluate(faces, batch_size=4, verbose=0, return_dict=True).keys() == set(
-        model.log_names
-    )
+    logs = model.evaluate(faces, *known(model, 12), batch_size=4, verbose=0, return_dict=True)
+    assert logs.keys() == set(model.log_names)
 
 
 @EVERY_MODEL
 def test_bfloat16_by_one_argument_keeps_weights_and_output_in_float32(name):
     model = small(name, dtype="mixed_bfloat16")
-    history = model.fit(noise_faces(), batch_size=4, epochs=1, verbose=0).history
+    history = learn(model, noise_faces())
     assert all(np.isfinite(history[key]).all() for key in history)
     hidden = [layer.compute_dtype for layer in model._flatten_layers() if layer.count_params()]
     assert "bfloat16" in hidden
     assert {keras.backend.standardize_dtype(v.dtype) for v in model.trainable_variables} == {
         "float32"
     }
-    assert model.generate(2).dtype == np.float32
+    assert made(model, 2).dtype == np.float32
+
+
+# Beside which every hyper-parameter says something: a decay only together with a schedule, a
+# margin only with an equilibrium (both losses are within it here), a pool only when it is full.
+GROUND = {
+    "schedule": "exponential",
+    "decay_steps": 1,
+    "decay_rate": 0.5,
+    "decay_after": 0,
+    "k_gain": 0.5,
+    "equilibrium": 100.0,
+    "margin": 1000.0,
+    "pool_size": 4,
+}
+# Other values, where not simply twice as much, half as much, or the opposite.
+OTHER = {
+    "image_size": 64,
+    "channels": 3,
+    "seed": 1,
+    "ema": 0.5,
+    "schedule": "cosine",
+    "decay_steps": 7,
+    "decay_rate": 0.25,
+    "decay_after": 2,
+    "dtype": "mixed_bfloat16",
+    "architecture": "resnet",
+    "conditions": "smiling,glasses",
+    "generator_architecture": "deconvolution",
+    "hidden_activation": "tanh",
+    "critic_steps": 1,
+    "gradient_penalty": 1.0,
+    "equilibrium": 2000.0,
+    "margin": 1.0,
+    "pool_size": 2,
+}
+
+
+def other(parameter, value):
+    if parameter in OTHER:
+        return OTHER[parameter]
+    if isinstance(value, bool):
+        return not value
+    return value * 2 if isinstance(value, int) else value * 0.5
 
 
 @EVERY_MODEL
 def test_every_hyperparameter_changes_what_is_computed(name):
-    changed = {
-        "image_size": 64,
-        "channels": 3,
-        "seed": 1,
-        "ema": 0.5,
-        "schedule": "cosine",
-        "decay_steps": 7,
-        "decay_rate": 0.25,
-        "dtype": "mixed_bfloat16",
-    }
-    # A decay's length and factor say something only together with a schedule.
-    ground = {"schedule": "exponential", "decay_steps": 1, "decay_rate": 0.5}
+    ground = {**of(name, SMALL), **of(name, GROUND)}
     faces = noise_faces(4)
 
     def outcome(given):
-        model = small(name, **given)
-        if (model.image_size, model.channels) != (32, 1):
-            return model.generate(2)
-        model.fit(faces, batch_size=2, epochs=2, shuffle=False, verbose=0)
-        return model.generate(2, sampler=model.samplers[0])
+        model = small(name, run_eagerly=True, **given)
+        if (model.image_size, model.channels) == (32, 1):
+            learn(model, faces, batch_size=2, epochs=2, shuffle=False)
+        return made(model, 2)
 
     reference = outcome(ground)
     assert np.array_equal(reference, outcome(ground))
     for parameter, spec in kf.models.hyperparameters(name).items():
-        value = changed.get(parameter, SMALL.get(parameter, spec.default))
-        if parameter not in changed:
-            value = value * 2 if isinstance(value, int) else value * 0.5
-        drawn = outcome({**ground, parameter: value})
-        assert drawn.shape != reference.shape or not np.array_equal(drawn, reference), parameter
+        value = other(parameter, ground.get(parameter, spec.default))
+        found = outcome({**ground, parameter: value})
+        assert found.shape != reference.shape or not np.array_equal(found, reference), parameter
 
 
 @EVERY_MODEL
@@ -205,9 +285,32 @@ def test_encodes_and_reconstructs_where_there_is_an_encoder(name):
         assert not hasattr(model, "encode")
         return
     faces = noise_faces(3)
-    latents = model.encode(faces)
-    assert latents.shape == (3, model.latent_dim)
-    assert np.array_equal(model.reconstruct(faces), model.decode(latents))
+    codes = model.encode(faces, *known(model, 3))
+    assert codes.shape == (3, model.code_dim)
+    assert np.array_equal(model.reconstruct(faces, *known(model, 3)), model.decode(codes))
+
+
+def served_and_own(model, count):
+    """For each signature its inputs by name, and what the model itself makes of them."""
+    faces = noise_faces(count)
+    if model.latent_dim is None:
+        return {
+            "sketch_to_photo": ({"sketches": faces}, model.translate(faces)),
+            "photo_to_sketch": ({"photos": faces}, model.translate(faces, to="sketch")),
+        }
+    labels = known(model, count)
+    given = {"conditions": labels[0]} if labels else {}
+    noise = np.random.default_rng(1).standard_normal((count, model.latent_dim), np.float32)
+    codes = model.draw_latents(count, seed=1, **given)
+    found = {
+        "generate": ({"noise": noise, **given}, model.generate(count, seed=1, **given)),
+        "decode": ({"latents": codes[:, : model.latent_dim], **given}, model.decode(codes)),
+    }
+    if model.has_encoder:
+        latents = model.encode(faces, *labels)[:, : model.latent_dim]
+        found["encode"] = ({"faces": faces, **given}, latents)
+        found["reconstruct"] = ({"faces": faces, **given}, model.reconstruct(faces, *labels))
+    return found
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="SavedModels are written by TensorFlow")
@@ -215,27 +318,18 @@ def test_encodes_and_reconstructs_where_there_is_an_encoder(name):
 def test_exports_signatures_that_serve_the_same_output(name, tmp_path):
     import tensorflow as tf
 
-    model = small(name)
-    model.fit(noise_faces(), batch_size=4, epochs=1, verbose=0)
+    model = small(name, run_eagerly=True)
+    learn(model, noise_faces())
     model.export(tmp_path / "saved")
     served = tf.saved_model.load(str(tmp_path / "saved")).signatures
-
-    def call(signature, value):
-        argument = next(iter(served[signature].structured_input_signature[1]))
-        return next(iter(served[signature](**{argument: tf.constant(value)}).values())).numpy()
-
     for count in (1, 5):
-        latents = model.draw_latents(count, seed=1, sampler="prior")
-        np.testing.assert_allclose(call("decode", latents), model.decode(latents), atol=1e-5)
-        np.testing.assert_allclose(
-            call("serving_default", latents), call("generate", latents), atol=0
-        )
-    if model.has_encoder:
-        faces = noise_faces(3)
-        np.testing.assert_allclose(call("encode", faces), model.encode(faces), atol=1e-4)
-        np.testing.assert_allclose(call("reconstruct", faces), model.reconstruct(faces), atol=1e-4)
-    else:
-        assert "encode" not in served
+        expected = served_and_own(model, count)
+        assert set(served) == {"serving_default", *expected}
+        expected["serving_default"] = next(iter(expected.values()))
+        for signature, (inputs, own) in expected.items():
+            tensors = {argument: tf.constant(value) for argument, value in inputs.items()}
+            [output] = served[signature](**tensors).values()
+            np.testing.assert_allclose(output.numpy(), own, atol=1e-4)
 
 
 @EVERY_MODEL
@@ -245,11 +339,14 @@ def test_refuses_sizes_channels_and_precisions_that_it_cannot_make(name):
         ({"channels": 2}, "1 \\(grey\\) or 3"),
         ({"dtype": "float16"}, "mixed_bfloat16"),
         ({"ema": 1.0}, "ema"),
-        ({"filters": 0}, "filters"),
-        ({"latent_dim": 0}, "latent_dim"),
         ({"schedule": "cosin"}, "cosine"),
-        ({"schedule": "linear"}, "decay_steps"),
-        ({"filterz": 3}, "filters"),
+        ({"schedule": "linear", "decay_steps": 0}, "decay_steps"),
+        ({"schedule": "linear", "decay_steps": 9, "decay_after": -1}, "decay_after"),
+        ({"image_sise": 32}, "image_size"),
+        *(
+            ({parameter: 0}, parameter)
+            for parameter in of(name, ("filters", "hidden_units", "latent_dim", "learning_rate"))
+        ),
     ):
         with pytest.raises(kf.UserError, match=word):
             small(name, **given)
@@ -259,35 +356,44 @@ def test_refuses_sizes_channels_and_precisions_that_it_cannot_make(name):
 def test_refuses_faces_of_another_shape_or_range(name):
     model = small(name)
     with pytest.raises(kf.UserError, match="image_size=32"):
-        model.fit(kf.data.open_faces("orl", image_size=64, batch_size=16), verbose=0)
+        model.fit(orl(model, image_size=64, batch_size=16), verbose=0)
+    takes_faces = {
+        "encode": lambda faces: model.encode(faces, *known(model, 1)),
+        "translate": lambda faces: model.translate(faces),
+    }
+    for door, call in takes_faces.items():
+        if not hasattr(model, door):
+            continue
+        with pytest.raises(kf.UserError, match="to_float"):
+            call(np.zeros((1, 32, 32, 1), "uint8"))
+        with pytest.raises(kf.UserError, match="-1, 1"):
+            call(np.full((1, 32, 32, 1), 200.0))
+        with pytest.raises(kf.UserError, match="channels=1"):
+            call(np.zeros((1, 32, 32, 3), "float32"))
+
+
+@WITH_LATENTS
+def test_refuses_latents_and_samplers_that_it_does_not_have(name):
+    model = small(name)
     with pytest.raises(kf.UserError, match="latents of shape"):
         model.decode(np.zeros((2, 3), "float32"))
     with pytest.raises(kf.UserError, match="count"):
         model.generate(0)
+    with pytest.raises(kf.UserError, match="seed"):
+        model.generate(1, seed=-1)
     with pytest.raises(kf.UserError, match="prior"):
         model.generate(1, sampler="priro")
-    if model.has_encoder:
-        with pytest.raises(kf.UserError, match="to_float"):
-            model.encode(np.zeros((1, 32, 32, 1), "uint8"))
-        with pytest.raises(kf.UserError, match="-1, 1"):
-            model.encode(np.full((1, 32, 32, 1), 200.0))
 
 
 @EVERY_MODEL
 def test_evaluating_leaves_training_as_it_was(name):
-    faces = noise_faces()
     trained = []
     for validation in (None, noise_faces(8, seed=1)):
-        model = small(name)
-        model.fit(
-            faces,
-            batch_size=4,
-            epochs=2,
-            shuffle=False,
-            validation_data=None if validation is None else (validation,),
-            validation_batch_size=4,
-            verbose=0,
-        )
+        model = small(name, run_eagerly=True)
+        given = {} if validation is None else {"validation_batch_size": 4}
+        if validation is not None:
+            given["validation_data"] = (validation, *known(model, 8))
+        learn(model, noise_faces(), epochs=2, shuffle=False, **given)
         trained.append(values(model))
     assert equal(*trained)
 
@@ -296,15 +402,16 @@ def test_evaluating_leaves_training_as_it_was(name):
 def test_compiling_twice_changes_nothing(name):
     model = small(name)
     count = len(model.metrics_variables)
-    model.compile()
+    model.compile(run_eagerly=True)
     assert len(model.metrics_variables) == count
-    assert model.fit(noise_faces(), batch_size=4, verbose=0).history
+    assert learn(model, noise_faces())
 
 
-@EVERY_MODEL
+@WITH_LATENTS
 def test_the_smallest_latent_works(name):
-    model = small(name, latent_dim=1)
-    model.fit(noise_faces(), batch_size=4, verbose=0)
-    model.fit_density([noise_faces()])
+    model = small(name, run_eagerly=True, latent_dim=1)
+    faces = noise_faces()
+    learn(model, faces)
+    model.fit_density([(faces, *known(model, len(faces)))])
     for sampler in model.usable_samplers:
         assert np.isfinite(model.generate(3, sampler=sampler)).all()

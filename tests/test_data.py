@@ -601,7 +601,7 @@ def test_an_unreadable_folder_is_named(orl_folder):
     [
         ({"crop": "centre"}, "no crop named 'centre'.*'center'"),
         ({"split": "tain"}, "no split named 'tain'.*'train'"),
-        ({"labels": "names"}, "labels must be .*'names'"),
+        ({"labels": "names"}, "no kind of labels named 'names'.*attributes, identity"),
         ({"channels": 2}, "channels must be 1 .* or 3 .*2"),
         ({"image_size": 0}, "image_size must be a positive integer.*0"),
         ({"image_size": 64.0}, "image_size must be a positive integer.*64.0"),

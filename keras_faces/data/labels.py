@@ -53,10 +53,11 @@ def read_attributes(text: str, title: str) -> Attributes:
     known = {"0": 0.0, "-1": 0.0, "1": 1.0}
     lines = [
         (number, line)
-        for number, line in enumerate(io.StringIO(text.lstrip("\ufeff")), 1)
+        for number, line in enumerate(io.StringIO(text.lstrip("\ufeff"), newline=None), 1)
         if line.strip() and not line.startswith("#")
     ]
-    rows = list(csv.reader(line for _, line in lines))
+    # Each by itself, so that a quote left open ends with its line.
+    rows = [next(csv.reader([line])) for _, line in lines]
     if len(rows) < 2 or len(rows[0]) < 2:
         raise UserError(
             f"{title} must have a header such as 'file,glasses,smiling' and a row for each picture."

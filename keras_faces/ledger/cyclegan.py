@@ -316,9 +316,8 @@ ENTRIES = (
         OPEN,
         states="no initialisation is printed",
         reference="Zhu et al.: N(0, 0.02); the exercise: PyTorch's default",
-        why="Keras's default in the slides' networks, whose code sets none; the paper's in the "
-        "paper's.",
+        decides="RandomNormal(0, 0.02)",
+        why=PAPER,
         probe=initial_weights("photo_to_sketch", "photo_discriminator"),
-        ours="GlorotUniform",
     ),
 )

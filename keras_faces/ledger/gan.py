@@ -97,6 +97,13 @@ ENTRIES = (
         why="keras-dcgan's.",
     ),
     Entry(
+        "rule",
+        "SFU 2.2, figure 3",
+        "momentum",
+        states='"We used momentum in our experiments"',
+        reference="keras-dcgan: the same; Radford et al.: Adam",
+    ),
+    Entry(
         "epochs",
         "SFU 3, 4",
         250,

@@ -190,9 +190,9 @@ ENTRIES = (
         SILENT,
         reference="Arjovsky et al.: RMSProp, with no word on its decay; the authors' code: "
         "PyTorch's defaults, decay 0.99, epsilon 1e-8",
-        why="The paper's rule with Keras's defaults.",
+        decides="RMSprop, rho 0.99, epsilon 1e-08",
+        why=CODE,
         probe=optimizer("rho", "epsilon"),
-        ours="RMSprop, rho 0.9, epsilon 1e-07",
     ),
     Entry(
         "initial weights",

@@ -40,6 +40,7 @@ class VAEGAN(EncodingModel):
         hidden_units: Units of the encoder's dense layer; the discriminator's has half as many.
         gamma: Weight of the similarity against the GAN's term in the decoder's loss; there the
             similarity is a mean over features, so that gamma does not depend on their number.
+        kl_weight: Factor of the KL divergence in the encoder's loss; 1 in all documents.
         saturating: Whether the decoder descends log(1 - D), as Larsen's algorithm has it, or
             ascends log D.
         equilibrium: The equilibrium rule's target of the discriminator's two losses (0.68 in
@@ -63,6 +64,7 @@ class VAEGAN(EncodingModel):
         filters: int = 64,
         hidden_units: int = 1024,
         gamma: float = 15.0,
+        kl_weight: float = 1.0,
         saturating: bool = True,
         equilibrium: float = 0.0,
         margin: float = 0.35,
@@ -74,13 +76,14 @@ class VAEGAN(EncodingModel):
         require_at_least(1, latent_dim=latent_dim)
         require_at_least(2, filters=filters, hidden_units=hidden_units)
         require_above(0, gamma=gamma)
-        require_at_least(0, equilibrium=equilibrium, margin=margin)
+        require_at_least(0, kl_weight=kl_weight, equilibrium=equilibrium, margin=margin)
         if not 0 <= rho < 1:
             raise UserError(f"rho must lie in [0, 1). Received: {rho!r}.")
         self.latent_dim = latent_dim
         self.filters = filters
         self.hidden_units = hidden_units
         self.gamma = gamma
+        self.kl_weight = kl_weight
         self.saturating = saturating
         self.equilibrium = equilibrium
         self.margin = margin
@@ -130,7 +133,7 @@ class VAEGAN(EncodingModel):
             gan = cross_entropy(fake, 1) + cross_entropy(copy, 1)
         return {
             "encoder": {
-                "kl": kl_divergence(mean, log_variance),
+                "kl": self.kl_weight * kl_divergence(mean, log_variance),
                 "similarity": ops.mean(ops.sum(squares, axis=(1, 2, 3))),
             },
             "decoder": {"similarity": self.gamma * ops.mean(squares), "gan": gan},
