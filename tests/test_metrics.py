@@ -306,7 +306,7 @@ class Copier:
     def __init__(self, faces):
         self.faces = faces
 
-    def generate(self, count, seed, sampler):
+    def samples(self, count, seed, sampler, stream):
         return self.faces[np.arange(count) % len(self.faces)]
 
 
