@@ -369,8 +369,7 @@ def _reconstruct(options):
     _no_more(options)
     from keras_faces.pictures import rows_grid, save_picture
 
-    model, faces, crop = _model_and_faces(options)
-    _needs_encoder(model, "reconstruct pictures")
+    model, faces, crop = _model_and_faces(options, to_encode="reconstruct pictures")
     given = _conditions(options, model, needed=True)
     save_picture(rows_grid(faces, model.reconstruct(faces, **given)), options.out)
     print(f"{len(faces)} originals, crop {crop!r}, over their reconstructions: {options.out}")
@@ -382,8 +381,7 @@ def _blend(options):
 
     from keras_faces.pictures import grid, save_picture
 
-    model, faces, _ = _model_and_faces(options)
-    _needs_encoder(model, "blend pictures")
+    model, faces, _ = _model_and_faces(options, to_encode="blend pictures")
     given = _conditions(options, model, needed=True)
     if given:
         given["conditions"] = (given["conditions"],) * 2
@@ -403,8 +401,11 @@ def _translate(options):
     print(f"{len(faces)} pictures over the {options.to} made of each: {options.out}")
 
 
-def _model_and_faces(options):
-    """Return the model, the given pictures as it was trained to see them, and their crop."""
+def _model_and_faces(options, to_encode: str | None = None):
+    """Return the model, the given pictures as it was trained to see them, and their crop.
+
+    With `to_encode`, what the encoder is needed for, a model without one is refused at once.
+    """
     from pathlib import Path
 
     import numpy as np
@@ -417,6 +418,8 @@ def _model_and_faces(options):
     if not picture_suffix(options.out):
         raise UserError(f"--out must be a picture such as faces.png. Received: {options.out!r}.")
     model = load_model(options.run)
+    if to_encode and not model.has_encoder:
+        raise UserError(f"A {type(model).__name__} has no encoder, so it cannot {to_encode}.")
     crop = options.crop or training_crop(options.run)
     faces = []
     for image in options.images:
@@ -428,11 +431,6 @@ def _model_and_faces(options):
         except BadPicture as error:
             raise UserError(f"Cannot use {image!r}: {error}.") from error
     return model, np.stack(faces), crop
-
-
-def _needs_encoder(model, what: str):
-    if not model.has_encoder:
-        raise UserError(f"A {type(model).__name__} has no encoder, so it cannot {what}.")
 
 
 def _conditions(options, model, needed: bool = False) -> dict:

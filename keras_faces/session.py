@@ -122,6 +122,12 @@ def train(
     if MODELS[model].conditional:
         best, names = labels_of(data, labels)
         labels = labels or best
+        with_comma = [name for name in names if "," in name]
+        if with_comma:
+            raise UserError(
+                f"Conditions are separated by commas, so a name cannot hold one. Rename "
+                f"{with_comma[0]!r} in the labels of {str(data)!r}."
+            )
         given.setdefault("conditions", ",".join(names))
     elif labels is not None:
         raise UserError(f"A {MODELS[model].__name__} learns no conditions. Leave labels out.")
@@ -155,6 +161,7 @@ def train(
     if stretched:
         built = create_model(model, seed=seed, **{**given, **stretched})
     built.compile(steps_per_execution=steps_per_execution)
+    built.check_stream(stream)  # before there is a run folder that would only be in the way
     with run.locked():
         _refuse_to_overwrite(run)
         config = {

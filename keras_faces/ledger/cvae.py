@@ -53,7 +53,14 @@ ENTRIES = (
     ),
     Entry("filters", "Report 5.1", SILENT, why=AS_THE_VAE),
     Entry("hidden_units", "Report 5.1", SILENT, why=AS_THE_VAE),
-    Entry("noise_scale", "Report 5.1", SILENT, why=AS_THE_VAE),
+    Entry(
+        "noise_scale",
+        "Report 5.1",
+        SILENT,
+        why="The VAE's 0.3 left so much of a face to the latent that conditions were not obeyed: a "
+        "classifier of real ORL faces saw what was asked for in 52 % of faces, chance 50 %; with "
+        "1.0 in 77 %.",
+    ),
     Entry(
         "kl_weight",
         "Report 5.1",

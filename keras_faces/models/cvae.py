@@ -56,7 +56,8 @@ class CVAE(EncodingModel):
         latent_dim: Size of the latent z.
         filters: Filters of the encoder's first layer; they double with every halving of the size.
         hidden_units: Units of the dense layers next to the latent.
-        noise_scale: Standard deviation of the Gaussian likelihood, on images in [-1, 1].
+        noise_scale: Standard deviation of the Gaussian likelihood, on images in [-1, 1]. Where it
+            is small, latents hold so much of a face that the decoder need not listen to conditions.
         kl_weight: Factor of the KL divergence; 1 is the variational bound.
         learning_rate: Learning rate of Adam.
         **kwargs: Arguments of `FaceModel`.
@@ -75,7 +76,7 @@ class CVAE(EncodingModel):
         latent_dim: int = 128,
         filters: int = 32,
         hidden_units: int = 512,
-        noise_scale: float = 0.3,
+        noise_scale: float = 1.0,
         kl_weight: float = 1.0,
         learning_rate: float = 1e-3,
         **kwargs,

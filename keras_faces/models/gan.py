@@ -40,8 +40,8 @@ class GAN(FaceModel):
         saturating: Whether the generator descends log(1 - D(G(z))), as the printed algorithm has
             it, or ascends log D(G(z)), as Goodfellow et al. advise where the discriminator wins.
         rule: `"momentum"`, as the report states, or `"adam"`. At 64x64 the gradient of the
-            generator's last convolution, a sum over all pixels, is up to hundreds of times that of its
-            dense layers, so no rate of plain descent suits both; Adam scales each by itself.
+            generator's last convolution, a sum over all pixels, is up to hundreds of times that
+            of its dense layers, so no rate of plain descent suits both; Adam scales each alone.
         learning_rate: Learning rate of both players.
         momentum: Nesterov momentum of both players; with Adam, its beta1.
         **kwargs: Arguments of `FaceModel`.

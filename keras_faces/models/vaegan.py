@@ -120,7 +120,7 @@ class VAEGAN(EncodingModel):
         mean, log_variance = split(self.encoder(images, training=training))
         codes = mean + ops.exp(0.5 * log_variance) * epsilon
         # In one pass, so that the batch normalisation of training is that of generating: two would
-        # be normalised by statistics of their own, and faces are made with the running mean of both.
+        # be normalised by statistics of their own, and faces are made with a running mean of both.
         both = self.decoder(ops.concatenate([codes, latents]), training=training)
         reconstructions, samples = ops.split(both, 2)
         real, real_features = self.discriminator(images, training=training)

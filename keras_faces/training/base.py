@@ -375,6 +375,11 @@ class FaceModel(Steps, keras.Model):
             raise
         return history
 
+    def check_stream(self, stream: FaceStream) -> None:
+        """Raise a `UserError` where faces are not what the model can learn from."""
+        self._check_shape(stream.image_shape)
+        self._check_batches(stream, None, None)
+
     def _check_batches(self, x, y, batch_size):
         stream = x if isinstance(x, FaceStream) else getattr(x, "stream", None)
         if stream is not None:
