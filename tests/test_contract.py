@@ -243,6 +243,7 @@ OTHER = {
     "conditions": "smiling,glasses",
     "generator_architecture": "deconvolution",
     "hidden_activation": "tanh",
+    "rule": "adam",
     "critic_steps": 1,
     "gradient_penalty": 1.0,
     "equilibrium": 2000.0,

@@ -134,6 +134,13 @@ def test_the_optimizers_follow_nesterovs_momentum():
         assert (optimizer.momentum, optimizer.nesterov) == (0.0, False)
 
 
+def test_adam_takes_the_momentum_as_its_beta_1():
+    for optimizer in gan(rule="adam", momentum=0.5).default_optimizers().values():
+        assert isinstance(optimizer, keras.optimizers.Adam)
+        assert float(optimizer.learning_rate) == pytest.approx(5e-4)
+        assert (optimizer.beta_1, optimizer.beta_2) == (0.5, 0.999)
+
+
 def test_latents_are_uniform_between_minus_one_and_one():
     from scipy import stats
 
@@ -159,6 +166,7 @@ def test_values_out_of_range_are_refused():
         ({"momentum": -0.1}, "momentum"),
         ({"hidden_units": 0}, "hidden_units"),
         ({"hidden_activation": "tahn"}, "Did you mean 'tanh'"),
+        ({"rule": "adams"}, "Did you mean 'adam'"),
         ({"learning_rate": 0.0}, "learning_rate"),
     ):
         with pytest.raises(kf.UserError, match=word):

@@ -1,5 +1,9 @@
 """The trainer that all models share: optimizers, schedules, averages, turns."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -34,6 +38,45 @@ def test_schedules_follow_their_closed_forms(schedule, steps, rate, expected):
     for step, share in expected.items():
         value = made if isinstance(made, float) else float(made(step))
         assert value == pytest.approx(0.002 * share, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rate", "expected"),
+    [
+        ("linear", 0.0, {0: 1.0, 4: 1.0, 5: 1.0, 7: 0.8, 10: 0.5, 15: 0.0, 40: 0.0}),
+        ("linear", 0.2, {5: 1.0, 10: 0.6, 15: 0.2, 16: 0.2}),
+        ("cosine", 0.0, {0: 1.0, 5: 1.0, 8: 0.5 + 0.5 * np.cos(0.3 * np.pi), 10: 0.5, 15: 0.0}),
+        ("cosine", 0.4, {5: 1.0, 10: 0.7, 15: 0.4, 99: 0.4}),
+        ("exponential", 0.5, {0: 1.0, 5: 1.0, 14: 1.0, 15: 0.5, 24: 0.5, 25: 0.25}),
+    ],
+)
+def test_a_decay_begins_after_as_many_steps_as_it_is_told(schedule, rate, expected):
+    made = learning_rate_schedule(0.002, schedule, 10, rate, decay_after=5)
+    for step, share in expected.items():
+        assert float(made(step)) == pytest.approx(0.002 * share, abs=1e-9), step
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "exponential"])
+def test_a_decay_survives_its_config_within_an_optimizer(schedule):
+    made = learning_rate_schedule(0.002, schedule, 10, 0.3, decay_after=5)
+    saved = keras.optimizers.serialize(keras.optimizers.Adam(made))
+    again = keras.optimizers.deserialize(saved).get_config()["learning_rate"]
+    again = keras.saving.deserialize_keras_object(again)
+    assert [float(again(step)) for step in range(30)] == [float(made(step)) for step in range(30)]
+    assert len({float(again(step)) for step in range(30)}) > 2
+
+
+def test_a_constant_rate_needs_no_numbers_and_bad_ones_are_refused():
+    assert learning_rate_schedule(0.002) == 0.002
+    for given, word in (
+        ({"schedule": "linear", "decay_steps": 10, "decay_after": -1}, "decay_after"),
+        ({"schedule": "linear", "decay_steps": 0}, "decay_steps"),
+        ({"schedule": "exponential", "decay_steps": 10, "decay_rate": 0.0}, "decay_rate"),
+        ({"schedule": "cosine", "decay_steps": 10, "decay_rate": 1.1}, "decay_rate"),
+        ({"schedule": "consine", "decay_steps": 10}, "Did you mean 'cosine'"),
+    ):
+        with pytest.raises(kf.UserError, match=word):
+            learning_rate_schedule(0.002, **given)
 
 
 def test_optimizers_follow_the_schedule_in_training():
@@ -138,7 +181,7 @@ def test_players_of_one_turn_see_the_same_weights_and_turns_follow_each_other():
         def players(self):
             return [Player("a", [self.a], ("near",)), Player("b", [self.b], ("near",))]
 
-        def turns(self, images):
+        def turns(self, images, labels=None):
             if self.together:
                 yield self.players, images
             else:
@@ -174,46 +217,140 @@ def test_fit_goes_on_in_the_middle_of_an_epoch_only_with_our_data():
         model.fit(faces(), batch_size=2, initial_step=1, verbose=0)
 
 
-def test_a_jax_model_and_a_tensorflow_model_learn_the_same(tmp_path):
-    """Same start and same latents on both backends, so only rounding may differ."""
-    import os
-    import subprocess
-    import sys
-
-    script = """
-import sys, numpy as np, keras, keras_faces as kf
-for name in ("dcgan", "vae"):
-    model = kf.create_model(name, image_size=32, channels=1, filters=4)
-    rng = np.random.default_rng(0)
-    for variable in model.trainable_variables:
-        variable.assign(rng.normal(0, 0.05, variable.shape))
-    latents = rng.standard_normal((4, 8, model.latent_dim)).astype("float32")
-    faces = rng.uniform(-1, 1, (4, 8, 32, 32, 1)).astype("float32")
-    # The latents come with the images, as a second channel.
-    model.draw = lambda batch: (
-        batch[..., :1],
-        keras.ops.reshape(batch[..., 1], (8, -1))[:, : model.latent_dim],
+@pytest.mark.parametrize(
+    ("equilibrium", "margin", "waiting"),
+    [
+        (100.0, 1.0, "discriminator"),  # every loss is far below 100
+        (0.001, 0.0, "decoder"),  # or above 0.001
+        (100.0, 1000.0, None),  # or within 1000 of it
+    ],
+)
+def test_a_player_who_has_to_wait_keeps_weights_and_optimizer_bit_for_bit(
+    equilibrium, margin, waiting
+):
+    model = kf.create_model(
+        "vaegan",
+        image_size=32,
+        channels=1,
+        filters=4,
+        hidden_units=16,
+        equilibrium=equilibrium,
+        margin=margin,
     )
     model.compile()
-    for images, noise in zip(faces, latents):
-        beside = np.zeros((8, 1024), "float32")
-        beside[:, : model.latent_dim] = noise
-        batch = np.concatenate([images, beside.reshape(8, 32, 32, 1)], axis=-1)
-        model.fit(batch, batch_size=8, epochs=1, shuffle=False, verbose=0)
-    np.savez(sys.argv[1] + name, *[v.numpy() for v in model.trainable_variables])
+
+    def state(player):
+        optimizer = model.optimizer[player.name]
+        return [np.array(v.numpy()) for v in [*player.variables, *optimizer.variables]]
+
+    before = {player.name: state(player) for player in model.players}
+    model.fit(faces(), batch_size=4, epochs=1, verbose=0)
+    for player in model.players:
+        pairs = list(zip(before[player.name], state(player), strict=True))
+        same = [np.array_equal(old, new) for old, new in pairs]
+        if player.name == waiting:
+            assert all(same)
+        else:
+            # All but the optimizer's learning rate, which is constant.
+            assert same.count(True) == 1
+            assert int(model.optimizer[player.name].iterations.numpy()) == 2
+
+
+SCRIPT = """
+import sys
+
+import keras
+import numpy as np
+from keras import ops
+
+import keras_faces as kf
+
+STEPS, BATCH = 4, 8
+SMALL = {
+    "image_size": 32, "channels": 1, "filters": 4, "hidden_units": 16, "residual_blocks": 1,
+    "critic_steps": 2, "pool_size": 8, "conditions": "a,b,c",
+}
+rng = np.random.default_rng(0)
+faces = rng.uniform(-1, 1, (STEPS * BATCH, 32, 32, 1)).astype("float32")
+labels = rng.integers(0, 2, (STEPS * BATCH, 3)).astype("float32")
+# A row of noise for every step, of which each draw takes the next part.
+uniform = rng.uniform(size=(STEPS, 10_000)).astype("float32")
+normal = rng.standard_normal((STEPS, 10_000)).astype("float32")
+
+
+def part(table, shape):
+    global taken
+    count = 1
+    for size in shape:
+        count = count * size
+    row = ops.take(ops.convert_to_tensor(table), model.rounds, axis=0)
+    drawn = ops.reshape(row[taken : taken + count], shape)
+    taken = taken + count
+    return drawn
+
+
+def shuffled(values, **kwargs):
+    return ops.take(values, ops.argsort(part(uniform, values.shape)))
+
+
+def uniformly(shape, minval=0.0, maxval=1.0, **kwargs):
+    return minval + (maxval - minval) * part(uniform, shape)
+
+
+def normally(shape, mean=0.0, stddev=1.0, **kwargs):
+    return mean + stddev * part(normal, shape)
+
+
+keras.random.shuffle, keras.random.uniform, keras.random.normal = shuffled, uniformly, normally
+
+for name in sys.argv[2].split(","):
+    known = kf.models.hyperparameters(name)
+    model = kf.create_model(name, **{key: SMALL[key] for key in SMALL if key in known})
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        scale = 1.0 if variable.name == "gamma" else 0.0
+        variable.assign(scale + rng.normal(0, 0.05, variable.shape))
+    turns = model.turns
+
+    def from_the_row_s_beginning(images, labels=None):
+        global taken
+        taken = 0
+        yield from turns(images, labels)
+
+    model.turns = from_the_row_s_beginning
+    model.compile()
+    begun = [np.array(v.numpy()) for v in model.trainable_variables]
+    beside = (labels,) if model.conditional else ()
+    model.fit(faces, *beside, batch_size=BATCH, epochs=1, shuffle=False, verbose=0)
+    assert int(model.rounds.numpy()) == STEPS
+    learnt = [np.array(v.numpy()) for v in model.trainable_variables]
+    np.savez(f"{sys.argv[1]}-{name}.npz", *learnt, *begun)
 """
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """The weights that every model has learnt on each backend, and those it began with."""
+    folder = tmp_path_factory.mktemp("learnt")
     for backend in ("tensorflow", "jax"):
         done = subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / backend)],
+            [sys.executable, "-c", SCRIPT, str(folder / backend), ",".join(kf.list_models())],
             env={**os.environ, "KERAS_BACKEND": backend},
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    for name in ("dcgan", "vae"):
-        one = np.load(tmp_path / f"tensorflow{name}.npz")
-        other = np.load(tmp_path / f"jax{name}.npz")
-        assert len(one.files) == len(other.files) > 0
-        for key in one.files:
-            np.testing.assert_allclose(one[key], other[key], atol=1e-5)
+    return folder
+
+
+@pytest.mark.parametrize("name", kf.list_models())
+def test_a_jax_model_and_a_tensorflow_model_learn_the_same(name, learnt):
+    """Same start and same noise on both backends, so only rounding may differ."""
+    one, other = (np.load(learnt / f"{backend}-{name}.npz") for backend in ("tensorflow", "jax"))
+    assert len(one.files) == len(other.files) > 0
+    for key in one.files:
+        np.testing.assert_allclose(one[key], other[key], atol=1e-5, rtol=0)
+    half = len(one.files) // 2
+    pairs = [(one[f"arr_{i}"], one[f"arr_{half + i}"]) for i in range(half)]
+    assert all(np.abs(learnt - begun).max() > 1e-4 for learnt, begun in pairs)

@@ -111,13 +111,13 @@ def test_the_feature_map_is_the_third_strided_convolution_before_its_norm():
 
 @pytest.mark.parametrize("saturating", [True, False])
 def test_vaegan_losses_follow_from_its_three_networks(saturating):
-    model = vaegan(gamma=1.5, saturating=saturating)
+    model = vaegan(gamma=1.5, kl_weight=2.0, saturating=saturating)
     given = batch()
     terms = model.losses(given, training=False)
     found = larsens_losses(model, *given, training=False)
     gan = found["prior"] + found["copies"] if saturating else found["fooled"]
     expected = {
-        "encoder": {"kl": found["kl"], "similarity": found["similarity"]},
+        "encoder": {"kl": 2 * found["kl"], "similarity": found["similarity"]},
         "decoder": {"similarity": 1.5 * found["mean_similarity"], "gan": gan},
         "discriminator": {name: -found[name] for name in ("real", "prior", "copies")},
     }
@@ -241,6 +241,7 @@ def test_values_out_of_range_are_refused():
         ({"filters": 1}, "filters must be 2 or more"),
         ({"hidden_units": 1}, "hidden_units must be 2 or more"),
         ({"gamma": 0.0}, "gamma"),
+        ({"kl_weight": -1.0}, "kl_weight"),
         ({"equilibrium": -0.1}, "equilibrium"),
         ({"margin": -0.1}, "margin"),
         ({"rho": 1.0}, "rho"),

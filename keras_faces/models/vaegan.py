@@ -119,13 +119,15 @@ class VAEGAN(EncodingModel):
         images, epsilon, latents = batch
         mean, log_variance = split(self.encoder(images, training=training))
         codes = mean + ops.exp(0.5 * log_variance) * epsilon
-        # In one pass, so that the batch normalisation of training is that of generating: two would
-        # be normalised by statistics of their own, and faces are made with a running mean of both.
+        # All in one pass, so that batch normalisation takes nothing away: with statistics of their
+        # own, reconstructions of another contrast would have the very features of their originals,
+        # and faces would be made by a running mean that neither codes nor priors were decoded by.
         both = self.decoder(ops.concatenate([codes, latents]), training=training)
         reconstructions, samples = ops.split(both, 2)
-        real, real_features = self.discriminator(images, training=training)
-        copy, copy_features = self.discriminator(reconstructions, training=training)
-        fake, _ = self.discriminator(samples, training=training)
+        judged = ops.concatenate([images, reconstructions, samples])
+        logits, features = self.discriminator(judged, training=training)
+        real, copy, fake = ops.split(logits, 3)
+        real_features, copy_features, _ = ops.split(features, 3)
         squares = 0.5 * ops.square(real_features - copy_features)
         if self.saturating:
             gan = -cross_entropy(fake, 0) - cross_entropy(copy, 0)
