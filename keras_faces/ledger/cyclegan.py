@@ -226,7 +226,9 @@ ENTRIES = (
         states="batch_norm=False where there is none",
         reference=f"{EXERCISE}: PyTorch's defaults",
         decides="batch norm, momentum 0.9, epsilon 1e-05",
-        why="PyTorch's momentum 0.1 is Keras's 0.9.",
+        why="PyTorch's momentum 0.1 is Keras's 0.9. Running statistics are those of translating "
+        "alone, not of the cycle and identity terms: with both kinds of pictures in them, "
+        "photos came out pale.",
         probe=normalisation_of("photo_to_sketch", "photo_discriminator"),
     ),
     Entry(

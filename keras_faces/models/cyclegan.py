@@ -204,7 +204,7 @@ class CycleGAN(FaceModel):
         """Let running statistics learn nothing within.
 
         A translator of sketches sees photos as well, in its identity term. With those in its
-        running statistics, which it translates by later, sketches would come out pale.
+        running statistics, which it translates by later, photos would come out pale.
         """
         networks = (self.photo_to_sketch, self.sketch_to_photo)
         held = [variable for network in networks for variable in network.non_trainable_variables]
