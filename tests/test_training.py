@@ -268,7 +268,12 @@ import keras_faces as kf
 STEPS, BATCH = 4, 8
 SMALL = {
     "image_size": 32, "channels": 1, "filters": 4, "hidden_units": 16, "residual_blocks": 1,
-    "critic_steps": 2, "pool_size": 8, "conditions": "a,b,c",
+    "critic_steps": 2, "pool_size": 8, "conditions": "a,b,c", "clip": 0.1,
+}
+FURTHER = {
+    "vaegan": {"learning_rate": 3e-4},
+    "wgan_penalty": {"gradient_penalty": 10.0},
+    "cyclegan_resnet": {"architecture": "resnet"},
 }
 rng = np.random.default_rng(0)
 faces = rng.uniform(-1, 1, (STEPS * BATCH, 32, 32, 1)).astype("float32")
@@ -303,13 +308,15 @@ def normally(shape, mean=0.0, stddev=1.0, **kwargs):
 
 keras.random.shuffle, keras.random.uniform, keras.random.normal = shuffled, uniformly, normally
 
-for name in sys.argv[2].split(","):
+for case in sys.argv[2].split(","):
+    name = next(name for name in (case, case.split("_")[0]) if name in kf.list_models())
     known = kf.models.hyperparameters(name)
-    model = kf.create_model(name, **{key: SMALL[key] for key in SMALL if key in known})
+    given = {**{key: SMALL[key] for key in SMALL if key in known}, **FURTHER.get(case, {})}
+    model = kf.create_model(name, **given)
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:
-        scale = 1.0 if variable.name == "gamma" else 0.0
-        variable.assign(scale + rng.normal(0, 0.05, variable.shape))
+        scale = np.prod(variable.shape[:-1]) ** -0.5 if variable.ndim > 1 else 0.05
+        variable.assign((variable.name == "gamma") + rng.normal(0, scale, variable.shape))
     turns = model.turns
 
     def from_the_row_s_beginning(images, labels=None):
@@ -319,13 +326,21 @@ for name in sys.argv[2].split(","):
 
     model.turns = from_the_row_s_beginning
     model.compile()
+    for optimizer in model.optimizer.optimizers:
+        # Adam and RMSprop divide a gradient by its own size: where it is nothing but rounding,
+        # their tiny epsilon would make a whole step of it.
+        if name in ("cyclegan", "vaegan"):
+            optimizer.epsilon = 1e-4
     begun = [np.array(v.numpy()) for v in model.trainable_variables]
     beside = (labels,) if model.conditional else ()
     model.fit(faces, *beside, batch_size=BATCH, epochs=1, shuffle=False, verbose=0)
     assert int(model.rounds.numpy()) == STEPS
     learnt = [np.array(v.numpy()) for v in model.trainable_variables]
-    np.savez(f"{sys.argv[1]}-{name}.npz", *learnt, *begun)
+    np.savez(f"{sys.argv[1]}-{case}.npz", *learnt, *begun)
 """
+
+
+CASES = [*kf.list_models(), "wgan_penalty", "cyclegan_resnet"]
 
 
 @pytest.fixture(scope="module")
@@ -334,8 +349,8 @@ def learnt(tmp_path_factory):
     folder = tmp_path_factory.mktemp("learnt")
     for backend in ("tensorflow", "jax"):
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(folder / backend), ",".join(kf.list_models())],
-            env={**os.environ, "KERAS_BACKEND": backend},
+            [sys.executable, "-c", SCRIPT, str(folder / backend), ",".join(CASES)],
+            env={"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **os.environ, "KERAS_BACKEND": backend},
             capture_output=True,
             text=True,
             check=False,
@@ -344,13 +359,14 @@ def learnt(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", kf.list_models())
-def test_a_jax_model_and_a_tensorflow_model_learn_the_same(name, learnt):
+@pytest.mark.parametrize("case", CASES)
+def test_a_jax_model_and_a_tensorflow_model_learn_the_same(case, learnt):
     """Same start and same noise on both backends, so only rounding may differ."""
-    one, other = (np.load(learnt / f"{backend}-{name}.npz") for backend in ("tensorflow", "jax"))
+    one, other = (np.load(learnt / f"{backend}-{case}.npz") for backend in ("tensorflow", "jax"))
     assert len(one.files) == len(other.files) > 0
     for key in one.files:
         np.testing.assert_allclose(one[key], other[key], atol=1e-5, rtol=0)
     half = len(one.files) // 2
-    pairs = [(one[f"arr_{i}"], one[f"arr_{half + i}"]) for i in range(half)]
-    assert all(np.abs(learnt - begun).max() > 1e-4 for learnt, begun in pairs)
+    moved = [np.abs(one[f"arr_{i}"] - one[f"arr_{half + i}"]).max() for i in range(half)]
+    kernels = [i for i in range(half) if one[f"arr_{i}"].ndim > 1]
+    assert min(moved[i] for i in kernels) > 5e-5  # far more than may differ
