@@ -144,6 +144,12 @@ class CycleGAN(FaceModel):
         }
 
     def check_data(self, stream, labels, batch_size):
+        if (stream is not None and stream.labels) or np.ndim(labels) not in (0, 4):
+            raise UserError(
+                "What comes beside photos for a CycleGAN are sketches, pictures of the same shape, "
+                "or nothing: then it makes them by the pencil filter. Received: labels. Load the "
+                "faces without labels."
+            )
         if self.pool_size and batch_size > self.pool_size:
             raise UserError(
                 f"A batch must not be larger than the pool of generated pictures. Received: a "
