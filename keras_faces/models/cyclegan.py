@@ -214,7 +214,7 @@ class CycleGAN(FaceModel):
         """
         networks = (self.photo_to_sketch, self.sketch_to_photo)
         held = [variable for network in networks for variable in network.non_trainable_variables]
-        before = [ops.copy(variable) for variable in held]
+        before = [ops.copy(ops.convert_to_tensor(variable)) for variable in held]
         yield
         for variable, value in zip(held, before, strict=True):
             variable.assign(value)

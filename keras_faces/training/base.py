@@ -466,10 +466,10 @@ class FaceModel(Steps, keras.Model):
             yield
             return
         held = [*variables, *optimizer.variables]
-        before = [ops.copy(variable) for variable in held]
+        before = [ops.copy(ops.convert_to_tensor(variable)) for variable in held]
         yield
         for variable, value in zip(held, before, strict=True):
-            variable.assign(ops.where(gate, variable, value))
+            variable.assign(ops.where(gate, ops.convert_to_tensor(variable), value))
 
     def _track(self, terms):
         for player in self.players:
