@@ -12,9 +12,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_training.py tests/test_contract.py \
-		-k "(test_training and not learn_the_same) or resumes or saves_and_reloads"
+		-k "(test_training and not learn_the_same) or resumes"
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow -s

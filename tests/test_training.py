@@ -361,6 +361,7 @@ def learnt(tmp_path_factory):
     return folder
 
 
+@pytest.mark.xdist_group("backends")  # in one process, which trains all of them once
 @pytest.mark.parametrize("case", CASES)
 def test_a_jax_model_and_a_tensorflow_model_learn_the_same(case, learnt):
     """Same start and same noise on both backends, so only rounding may differ."""
