@@ -220,6 +220,14 @@ def test_the_critics_learning_rate_decays_by_rounds_not_by_its_own_steps():
         assert [seen[player] for seen in rates.seen] == pytest.approx(expected)
 
 
+def test_evaluates_batches_of_any_size():
+    model = wgan()
+    model.compile(run_eagerly=True)
+    logs = model.evaluate(noise_faces(5), batch_size=5, verbose=0, return_dict=True)
+    assert logs.keys() == set(model.log_names)
+    assert all(np.isfinite(value) for value in logs.values())
+
+
 def test_values_and_batches_that_do_not_fit_are_refused():
     for given, word in (
         ({"clip": 0.0}, "clip"),
