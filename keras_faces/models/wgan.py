@@ -110,7 +110,12 @@ class WGAN(FaceModel):
 
     def turns(self, images, labels=None):
         critic, generator = self.players
-        for part in ops.split(images, self.critic_steps):
+        count = images.shape[0] or ops.shape(images)[0]
+        # Training takes only multiples; of another batch to evaluate, the rest is left out.
+        size = count // self.critic_steps
+        for number in range(self.critic_steps):
+            start = number * size
+            part = images[start : start + size]
             yield [critic], self.draw(part)
         yield [generator], self.draw(part)
 
