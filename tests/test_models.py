@@ -6,7 +6,8 @@ import pytest
 
 import keras_faces as kf
 from keras_faces.models.dcgan import cross_entropy
-from keras_faces.models.vae import kl_divergence, nearest_squares, squared_error
+from keras_faces.models.vae import kl_divergence, squared_error
+from keras_faces.training.encoding import nearest_squares
 from keras_faces.training.normalisation import BatchNormalization
 
 

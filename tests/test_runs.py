@@ -418,7 +418,8 @@ def test_a_mistake_leaves_no_run_behind(tmp_path):
         {"steps_per_execution": 7},
         {"count": 1},
         {"data": tmp_path / "missing"},
-        {"schedule": "cosine"},
+        {"schedule": "staircase"},
+        {"schedule": "cosine", "decay_steps": 0},
     ):
         with pytest.raises(kf.UserError):
             kf.train("vae", run=tmp_path / "run", **{"image_size": 32, "filters": 2, **given})

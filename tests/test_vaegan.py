@@ -50,9 +50,10 @@ def larsens_losses(model, images, epsilon, latents, training):
     codes = mean + np.exp(log_variance / 2) * epsilon
     # Both go through the decoder together, where batches are normalised in training.
     copies, samples = np.split(run(model.decoder, np.concatenate([codes, latents])), 2)
-    real, real_features = run(model.discriminator, images)
-    copy, copy_features = run(model.discriminator, copies)
-    fake, _ = run(model.discriminator, samples)
+    # As do all faces through the discriminator.
+    logits, features = run(model.discriminator, np.concatenate([images, copies, samples]))
+    real, copy, fake = np.split(logits, 3)
+    real_features, copy_features, _ = np.split(features, 3)
 
     def probability(logits):
         return 1 / (1 + np.exp(-logits))

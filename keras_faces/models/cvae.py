@@ -263,8 +263,13 @@ class CVAE(EncodingModel):
         """
         if conditions is None:
             raise UserError("A CVAE blends faces under conditions: give conditions=(of_a, of_b).")
-        return self.decode(
-            self.between(self.encode(a, conditions[0]), self.encode(b, conditions[1]), percent)
+        of_a, of_b = conditions
+        return self._blended(
+            a,
+            b,
+            percent,
+            lambda faces: self.encode(faces, of_a),
+            lambda faces: self.encode(faces, of_b),
         )
 
     def latents_from_faces(self, faces, conditions):

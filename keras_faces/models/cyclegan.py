@@ -144,11 +144,17 @@ class CycleGAN(FaceModel):
         }
 
     def check_data(self, stream, labels, batch_size):
-        if (stream is not None and stream.labels) or np.ndim(labels) not in (0, 4):
+        shape = (self.image_size, self.image_size, self.channels)
+        beside = None if labels is None else tuple(np.shape(labels)[1:])
+        if (stream is not None and stream.labels) or beside not in (None, shape):
             raise UserError(
-                "What comes beside photos for a CycleGAN are sketches, pictures of the same shape, "
-                "or nothing: then it makes them by the pencil filter. Received: labels. Load the "
-                "faces without labels."
+                f"What comes beside photos for a CycleGAN are sketches, pictures of shape {shape} "
+                "as well, or nothing: then it makes them by the pencil filter. Received: "
+                + (
+                    "labels. Load the faces without them."
+                    if stream is not None
+                    else f"an array of shape {np.shape(labels)}."
+                )
             )
         if self.pool_size and batch_size > self.pool_size:
             raise UserError(

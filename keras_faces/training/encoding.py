@@ -66,6 +66,9 @@ class EncodingModel(FaceModel):
         Raises:
             UserError: If the faces do not match or `percent` is out of range.
         """
+        return self._blended(a, b, percent, self.encode, self.encode)
+
+    def _blended(self, a, b, percent, encode_a, encode_b):
         a, b = np.asarray(a), np.asarray(b)
         if a.shape != b.shape:
             raise UserError(
@@ -73,8 +76,9 @@ class EncodingModel(FaceModel):
                 f"{b.shape}."
             )
         single = a.ndim == 3
-        codes = [self.encode(faces[None] if single else faces) for faces in (a, b)]
-        blended = self.decode(self.between(*codes, percent))
+        if single:
+            a, b = a[None], b[None]
+        blended = self.decode(self.between(encode_a(a), encode_b(b), percent))
         return blended[0] if single else blended
 
     @staticmethod
