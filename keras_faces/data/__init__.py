@@ -2,11 +2,14 @@
 
 import os
 
+import numpy as np
+
 from keras_faces.data.cache import SkippedPictures, cache_folder, prepare
 from keras_faces.data.crops import CROPS, get_crop
+from keras_faces.data.labels import LABELS, Labels, NameLabels, SketchLabels
 from keras_faces.data.sources import DATASETS, open_source
 from keras_faces.data.splits import SPLITS, split_indices
-from keras_faces.data.stream import LABELS, FaceStream, to_float, to_uint8
+from keras_faces.data.stream import FaceStream, to_float, to_uint8
 from keras_faces.errors import UserError, unknown_name
 
 __all__ = [
@@ -128,8 +131,17 @@ def open_faces(
         channels = guess_channels(opened)
     shuffle = split == "train" if shuffle is None else shuffle
     drop_remainder = split == "train" if drop_remainder is None else drop_remainder
-    attributes = opened.attributes() if labels == "attributes" else None
+    attributes = _attributes(opened) if labels == "attributes" else None
     cache = prepare(opened, crop, image_size, channels, strict, progress)
+    table = None
+    if labels == "attributes":
+        table = Labels(labels, attributes.names, attributes.table(cache.names), "float32")
+    elif labels == "identity":
+        table = _people(cache)
+    elif labels == "name":
+        table = NameLabels(cache.names)
+    elif labels == "sketch":
+        table = _sketches(opened, cache, crop, strict, progress)
     indices = split_indices(cache.names, cache.identities, split, test_fraction)
     if not len(indices):
         raise UserError(
@@ -137,8 +149,7 @@ def open_faces(
             "few people to hold some out. Use split='all'."
         )
     facts = {
-        # Absolute, so that a run can be resumed from any folder.
-        "source": os.fspath(source) if source in DATASETS else os.path.abspath(opened.path),
+        "source": opened.address,
         "fingerprint": cache.meta["content"],
         "crop": crop,
         "image_size": image_size,
@@ -155,11 +166,50 @@ def open_faces(
         "labels_digest": None,
         "credit": opened.credit,
     }
-    stream = FaceStream(
-        cache, indices, batch_size, seed, shuffle, drop_remainder, labels, facts, attributes
-    )
+    stream = FaceStream(cache, indices, batch_size, seed, shuffle, drop_remainder, table, facts)
     facts["labels_digest"] = stream.labels_digest
     return stream
+
+
+def _attributes(source):
+    attributes = source.attributes()
+    if attributes is None:
+        raise UserError(
+            "labels='attributes' needs a source with attributes: put a file attributes.csv "
+            "into the folder or zip, with a header such as 'file,glasses,smiling' and a row of "
+            "0 and 1 for each picture."
+        )
+    return attributes
+
+
+def _people(cache) -> Labels:
+    identities = cache.identities
+    if None in identities:
+        raise UserError(
+            "labels='identity' needs a source with one folder for each person; this one has no "
+            "identities."
+        )
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(identities))}
+    rows = np.array([numbers[name] for name in identities], np.int32)
+    return Labels("identity", list(numbers), rows, "int32")
+
+
+def _sketches(source, cache, crop, strict, progress) -> Labels:
+    sketches = source.sketches()
+    if sketches is None:
+        raise UserError(
+            f"labels='sketch' needs a source of photos and sketches, pairs:PATH. {source.title!r} "
+            "has photos alone; a CycleGAN then makes sketches of them by itself."
+        )
+    made = prepare(sketches, crop, *cache.image_shape[1:], strict, progress)
+    places = {name: place for place, name in enumerate(made.names)}
+    missing = [name for name in cache.names if name not in places]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {cache.count} photos have no usable sketch, the first is "
+            f"{missing[0]!r}."
+        )
+    return SketchLabels(made, np.array([places[name] for name in cache.names]))
 
 
 def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, list[str]]:

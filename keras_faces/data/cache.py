@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_faces.data import decode
-from keras_faces.data.sources import Entry, Source
+from keras_faces.data.sources.base import Entry, Source
 from keras_faces.errors import UserError
 
 FORMAT = 1

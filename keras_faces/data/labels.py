@@ -1,6 +1,7 @@
-"""What is known of each face besides its pixels: attributes, and who it is."""
+"""What is known of each face besides its pixels: attributes, a person, a name, a sketch."""
 
 import csv
+import hashlib
 import io
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,31 +12,117 @@ from keras_faces.errors import UserError
 
 ATTRIBUTES_FILE = "attributes.csv"
 
+LABELS = (None, "attributes", "identity", "name", "sketch")
+
 
 class Attributes(NamedTuple):
     """The attributes of a source's pictures.
 
     Attributes:
         names: Names of the attributes.
-        values: Dict mapping each picture's name to its values, 1.0 or 0.0.
+        rows: Dict mapping each picture's name to its row in `values`.
+        values: uint8 array of shape `(pictures, attributes)`, of 0 and 1.
     """
 
     names: tuple[str, ...]
-    values: dict[str, tuple[float, ...]]
+    rows: dict[str, int]
+    values: np.ndarray
 
     def table(self, pictures: Sequence[str]) -> np.ndarray:
-        """Return the values of pictures, float32 of shape `(pictures, attributes)`.
+        """Return the values of pictures, uint8 of shape `(pictures, attributes)`.
 
         Raises:
             UserError: If a picture has none.
         """
-        missing = [name for name in pictures if name not in self.values]
+        missing = [name for name in pictures if name not in self.rows]
         if missing:
             raise UserError(
                 f"{len(missing)} of {len(pictures)} pictures have no attributes, the first is "
                 f"{missing[0]!r}. Give each a row, with the picture's path as its first column."
             )
-        return np.array([self.values[name] for name in pictures], np.float32)
+        return self.values[[self.rows[name] for name in pictures]]
+
+
+class Labels:
+    """The labels of all pictures of a cache, in the order of its records.
+
+    Args:
+        kind: One of `LABELS`.
+        names: Names of the attributes or of the people; none for the other kinds.
+        values: One row for each picture.
+        dtype: What batches of labels come as.
+    """
+
+    def __init__(self, kind: str, names: Sequence[str], values, dtype: str):
+        self.kind = kind
+        self.names = list(names)
+        self.dtype = dtype
+        self._values = values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture's label."""
+        return tuple(self._values.shape[1:])
+
+    @property
+    def digest(self) -> str:
+        """A digest of all labels and their names: different after any change."""
+        digest = hashlib.sha256("\n".join(self.names).encode())
+        for start in range(0, len(self._values), 65536):
+            digest.update(
+                self.at(np.arange(start, min(start + 65536, len(self._values)))).tobytes()
+            )
+        return digest.hexdigest()
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """Return the labels of pictures, given their positions in the cache."""
+        return self._values[positions].astype(self.dtype)
+
+
+class NameLabels(Labels):
+    """The pictures' names, as bytes, which is how TensorFlow has strings."""
+
+    shape = ()
+
+    def __init__(self, names: Sequence[str]):
+        super().__init__("name", (), names, "object")
+
+    @property
+    def digest(self) -> str:
+        digest = hashlib.sha256()
+        for name in self._values:
+            digest.update(name.encode("utf-8", "surrogatepass") + b"\n")
+        return digest.hexdigest()
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        chosen = [self._values[int(p)].encode("utf-8", "surrogatepass") for p in positions]
+        return np.array(chosen, object)
+
+
+class SketchLabels(Labels):
+    """A sketch for each photograph: its own, or where they are not paired some other's.
+
+    Args:
+        cache: The decoded sketches.
+        partners: For each photograph the position of its sketch in that cache.
+    """
+
+    def __init__(self, cache, partners: np.ndarray):
+        super().__init__("sketch", (), cache, "float32")
+        self._partners = partners
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._values.image_shape
+
+    @property
+    def digest(self) -> str:
+        digest = hashlib.sha256(self._values.meta["content"].encode())
+        digest.update(np.asarray(self._partners, "<i8").tobytes())
+        return digest.hexdigest()
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        return self._values.read(self._partners[positions]).astype(np.float32) / 127.5 - 1
 
 
 def read_attributes(text: str, title: str) -> Attributes:
@@ -50,7 +137,7 @@ def read_attributes(text: str, title: str) -> Attributes:
     Raises:
         UserError: If a row has another number of columns than the header, or an unknown value.
     """
-    known = {"0": 0.0, "-1": 0.0, "1": 1.0}
+    known = {"0": 0, "-1": 0, "1": 1}
     lines = [
         (number, line)
         for number, line in enumerate(io.StringIO(text.lstrip("\ufeff"), newline=None), 1)
@@ -63,7 +150,8 @@ def read_attributes(text: str, title: str) -> Attributes:
             f"{title} must have a header such as 'file,glasses,smiling' and a row for each picture."
         )
     names = tuple(name.strip() for name in rows[0][1:])
-    values = {}
+    pictures: dict[str, int] = {}
+    values = bytearray()
     for (number, _), row in zip(lines[1:], rows[1:]):
         cells = [cell.strip() for cell in row[1:]]
         if len(cells) != len(names) or any(cell not in known for cell in cells):
@@ -71,5 +159,7 @@ def read_attributes(text: str, title: str) -> Attributes:
                 f"{title}, line {number}: expected a path and {len(names)} values of 0 or 1 "
                 f"({', '.join(names[:5])}). Received: {','.join(row)[:80]!r}."
             )
-        values[row[0].strip()] = tuple(known[cell] for cell in cells)
-    return Attributes(names, values)
+        # A picture that is named twice has the values of its last row.
+        pictures[row[0].strip()] = len(values) // len(names)
+        values += bytes(known[cell] for cell in cells)
+    return Attributes(names, pictures, np.frombuffer(values, np.uint8).reshape(-1, len(names)))

@@ -48,19 +48,22 @@ def as_dataset(stream: FaceStream, start: int | None = None) -> tf.data.Dataset:
 def _reader(stream: FaceStream):
     batch = stream.batch_size if stream.drop_remainder else None
 
-    def read(step):
-        def on_cpu(number):
-            images, labels = stream.read(number)
-            return images, np.zeros(0, np.int32) if labels is None else labels
+    table = stream.label_table
+    kinds = (tf.uint8,)
+    if table:
+        kinds += (tf.string if table.dtype == "object" else tf.as_dtype(table.dtype),)
 
-        kind = tf.float32 if stream.labels == "attributes" else tf.int32
-        images, labels = tf.numpy_function(on_cpu, [step], (tf.uint8, kind))
+    def on_cpu(number):
+        images, labels = stream.read(number)
+        return (images, labels) if table else (images,)
+
+    def read(step):
+        images, *labels = tf.numpy_function(on_cpu, [step], kinds)
         images.set_shape((batch, *stream.image_shape))
         images = tf.cast(images, tf.float32) / 127.5 - 1
-        if not stream.labels:
+        if not table:
             return images
-        names = (len(stream.label_names),) if stream.labels == "attributes" else ()
-        labels.set_shape((batch, *names))
-        return images, labels
+        labels[0].set_shape((batch, *table.shape))
+        return images, labels[0]
 
     return read

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_faces.errors import unknown_name
 
-SPLITS = ("train", "test", "all")
+SPLITS = ("train", "validation", "test", "all")
 
 
 def split_indices(

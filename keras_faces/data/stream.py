@@ -1,16 +1,13 @@
 """The order in which faces reach training: a pure function of the seed and the step."""
 
-import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from keras_faces.data.cache import FaceCache
-from keras_faces.data.labels import Attributes
-from keras_faces.errors import UserError, unknown_name
-
-LABELS = (None, "attributes", "identity")
+from keras_faces.data.labels import Labels
+from keras_faces.errors import UserError
 
 
 class FaceStream:
@@ -28,12 +25,11 @@ class FaceStream:
         seed: Seed of the order.
         shuffle: Whether to permute; without it the order is the source's.
         drop_remainder: Whether to leave out the last, smaller batch of an epoch.
-        labels: None, or `"attributes"` or `"identity"` to yield `(images, labels)`.
+        labels: None, or the labels of all pictures of the cache, to yield `(images, labels)`.
         facts: What a run records about where its faces come from.
-        attributes: What is known of the faces, where the source knows anything.
 
     Raises:
-        UserError: If there are too few pictures for one batch, or no such labels.
+        UserError: If there are too few pictures for one batch.
     """
 
     def __init__(
@@ -44,9 +40,8 @@ class FaceStream:
         seed: int = 0,
         shuffle: bool = True,
         drop_remainder: bool = True,
-        labels: str | None = None,
+        labels: Labels | None = None,
         facts: dict | None = None,
-        attributes: Attributes | None = None,
     ):
         if batch_size < 1:
             raise UserError(f"batch_size must be 1 or more. Received: {batch_size}.")
@@ -61,9 +56,8 @@ class FaceStream:
         self.seed = seed
         self.shuffle = shuffle
         self.drop_remainder = drop_remainder
-        self.labels = labels
+        self.label_table = labels
         self.facts = facts or {}
-        self.label_names, self._labels = read_labels(cache, labels, attributes)
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     @property
@@ -83,13 +77,19 @@ class FaceStream:
         return whole + (rest > 0 and not self.drop_remainder)
 
     @property
+    def labels(self) -> str | None:
+        """The kind of labels, one of `LABELS`."""
+        return self.label_table.kind if self.label_table else None
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names of the attributes or of the people."""
+        return self.label_table.names if self.label_table else []
+
+    @property
     def labels_digest(self) -> str | None:
         """A digest of all labels and their names, or None: different after any change."""
-        if not self.labels:
-            return None
-        digest = hashlib.sha256("\n".join(self.label_names).encode())
-        digest.update(self._labels.tobytes())
-        return digest.hexdigest()
+        return self.label_table.digest if self.label_table else None
 
     def read(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return batch number `step`, counted from the beginning of training.
@@ -105,7 +105,7 @@ class FaceStream:
 
     def labels_at(self, positions: np.ndarray) -> np.ndarray | None:
         """Return the labels of pictures, given their positions in the cache, or None."""
-        return self._labels[positions] if self.labels else None
+        return self.label_table.at(positions) if self.label_table else None
 
     def dataset(self, start: int | None = None):
         """Return a `tf.data.Dataset` of float32 images in [-1, 1].
@@ -142,33 +142,6 @@ class FaceStream:
         if not self.shuffle:
             return self.indices
         return np.random.default_rng([self.seed, epoch]).permutation(self.indices)
-
-
-def read_labels(cache: FaceCache, labels: str | None, attributes: Attributes | None):
-    """Return the names of a cache's labels, and the labels of all its pictures.
-
-    Raises:
-        UserError: If the source has no such labels.
-    """
-    if labels is None:
-        return [], None
-    if labels == "attributes":
-        if attributes is None:
-            raise UserError(
-                "labels='attributes' needs a source with attributes: put a file attributes.csv "
-                "into the folder or zip, with a header such as 'file,glasses,smiling' and a row of "
-                "0 and 1 for each picture."
-            )
-        return list(attributes.names), attributes.table(cache.names)
-    if labels != "identity":
-        raise unknown_name("kind of labels", str(labels), [kind for kind in LABELS if kind])
-    if None in cache.identities:
-        raise UserError(
-            "labels='identity' needs a source with one folder for each person; this one has no "
-            "identities."
-        )
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(cache.identities))}
-    return list(numbers), np.array([numbers[name] for name in cache.identities], np.int32)
 
 
 def to_float(images: np.ndarray) -> np.ndarray:

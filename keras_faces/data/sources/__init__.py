@@ -1,0 +1,82 @@
+"""Where faces come from: a source lists its pictures and reads them.
+
+Adding a source = a file here with a subclass of `Source`, and a line in `SCHEMES` below: then
+`scheme:PATH` opens it everywhere. A class that sets `recognises` also takes the paths it knows.
+"""
+
+import inspect
+import os
+import re
+import zipfile
+from pathlib import Path
+
+from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
+from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.orl import OrlSource
+from keras_faces.data.sources.zipped import ZipSource
+from keras_faces.errors import UserError, unknown_name
+
+# Names that need no path.
+DATASETS: dict[str, type[Source]] = {"orl": OrlSource}
+
+# What `scheme:PATH` opens. Paths without a scheme go to the first class that recognises them.
+SCHEMES: dict[str, type[Source]] = {}
+
+
+def open_source(source: str | os.PathLike) -> Source:
+    """Open a source of faces by its name or path.
+
+    Args:
+        source: A key of `DATASETS`; `scheme:PATH` with a key of `SCHEMES`, to which options may be
+            added as in `video:clip.mp4?every=10`; a folder of pictures; or a zip file of pictures.
+
+    Raises:
+        UserError: If there is no such source, no such option, or no picture in it.
+    """
+    name = os.fspath(source)
+    if name in DATASETS:
+        return DATASETS[name]()
+    scheme, colon, rest = name.partition(":")
+    if colon and scheme in SCHEMES:
+        path, _, query = rest.partition("?")
+        return _with_options(scheme, path, query)
+    path = Path(name).expanduser()
+    for known in SCHEMES.values():
+        if path.exists() and known.recognises(path):
+            return known(path)
+    if path.is_dir():
+        return FolderSource(path)
+    if path.is_file():
+        if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+            return ZipSource(path)
+        raise UserError(
+            f"{name!r} is a single file. A source is a folder of pictures, a zip file of pictures, "
+            f"one of: {', '.join(DATASETS)}, or scheme:PATH with one of: {', '.join(SCHEMES)}."
+        )
+    if name in SCHEMES:
+        raise UserError(f"{name!r} needs a path: give {name}:PATH.")
+    if re.match(r"[A-Za-z_]{2,}:", name):
+        raise unknown_name("kind of source", scheme, SCHEMES)
+    if os.sep in name or "/" in name or path.suffix:
+        raise UserError(f"There is no folder or file {name!r}. Check the path.")
+    raise unknown_name("source of faces (nor a folder or zip file of that name)", name, DATASETS)
+
+
+def _with_options(scheme: str, path: str, query: str) -> Source:
+    kind = SCHEMES[scheme]
+    if not path:
+        raise UserError(f"{scheme!r} needs a path: give {scheme}:PATH.")
+    known = list(inspect.signature(kind).parameters)[1:]
+    options = {}
+    for part in filter(None, query.split("&")):
+        option, equals, value = part.partition("=")
+        if not equals or option not in known:
+            raise UserError(
+                f"{scheme}: does not know {part!r}. Options are given as "
+                f"{scheme}:PATH?option=value; known: {', '.join(known) or 'none'}."
+            )
+        options[option] = value
+    return kind(path, **options)
+
+
+__all__ = ["DATASETS", "LEFT_OUT", "SCHEMES", "Entry", "Source", "open_source"]

@@ -1,0 +1,130 @@
+"""What every source of faces offers: a list of its pictures, and their bytes."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_faces.data.decode import SUFFIXES
+from keras_faces.data.labels import Attributes, read_attributes
+from keras_faces.errors import UserError
+
+LEFT_OUT = "left out"
+
+
+class Entry(NamedTuple):
+    """One picture of a source.
+
+    Attributes:
+        name: Its path within the source, with `/`.
+        identity: Name of the person it shows, or None where the source does not know.
+        split: The side on which the source itself puts it: `"train"`, `"validation"` or `"test"`;
+            `LEFT_OUT` where it belongs to none of them; None where the source does not say.
+    """
+
+    name: str
+    identity: str | None = None
+    split: str | None = None
+
+
+class Source:
+    """A place where faces come from.
+
+    Subclasses implement `entries`, `read` and `listing`. One whose pictures come only one after
+    the other sets `sequential` and implements `pictures` instead of `read`.
+
+    Attributes:
+        title: What messages call it.
+        address: What `open_source` takes from any folder to open it again.
+        credit: Whom to name beside the pictures.
+        sequential: Whether `pictures` is the only way to them.
+    """
+
+    title: str
+    address: str
+    credit: str = ""
+    sequential: bool = False
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Return whether an existing path without a scheme belongs to this kind of source."""
+        return False
+
+    def entries(self) -> Sequence[Entry]:
+        """List the pictures, always in the same order."""
+        raise NotImplementedError
+
+    def read(self, name: str) -> bytes | np.ndarray:
+        """Return one picture: its file's bytes, or pixels as uint8 of shape `(h, w, 1 or 3)`.
+
+        Several threads call it.
+
+        Raises:
+            BadPicture: If it cannot be read.
+        """
+        raise NotImplementedError
+
+    def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | np.ndarray | Exception]]:
+        """Yield the entries from number `start` with their pictures, or with a `BadPicture`."""
+        raise NotImplementedError
+
+    def listing(self) -> str:
+        """Return a digest of names, sizes and times: cheap, and different after any change."""
+        raise NotImplementedError
+
+    def attributes(self) -> Attributes | None:
+        """Return what is known of the faces, or None."""
+        return None
+
+    def sketches(self) -> "Source | None":
+        """Return a source of the sketches of these faces, with the same entries, or None."""
+        return None
+
+
+def attributes_file(path: Path) -> Attributes | None:
+    if not path.is_file():
+        return None
+    try:
+        return read_attributes(path.read_text(encoding="utf-8"), str(path))
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
+
+
+def is_picture(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not hidden(PurePosixPath(name).name)
+
+
+def hidden(name: str) -> bool:
+    """Whether a file system's own litter: .DS_Store, ._copy.jpg, __MACOSX."""
+    return (name.startswith(".") and name not in (".", "..")) or name == "__MACOSX"
+
+
+def natural(name: str) -> list:
+    """Sort s2 before s10, the order in which people number folders."""
+    parts, digits = [], ""
+    for character in name + "\0":
+        if character.isascii() and character.isdigit():
+            digits += character
+            continue
+        if digits:
+            number = digits.lstrip("0")  # not int(), which refuses more than 4300 digits
+            parts.append((0, len(number), number, digits))
+            digits = ""
+        parts.append((1, ord(character), "", ""))
+    return parts
+
+
+def with_identities(names: list[str]) -> list[Entry]:
+    folders = [str(PurePosixPath(name).parent) for name in names]
+    if len(set(folders)) < 2 or "." in folders:
+        return [Entry(name, None) for name in names]
+    return [Entry(name, folder) for name, folder in zip(names, folders)]
+
+
+def no_picture(title: str, others: dict[str, int]) -> str:
+    found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+    return (
+        f"No picture in {title!r}: expected files ending in {', '.join(SUFFIXES)}, "
+        f"found {found or 'nothing'}."
+    )

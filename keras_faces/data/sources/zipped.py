@@ -1,0 +1,116 @@
+"""Pictures in a zip file."""
+
+import hashlib
+import json
+import os
+import threading
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
+from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
+from keras_faces.data.sources.base import (
+    Entry,
+    Source,
+    hidden,
+    is_picture,
+    natural,
+    no_picture,
+    with_identities,
+)
+from keras_faces.errors import UserError
+
+
+class ZipSource(Source):
+    """Pictures in a zip file, read in place; nothing is ever unpacked to disk.
+
+    Args:
+        path: The zip file. Names inside it are only names: `../` leads nowhere.
+    """
+
+    credit = ""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path).expanduser()
+        self.title = str(path)
+        self.address = os.path.abspath(self.path)
+        self._threads = threading.local()
+        others: dict[str, int] = {}
+        self._files = {}
+        for info in self._archive().infolist():
+            if info.is_dir() or any(hidden(part) for part in PurePosixPath(info.filename).parts):
+                continue
+            if is_picture(info.filename):
+                self._files[info.filename] = info
+            else:
+                suffix = PurePosixPath(info.filename).suffix or "no suffix"
+                others[suffix] = others.get(suffix, 0) + 1
+        self._names = sorted(self._files, key=natural)
+        if not self._names:
+            raise UserError(no_picture(self.title, others))
+
+    def _archive(self) -> zipfile.ZipFile:
+        # A ZipFile has one read position, so each thread has its own.
+        if not hasattr(self._threads, "archive"):
+            try:
+                self._threads.archive = zipfile.ZipFile(self.path)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise UserError(no_zip_file(self.path, self.title, error)) from error
+        return self._threads.archive
+
+    def entries(self) -> list[Entry]:
+        return with_identities(self._names)
+
+    def read(self, name: str) -> bytes:
+        info = self._files[name]
+        if info.file_size > MAX_FILE_BYTES:
+            raise BadPicture(
+                f"it would unpack to {info.file_size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
+            )
+        try:
+            # Reading stops at the declared size, so a lying header cannot unpack without end.
+            with self._archive().open(info) as file:
+                return file.read(MAX_FILE_BYTES)
+        except UserError:
+            raise
+        except Exception as error:
+            # Damaged, encrypted and exotic members raise zlib.error, BadZipFile, RuntimeError, ...
+            raise BadPicture(f"cannot be unpacked ({error})") from error
+
+    def listing(self) -> str:
+        # The file's own time too: its directory stays the same when damaged content is mended.
+        status = self.path.stat()
+        digest = hashlib.sha256(os.fsencode(self.path.resolve()))
+        digest.update(json.dumps((status.st_size, status.st_mtime_ns)).encode())
+        for name in self._names:
+            info = self._files[name]
+            digest.update(json.dumps((name, info.file_size, info.CRC, info.header_offset)).encode())
+        return digest.hexdigest()
+
+    def attributes(self) -> Attributes | None:
+        try:
+            text = self._archive().read(ATTRIBUTES_FILE).decode()
+        except KeyError:
+            return None
+        except (UnicodeDecodeError, OSError, zipfile.BadZipFile, RuntimeError) as error:
+            raise UserError(f"Cannot read {ATTRIBUTES_FILE} in {self.title!r}: {error}.") from error
+        return read_attributes(text, f"{ATTRIBUTES_FILE} in {self.title!r}")
+
+
+def no_zip_file(path: Path, title: str, error: Exception) -> str:
+    """Return why a file is no zip file, and what to do."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(512).lstrip().lower()
+    except OSError:
+        start = b""
+    if start.startswith((b"<!doctype", b"<html")):
+        return (
+            f"{title!r} is a web page that was saved under that name, most likely the one that "
+            "says that too many have downloaded the file, or that asks to confirm. Open the "
+            "download's page in a browser, confirm there, and save the file itself."
+        )
+    return (
+        f"Cannot read {title!r} as a zip file: {error}. If it was downloaded, look whether it is "
+        "whole."
+    )
