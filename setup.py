@@ -9,11 +9,12 @@ here = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (here / "keras_faces/__init__.py").read_text())[1]
 
 jax = ["jax>=0.6"]
-benchmark = ["torch>=2.4", "psutil"]
+fast = ["opencv-python-headless>=4.10", "simplejpeg>=1.8"]
+benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
     *jax,
+    *fast,
     "hypothesis>=6.100",
-    "opencv-python-headless>=4.10",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
@@ -45,7 +46,7 @@ setup(
         # The face detector, with wheels for the common platforms.
         "dlib-bin>=19.24.6",
     ],
-    extras_require={"jax": jax, "benchmark": benchmark, "dev": dev},
+    extras_require={"jax": jax, "fast": fast, "benchmark": benchmark, "dev": dev},
     entry_points={"console_scripts": ["keras-faces = keras_faces.cli:console"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -1,5 +1,6 @@
 """How faces come in: source, crop, cache, tf.data."""
 
+import contextlib
 import os
 
 import numpy as np
@@ -46,6 +47,8 @@ def load(
     progress: bool = True,
     shuffle: bool | None = None,
     drop_remainder: bool | None = None,
+    worker: int = 0,
+    workers: int = 1,
 ):
     """Load faces as a tf.data pipeline of batches.
 
@@ -69,6 +72,8 @@ def load(
         shuffle: Whether to permute in every epoch. None permutes the training split alone.
         drop_remainder: Whether to drop a last, smaller batch. None drops that of the training
             split alone.
+        worker: Number of this process where several train together, from 0.
+        workers: How many they are. Each reads its own stretch of the records, all equally many.
 
     Returns:
         A `tf.data.Dataset` of float32 images of shape `(batch, image_size, image_size, channels)`
@@ -92,6 +97,8 @@ def load(
         progress,
         shuffle,
         drop_remainder,
+        worker,
+        workers,
     ).dataset()
 
 
@@ -109,6 +116,8 @@ def open_faces(
     progress: bool = True,
     shuffle: bool | None = None,
     drop_remainder: bool | None = None,
+    worker: int = 0,
+    workers: int = 1,
 ) -> FaceStream:
     """Open faces as a stream of NumPy batches; arguments as in `load`. Needs no TensorFlow."""
     # All of this before the first picture is decoded, which may take minutes.
@@ -125,6 +134,10 @@ def open_faces(
         raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
     if not 0 < test_fraction < 1:
         raise UserError(f"test_fraction must lie between 0 and 1. Received: {test_fraction!r}.")
+    if not 0 <= worker < workers:
+        raise UserError(
+            f"worker must be one of 0 to workers - 1. Received: worker={worker}, workers={workers}."
+        )
     get_crop(crop)
     opened = open_source(source)
     if channels is None:
@@ -142,7 +155,8 @@ def open_faces(
         table = NameLabels(cache.names)
     elif labels == "sketch":
         table = _sketches(opened, cache, crop, strict, progress)
-    indices = split_indices(cache.names, cache.identities, split, test_fraction)
+    indices = split_indices(cache.ranks, cache.sides, split, test_fraction)
+    indices = _part_of_worker(indices, worker, workers)
     if not len(indices):
         raise UserError(
             f"The {split} split of {opened.title!r} is empty: its {cache.count} pictures show too "
@@ -162,6 +176,8 @@ def open_faces(
         "seed": seed,
         "shuffle": shuffle,
         "drop_remainder": drop_remainder,
+        "worker": worker,
+        "workers": workers,
         "labels": labels,
         "labels_digest": None,
         "credit": opened.credit,
@@ -169,6 +185,11 @@ def open_faces(
     stream = FaceStream(cache, indices, batch_size, seed, shuffle, drop_remainder, table, facts)
     facts["labels_digest"] = stream.labels_digest
     return stream
+
+
+def _part_of_worker(indices: np.ndarray, worker: int, workers: int) -> np.ndarray:
+    each = len(indices) // workers
+    return indices if workers == 1 else indices[worker * each : (worker + 1) * each]
 
 
 def _attributes(source):
@@ -240,16 +261,39 @@ def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, 
 def guess_channels(source, looked_at: int = 16) -> int:
     """Return 1 where the first readable pictures of a source are all grey, else 3."""
     import io
+    from itertools import islice
 
     from PIL import Image
 
     from keras_faces.data.decode import BadPicture, silent_pillow
 
+    note = cache_folder() / "channels" / source.listing()
+    if note.is_file() and (known := note.read_text()) in ("1", "3"):
+        return int(known)
     modes = set()
-    for entry in source.entries()[:looked_at]:
-        try:
-            with silent_pillow(), Image.open(io.BytesIO(source.read(entry.name))) as image:
-                modes.add(image.mode)
-        except (BadPicture, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+
+    def pictures():
+        if source.sequential:
+            yield from (data for _, data in source.pictures())
+            return
+        for entry in source.entries():
+            try:
+                yield source.read(entry.name)
+            except BadPicture as error:
+                yield error
+
+    for data in islice(pictures(), looked_at):
+        if isinstance(data, np.ndarray):
+            modes.add("L" if data.shape[-1] == 1 else "RGB")
+        if not isinstance(data, bytes):
             continue  # `prepare` will name it
-    return 1 if modes and modes <= {"1", "L", "LA", "I", "I;16", "F"} else 3
+        try:
+            with silent_pillow(), Image.open(io.BytesIO(data)) as image:
+                modes.add(image.mode)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            continue
+    channels = 1 if modes and modes <= {"1", "L", "LA", "I", "I;16", "F"} else 3
+    with contextlib.suppress(OSError):  # it is quickly looked up again
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(channels))
+    return channels

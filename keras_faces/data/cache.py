@@ -1,9 +1,11 @@
 """Every picture is decoded once; afterwards training reads fixed-size records from disk.
 
-A cache is a folder of `images.bin` (uint8 records, one after the other), `index.json` (names,
-identities, bad pictures) and `meta.json` (what the folder was made from). It is keyed by the
-pictures' content and by all that changes a pixel, written beside its place and renamed, so a half
-written one is never read.
+A cache is a folder of shards (`shard-00000.bin`: uint8 records, one after the other), an index in
+files that are mapped into memory rather than read (names, people, splits, checksums, raw sizes),
+and `meta.json` (what the folder was made from). It is keyed by the pictures' content and by all
+that changes a pixel. Preparing writes shard after shard beside the cache's place and renames the
+whole at the end: a half written cache is never read, and what was interrupted goes on with the
+first shard that is missing.
 """
 
 import contextlib
@@ -15,19 +17,28 @@ import shutil
 import threading
 import time
 import warnings
-from collections import deque
+import zlib
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, pairwise
 from pathlib import Path
 
+import filelock
 import numpy as np
 from tqdm import tqdm
 
-from keras_faces.data import decode
-from keras_faces.data.sources.base import Entry, Source
+from keras_faces.data import area, decode
+from keras_faces.data.crops import get_crop
+from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
+from keras_faces.data.splits import ranks
 from keras_faces.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
+SHARD_BYTES = 64 << 20
+OPEN_SHARDS = 64
+CHUNK = 32  # pictures that a thread takes at once
+SIDES = (None, "train", "validation", "test", LEFT_OUT)
 
 
 class SkippedPictures(UserWarning):
@@ -37,8 +48,8 @@ class SkippedPictures(UserWarning):
 class FaceCache:
     """The decoded pictures of one source, crop, size and number of channels.
 
-    Memory use does not grow with the number of pictures: records are read from disk when asked
-    for, and what the operating system keeps of the file counts as its own cache, not as ours.
+    Memory use does not grow with the number of pictures: records and index are read from disk when
+    asked for, and what the operating system keeps of the files counts as its own cache, not ours.
 
     Args:
         folder: A folder that `prepare` made.
@@ -50,30 +61,75 @@ class FaceCache:
         self.count = self.meta["count"]
         self.image_shape = (self.meta["image_size"], self.meta["image_size"], self.meta["channels"])
         self._record_bytes = int(np.prod(self.image_shape))
-        self._file = os.open(self.folder / "images.bin", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._ends = np.cumsum(self.meta["shards"], dtype=np.int64)
+        self._files: OrderedDict[int, int] = OrderedDict()
         self._lock = threading.Lock()
-        self._index = json.loads((self.folder / "index.json").read_text())
-        if os.fstat(self._file).st_size != self.count * self._record_bytes:
-            raise OSError(errno.EIO, "wrong size", str(self.folder / "images.bin"))
+        self._checksums = self._mapped("checksums")
+        if self._ends[-1] != self.count or len(self._checksums) != self.count:
+            raise OSError(errno.EIO, "index and records differ in number", str(self.folder))
+        for number, records in enumerate(self.meta["shards"]):
+            path = self._shard(number)
+            if path.stat().st_size != records * self._record_bytes:
+                raise OSError(errno.EIO, "wrong size", str(path))
 
     def __del__(self):
-        with contextlib.suppress(AttributeError, OSError):
-            os.close(self._file)
+        for file in getattr(self, "_files", {}).values():
+            with contextlib.suppress(OSError):
+                os.close(file)
 
     @property
     def names(self) -> list[str]:
         """Names of the pictures, in the order of their records."""
-        return self._index["names"]
+        return [self.name(position) for position in range(self.count)]
+
+    def name(self, position: int) -> str:
+        """Return the name of one picture."""
+        ends = self._mapped("name_ends")
+        start = ends[position - 1] if position else 0
+        with open(self.folder / "names.bin", "rb") as file:
+            file.seek(start)
+            return file.read(ends[position] - start).decode("utf-8", "surrogatepass")
+
+    @property
+    def people(self) -> list[str]:
+        """Names of the people, in the order in which they first appear."""
+        return json.loads((self.folder / "people.json").read_text())
+
+    @property
+    def people_numbers(self) -> np.ndarray:
+        """For each picture the place of its person in `people`, or -1; int32."""
+        return self._mapped("people")
 
     @property
     def identities(self) -> list[str | None]:
         """The person on each picture, or None where the source does not know."""
-        return self._index["identities"]
+        people = [*self.people, None]
+        return [people[number] for number in self.people_numbers]
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """What each picture's place in a split depends on, uint64; see `splits.ranks`."""
+        return self._mapped("ranks")
+
+    @property
+    def sides(self) -> np.ndarray:
+        """For each picture the place of its own split in `SIDES`, int8."""
+        return self._mapped("sides")
+
+    @property
+    def raw_sizes(self) -> np.ndarray:
+        """Width and height of the raw pictures, int32 of shape `(count, 2)`."""
+        return self._mapped("raw_sizes")
+
+    @property
+    def contents(self) -> np.ndarray:
+        """A number for each raw picture's content, uint64: equal for copies."""
+        return self._mapped("contents")
 
     @property
     def bad(self) -> list[list[str]]:
         """`[name, reason]` of each picture that could not be used."""
-        return self._index["bad"]
+        return json.loads((self.folder / "bad.json").read_text())
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Read records.
@@ -83,21 +139,66 @@ class FaceCache:
 
         Returns:
             A uint8 array of shape `(len(indices), size, size, channels)`.
+
+        Raises:
+            UserError: If a record is not what was written.
         """
+        indices = np.asarray(indices, np.int64)
         images = np.empty((len(indices), *self.image_shape), np.uint8)
-        for image, index in zip(images, indices):
-            if self._read_into(image.data, int(index) * self._record_bytes) < image.nbytes:
-                raise OSError(errno.EIO, "record is incomplete", str(self.folder / "images.bin"))
+        shards = np.searchsorted(self._ends, indices, "right")
+        starts = self._ends - self.meta["shards"]
+        offsets = (indices - starts[shards]) * self._record_bytes
+        flat = images.reshape(len(indices), -1)
+        found = np.empty(len(indices), np.uint32)
+        for row, (shard, offset) in enumerate(zip(shards.tolist(), offsets.tolist())):
+            if self._read_into(flat[row].data, shard, offset) < self._record_bytes:
+                raise UserError(self._damaged(indices[row]))
+            found[row] = zlib.crc32(flat[row])
+        wrong = np.flatnonzero(found != self._checksums[indices])
+        if len(wrong):
+            raise UserError(self._damaged(indices[wrong[0]]))
         return images
 
-    def _read_into(self, buffer: memoryview, offset: int) -> int:
+    def _damaged(self, position: int) -> str:
+        return (
+            f"The record of {self.name(int(position))!r} in the cache {self.folder} is damaged. "
+            "Delete that folder; the next run makes it anew."
+        )
+
+    def _read_into(self, buffer: memoryview, shard: int, offset: int) -> int:
         if hasattr(os, "preadv"):
-            return os.preadv(self._file, [buffer], offset)
+            # Under the lock only as long as it takes to look the file up: another thread could
+            # close it in between.
+            with self._lock:
+                file = os.dup(self._open(shard)) if len(self._ends) > OPEN_SHARDS else None
+                kept = self._open(shard) if file is None else file
+            try:
+                return os.preadv(kept, [buffer], offset)
+            finally:
+                if file is not None:
+                    os.close(file)
         with self._lock:  # Windows reads only from the file's one position
-            os.lseek(self._file, offset, os.SEEK_SET)
-            data = os.read(self._file, buffer.nbytes)
+            file = self._open(shard)
+            os.lseek(file, offset, os.SEEK_SET)
+            data = os.read(file, buffer.nbytes)
         buffer.cast("B")[: len(data)] = data
         return len(data)
+
+    def _open(self, shard: int) -> int:
+        if shard in self._files:
+            self._files.move_to_end(shard)
+            return self._files[shard]
+        if len(self._files) >= OPEN_SHARDS:
+            os.close(self._files.popitem(last=False)[1])
+        file = os.open(self._shard(shard), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._files[shard] = file
+        return file
+
+    def _shard(self, number: int) -> Path:
+        return self.folder / f"shard-{number:05d}.bin"
+
+    def _mapped(self, name: str) -> np.ndarray:
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
 
 
 def prepare(
@@ -119,25 +220,25 @@ def prepare(
         progress: Show a progress bar where the work takes a while.
 
     Raises:
-        UserError: If no picture can be used, the disk is full, or `strict` and a picture is bad.
+        UserError: If no picture can be used, the source vanishes, the disk is full, or `strict` and
+            a picture is bad.
     """
-    content = _content(source)
     facts = {
         "format": FORMAT,
         "decoder": decode.VERSION,
-        "content": content,
         "crop": crop,
         "image_size": image_size,
         "channels": channels,
     }
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
-    folder = cache_folder() / "images" / key
-    cache = _open(folder)
+    if get_crop(crop).averaged:
+        area.require()
+    listing = source.listing()
+    content = _remembered_content(source, listing)
+    cache = _open(_place(facts, content)) if content else None
     if cache is None:
-        with _disk_errors_explained(folder):
-            _write(folder, source, facts, strict, progress)
-        cache = FaceCache(folder)
-    if cache.bad:
+        with _disk_errors_explained(cache_folder()):
+            cache = _make(source, listing, facts, strict, progress)
+    if cache.meta["skipped"]:
         if strict:
             name, reason = cache.bad[0]
             raise UserError(_bad_picture(source, name, reason))
@@ -153,119 +254,318 @@ def cache_folder() -> Path:
     return Path(home) / "keras_faces"
 
 
+def _place(facts: dict, content: str) -> Path:
+    key = json.dumps({**facts, "content": content}, sort_keys=True)
+    return cache_folder() / "images" / hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
 def _open(folder: Path) -> FaceCache | None:
     if not folder.is_dir():
         return None
     try:
         return FaceCache(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         warnings.warn(f"The cache in {folder} is damaged ({error}); making it anew.", stacklevel=3)
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
 
-def _content(source: Source) -> str:
-    """Return a digest of all pictures' contents.
+def _remembered_content(source: Source, listing: str) -> str | None:
+    """Return the digest of all pictures' contents, if it was made under this listing.
 
-    Hashing 200,000 files at every start would take longer than the start itself, so the digest is
-    remembered under the source's listing (names, sizes, times) and made anew when that changes.
+    Reading 200,000 files at every start would take longer than the start itself.
     """
-    remembered = cache_folder() / "contents" / source.listing()
-    if remembered.is_file() and remembered.stat().st_size == 64:
-        return remembered.read_text()
-    digest = hashlib.sha256()
-    all_read = True
-    for entry in source.entries():
-        digest.update(json.dumps([entry.name, entry.identity]).encode())
-        try:
-            digest.update(hashlib.sha256(source.read(entry.name)).digest())
-        except decode.BadPicture as error:
-            digest.update(str(error).encode())
-            all_read = False
-    content = digest.hexdigest()
-    if not all_read:  # it may be readable the next time
-        return content
-    with _disk_errors_explained(remembered):
-        _write_whole(remembered, content.encode())
+    try:
+        known = json.loads(_remembered(listing).read_text())
+        content, unreadable = known["content"], known["unreadable"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    for name in unreadable:  # it may be readable now
+        with contextlib.suppress(decode.BadPicture):
+            source.read(name)
+            return None
     return content
 
 
-def _write(folder: Path, source: Source, facts: dict, strict: bool, progress: bool) -> None:
-    entries = source.entries()
-    beside = folder.with_name(f"{folder.name}.{os.getpid()}.{threading.get_ident()}.part")
-    beside.mkdir(parents=True)
-    _sweep(folder.parent)
-    try:
-        good, bad = [], []
-        with open(beside / "images.bin", "wb") as file, decode.silent_pillow():
-            bar = tqdm(
-                _decode_all(source, entries, facts),
-                total=len(entries),
-                desc=f"Decoding {source.title}",
-                unit=" pictures",
-                disable=None if progress else True,
-            )
-            for entry, image, reason in bar:
-                if image is not None:
-                    good.append(entry)
-                    file.write(image.data)
+def _remembered(listing: str) -> Path:
+    return cache_folder() / "contents" / f"{listing}.json"
+
+
+def _make(source: Source, listing: str, facts: dict, strict: bool, progress: bool) -> FaceCache:
+    key = hashlib.sha256(json.dumps([listing, facts], sort_keys=True).encode()).hexdigest()[:24]
+    part = cache_folder() / "images" / f"{key}.part"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(part.with_suffix(".lock"), source, progress):
+        content = _remembered_content(source, listing)
+        if content and (cache := _open(_place(facts, content))):
+            return cache  # another process has made it meanwhile
+        _sweep(part)
+        part.mkdir(exist_ok=True)
+        entries = source.entries()
+        shards = Shards(part, facts, len(entries))
+        shards.write(source, entries, strict, progress)
+        content, unreadable = shards.finish(source)
+        folder = _place(facts, content)
+        if _open(folder) is None:
+            part.rename(folder)
+        else:  # the same pictures, from another place
+            shutil.rmtree(part)
+        known = json.dumps({"content": content, "unreadable": unreadable})
+        _write_whole(_remembered(listing), known.encode())
+    return FaceCache(folder)
+
+
+class Shards:
+    """A cache that is being made.
+
+    Args:
+        folder: Where to; finished shards in it are kept.
+        facts: Crop, size, channels.
+        total: Pictures of the source.
+    """
+
+    def __init__(self, folder: Path, facts: dict, total: int):
+        self.folder = folder
+        self.facts = facts
+        self.total = total
+        self.record_bytes = facts["image_size"] ** 2 * facts["channels"]
+        self.per_shard = max(1, SHARD_BYTES // self.record_bytes)
+        self.count = -(-total // self.per_shard)
+        self.done = 0
+        while self.done < self.count and self._is_whole(self.done):
+            self.done += 1
+
+    def _paths(self, number: int) -> tuple[Path, Path]:
+        stem = self.folder / f"shard-{number:05d}"
+        return stem.with_suffix(".bin"), stem.with_suffix(".json")
+
+    def _is_whole(self, number: int) -> bool:
+        records, index = self._paths(number)
+        try:
+            rows = json.loads(index.read_text())
+            expected = sum(not row["reason"] for row in rows) * self.record_bytes
+            return records.stat().st_size == expected
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
+
+    def write(self, source: Source, entries: Sequence[Entry], strict: bool, progress: bool):
+        """Decode the pictures of all shards that are missing."""
+        start = min(self.done * self.per_shard, self.total)
+        if start == self.total:
+            return
+        bar = tqdm(
+            total=self.total,
+            initial=start,
+            desc=f"Decoding {source.title}",
+            unit=" pictures",
+            disable=None if progress else True,
+        )
+        with (
+            bar,
+            decode.silent_pillow(),
+            contextlib.closing(decode_all(source, entries, start, self.facts)) as decoded,
+        ):
+            for number in range(self.done, self.count):
+                self._write_shard(number, islice(decoded, self.per_shard), source, strict, bar)
+
+    def _write_shard(self, number: int, decoded, source: Source, strict: bool, bar) -> None:
+        records, index = self._paths(number)
+        rows = []
+        with open(records, "wb") as file:
+            for entry, picture in decoded:
+                rows.append({**entry._asdict(), **picture.facts()})
+                bar.update()
+                if picture.image is not None:
+                    file.write(picture.image.data)
                 elif strict:
-                    raise UserError(_bad_picture(source, entry.name, reason))
-                else:
-                    bad.append((entry.name, reason))
+                    raise UserError(_bad_picture(source, entry.name, picture.reason))
             file.flush()
             os.fsync(file.fileno())
-        if not good:
+        _write_whole(index, json.dumps(rows).encode())
+
+    def finish(self, source: Source) -> tuple[str, list[str]]:
+        """Write the index of all shards.
+
+        Returns:
+            The digest of all pictures' contents, and the names of those that could not be read.
+        """
+        digest = hashlib.sha256()
+        good, bad, unreadable, sizes = Columns(), [], [], []
+        for number in range(self.count):
+            rows = json.loads(self._paths(number)[1].read_text())
+            before = len(good)
+            for row in rows:
+                entry = [row["name"], row["identity"]]
+                digest.update(json.dumps(entry + [row["split"]] * bool(row["split"])).encode())
+                digest.update(bytes.fromhex(row["content"]) or row["reason"].encode())
+                if row["reason"]:
+                    bad.append((row["name"], row["reason"]))
+                    unreadable += [row["name"]] if not row["content"] else []
+                else:
+                    good.append(row)
+            sizes.append(len(good) - before)
+        if not len(good):
+            shutil.rmtree(self.folder, ignore_errors=True)
             raise UserError(
                 f"None of the {len(bad)} pictures in {source.title!r} can be used. "
                 + "; ".join(f"{name}: {reason}" for name, reason in bad[:5])
             )
-        index = {
-            "names": [entry.name for entry in good],
-            "identities": [entry.identity for entry in good],
-            "bad": bad,
+        good.save(self.folder)
+        _write_whole(self.folder / "bad.json", json.dumps(bad).encode())
+        meta = {
+            **self.facts,
+            "content": digest.hexdigest(),
+            "count": len(good),
+            "shards": sizes,
+            "skipped": len(bad),
+            "source": source.title,
         }
-        _write_whole(beside / "index.json", json.dumps(index).encode())
-        meta = {**facts, "count": len(good), "skipped": len(bad), "source": source.title}
-        _write_whole(beside / "meta.json", json.dumps(meta, indent=1).encode())
-        with contextlib.suppress(OSError):  # another process has made the same cache meanwhile
-            beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        _write_whole(self.folder / "meta.json", json.dumps(meta, indent=1).encode())
+        for number in range(self.count):
+            self._paths(number)[1].unlink()
+        return meta["content"], unreadable
 
 
-def _decode_all(
-    source: Source, entries: Sequence[Entry], facts: dict
-) -> Iterator[tuple[Entry, np.ndarray | None, str]]:
-    """Yield `(entry, image or None, reason)` in order, with a bounded number in memory."""
+class Columns:
+    """The index of a cache, gathered row by row in arrays."""
 
-    def work(entry: Entry):
+    def __init__(self):
+        self.names = bytearray()
+        self.people: dict[str, int] = {}
+        self.columns = {
+            name: (bytearray(), kind)
+            for name, kind in (
+                ("name_ends", "<i8"),
+                ("people", "<i4"),
+                ("sides", "<i1"),
+                ("checksums", "<u4"),
+                ("contents", "<u8"),
+                ("raw_sizes", "<i4"),
+            )
+        }
+
+    def __len__(self) -> int:
+        return len(self.columns["sides"][0])
+
+    def append(self, row: dict) -> None:
+        self.names += row["name"].encode("utf-8", "surrogatepass")
+        person = row["identity"]
+        number = -1 if person is None else self.people.setdefault(person, len(self.people))
+        for name, value in (
+            ("name_ends", len(self.names)),
+            ("people", number),
+            ("sides", SIDES.index(row["split"])),
+            ("checksums", row["checksum"]),
+            ("contents", int(row["content"][:16], 16)),
+            ("raw_sizes", row["size"]),
+        ):
+            data, kind = self.columns[name]
+            data += np.asarray(value, kind).tobytes()
+
+    def save(self, folder: Path) -> None:
+        arrays = {name: np.frombuffer(*column) for name, column in self.columns.items()}
+        arrays["raw_sizes"] = arrays["raw_sizes"].reshape(-1, 2)
+        people = arrays["people"]
+        if len(self.people) > 1 and (people >= 0).all():
+            arrays["ranks"] = ranks(self.people)[people]
+        else:
+            starts = [0, *arrays["name_ends"].tolist()]
+            arrays["ranks"] = ranks(
+                bytes(self.names[a:b]).decode("utf-8", "surrogatepass") for a, b in pairwise(starts)
+            )
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+        _write_whole(folder / "people.json", json.dumps(list(self.people)).encode())
+        _write_whole(folder / "names.bin", bytes(self.names))
+
+
+class Picture:
+    """One picture of a source, decoded or not.
+
+    Attributes:
+        image: uint8 record, or None.
+        reason: Why there is none.
+        content: SHA-256 of the raw picture; empty where it could not even be read.
+        size: Width and height of the raw picture.
+    """
+
+    def __init__(self, data: bytes | np.ndarray | decode.BadPicture, facts: dict):
+        self.image, self.reason, self.content, self.size = None, "", "", (0, 0)
+        if isinstance(data, decode.BadPicture):
+            self.reason = str(data)
+            return
+        self.content = hashlib.sha256(data).hexdigest()
         try:
-            data = source.read(entry.name)
-            image = decode.decode(data, facts["crop"], facts["image_size"], facts["channels"])
-            return entry, image, ""
+            self.image, self.size = decode.decode_with_size(
+                data, facts["crop"], facts["image_size"], facts["channels"]
+            )
         except decode.BadPicture as error:
-            return entry, None, str(error)
+            self.reason = str(error)
 
-    # Threads: Pillow leaves the interpreter lock while it decodes and resizes.
+    def facts(self) -> dict:
+        """What the index keeps."""
+        checksum = None if self.image is None else zlib.crc32(self.image)
+        return {
+            "reason": self.reason,
+            "content": self.content,
+            "size": self.size,
+            "checksum": checksum,
+        }
+
+
+def decode_all(
+    source: Source, entries: Sequence[Entry], start: int, facts: dict
+) -> Iterator[tuple[Entry, Picture]]:
+    """Yield entries from number `start` with their pictures, in order, few at a time in memory."""
+
+    def read(entry: Entry):
+        try:
+            return source.read(entry.name)
+        except decode.BadPicture as error:
+            source.check_still_there()
+            return error
+
+    def work(chunk: list):
+        if source.sequential:
+            return [(entry, Picture(data, facts)) for entry, data in chunk]
+        return [(entry, Picture(read(entry), facts)) for entry in chunk]
+
+    # Threads: the decoders leave the interpreter lock.
     pool = ThreadPoolExecutor(os.cpu_count())
-    pending = deque()
+    pending: deque = deque()
+    wanted = source.pictures(start) if source.sequential else iter(entries[start:])
     try:
-        for entry in entries:
-            pending.append(pool.submit(work, entry))
-            if len(pending) >= 256:
-                yield pending.popleft().result()
+        while chunk := list(islice(wanted, CHUNK)):
+            pending.append(pool.submit(work, chunk))
+            if len(pending) >= 8:
+                yield from pending.popleft().result()
         while pending:
-            yield pending.popleft().result()
+            yield from pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left behind more than a day ago."""
-    for part in folder.glob("*.part"):
+@contextlib.contextmanager
+def _only_one(path: Path, source: Source, progress: bool):
+    """Let one process at a time prepare the same cache; the others wait and then read it."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        if progress:
+            tqdm.write(f"Another process is preparing {source.title}; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _sweep(mine: Path) -> None:
+    """Remove what was begun a week ago and never finished."""
+    for part in mine.parent.glob("*.part"):
         with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > 86_400:
+            if part != mine and time.time() - part.stat().st_mtime > 7 * 86_400:
                 shutil.rmtree(part, ignore_errors=True)
 
 
@@ -301,8 +601,9 @@ def _disk_errors_explained(place: Path):
         if error.errno not in _USERS_DISK_ERRORS:
             raise
         raise UserError(
-            f"Cannot write the cache of decoded pictures to {place.parent}: {error.strerror}. "
-            "Make room there, or set KERAS_FACES_CACHE to a folder with more."
+            f"Cannot write the cache of decoded pictures to {place}: {error.strerror}. Make room "
+            "there, or set KERAS_FACES_CACHE to a folder with more. What is decoded so far is kept "
+            "there: the next run goes on with the rest."
         ) from error
 
 
@@ -311,7 +612,8 @@ def _bad_picture(source: Source, name: str, reason: str) -> str:
 
 
 def _summary(source: Source, cache: FaceCache) -> str:
-    shown = "".join(f"\n  {name}: {reason}" for name, reason in cache.bad[:20])
-    more = f"\n  and {len(cache.bad) - 20} more" if len(cache.bad) > 20 else ""
-    total = cache.count + len(cache.bad)
-    return f"Skipped {len(cache.bad)} of {total} pictures in {source.title!r}:{shown}{more}"
+    bad = cache.bad
+    shown = "".join(f"\n  {name}: {reason}" for name, reason in bad[:20])
+    more = f"\n  and {len(bad) - 20} more" if len(bad) > 20 else ""
+    total = cache.count + len(bad)
+    return f"Skipped {len(bad)} of {total} pictures in {source.title!r}:{shown}{more}"

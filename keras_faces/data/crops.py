@@ -7,8 +7,10 @@ every run and score records it. The name fixes the box and the resizer.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, ImageFilter
 
+from keras_faces.data import area
 from keras_faces.errors import UserError, unknown_name
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the raw picture
@@ -24,6 +26,8 @@ class Crop(NamedTuple):
         blur: Whether to blur first with sigma = sqrt(scale) / 2, as Larsen et al. do.
         cut_first: Whether the region is cut out before it is resized, so that pixels outside of it
             change nothing; else the whole picture is resized and then cut.
+        scaled_decoding: Whether JPEGs of more than twice the wanted size are decoded no larger.
+        averaged: Whether areas are averaged by OpenCV instead, see `keras_faces.data.area`.
     """
 
     description: str
@@ -31,6 +35,8 @@ class Crop(NamedTuple):
     resampler: Image.Resampling = Image.Resampling.LANCZOS
     blur: bool = False
     cut_first: bool = True
+    scaled_decoding: bool = False
+    averaged: bool = False
 
 
 def _largest_square(width: int, height: int) -> Box:
@@ -64,6 +70,13 @@ CROPS = {
         "square (Gruber; the three-models report). Lanczos, antialiased.",
         _largest_square,
         cut_first=False,
+        scaled_decoding=True,
+    ),
+    "center-area": Crop(
+        "As center, several times as fast: JPEGs are decoded at half their size or less where that "
+        "is enough, and areas averaged by OpenCV (needs the extra 'fast').",
+        _largest_square,
+        averaged=True,
     ),
     "squash": Crop(
         "Nothing cut off, squashed to a square (keras-io, Generative Deep Learning). Bilinear.",
@@ -111,24 +124,33 @@ def get_crop(name: str) -> Crop:
     return CROPS[name]
 
 
-def apply_crop(image: Image.Image, name: str, size: int) -> Image.Image:
+def apply_crop(
+    image: Image.Image, name: str, size: int, raw_size: tuple[int, int] | None = None
+) -> Image.Image:
     """Crop a picture and resize it to a square.
 
     Args:
         image: A Pillow image with 8-bit channels.
         name: A key of `CROPS`.
         size: Wanted width and height in pixels.
+        raw_size: Width and height of the raw picture, where `image` was decoded smaller.
 
     Raises:
         UserError: If the picture does not hold the crop's region.
     """
     crop = get_crop(name)
-    left, top, right, bottom = box = crop.box(*image.size)
-    if left < 0 or top < 0 or right > image.width or bottom > image.height:
+    width, height = raw_size or image.size
+    left, top, right, bottom = box = crop.box(width, height)
+    if left < 0 or top < 0 or right > width or bottom > height:
         raise UserError(
-            f"{image.width}x{image.height} pixels are too few for crop {name!r}, which keeps "
+            f"{width}x{height} pixels are too few for crop {name!r}, which keeps "
             f"columns {left}:{right} and rows {top}:{bottom}; crop 'center' takes any size"
         )
+    if crop.averaged:
+        return Image.fromarray(area.resize(np.asarray(image), box, size))
+    reduction = round(width / image.width)  # by which libjpeg divides, rounding up
+    if reduction > 1:
+        box = tuple(edge / reduction for edge in box)
     if crop.cut_first:
         image, box = image.crop(box), None
     if crop.blur:

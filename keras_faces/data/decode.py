@@ -2,20 +2,24 @@
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_faces.data.crops import apply_crop
+from keras_faces.data import area
+from keras_faces.data.crops import apply_crop, get_crop
 from keras_faces.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".pbm", ".bmp", ".webp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP")
 
 # Part of every cache's key: raise it when the same bytes would give other pixels.
-VERSION = 2
+VERSION = 3
+
+ORIENTATION = 0x0112  # of the EXIF standard
 
 MIN_SIDE = 8  # pixels; below it a picture holds no face
 MAX_PIXELS = 100_000_000  # a 100 megapixel photo decodes to 300 MB, more is a mistake or an attack
@@ -26,12 +30,13 @@ class BadPicture(ValueError):
     """A picture that cannot be used; the message is the reason, without the name."""
 
 
-def decode(data: bytes, crop: str, size: int, channels: int) -> np.ndarray:
+def decode(data: bytes | np.ndarray, crop: str, size: int, channels: int) -> np.ndarray:
     """Decode, turn upright, crop and resize one picture.
 
     Args:
         data: The file's bytes: JPEG, PNG, PGM/PPM, BMP or WebP; grey, colour, palette, CMYK, with
-            transparency (laid on white) or with 16 bits a channel (the upper 8 are kept).
+            transparency (laid on white) or with 16 bits a channel (the upper 8 are kept); of an
+            animation the first frame. Or pixels, uint8 of shape `(height, width, 1 or 3)`.
         crop: A key of `CROPS`.
         size: Wanted width and height in pixels.
         channels: 1 for grey (ITU-R 601 luma of colour pictures) or 3 for colour.
@@ -42,16 +47,29 @@ def decode(data: bytes, crop: str, size: int, channels: int) -> np.ndarray:
     Raises:
         BadPicture: If the bytes are not a whole picture, or one of absurd size.
     """
-    if not data:
+    return decode_with_size(data, crop, size, channels)[0]
+
+
+def decode_with_size(
+    data: bytes | np.ndarray, crop: str, size: int, channels: int
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return what `decode` returns, and the upright raw picture's width and height in pixels."""
+    if not len(data):
         raise BadPicture("the file is empty (0 bytes)")
     if len(data) > MAX_FILE_BYTES:
         raise BadPicture(f"the file has {len(data):,} bytes, the limit is {MAX_FILE_BYTES:,}")
+    rule = get_crop(crop)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _check_size(*image.size)
-        image.load()
-        image = _as_8_bit(ImageOps.exif_transpose(image), channels)
-        image = apply_crop(image, crop, size)
+        if isinstance(data, bytes):
+            if rule.averaged and (found := area.decode_jpeg(data, rule.box, size, channels)):
+                return found
+            image, upright = _opened(data, 2 * size if rule.scaled_decoding else None)
+        else:
+            image = Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data)
+            upright = image.size
+            _check_size(*upright)
+        image = _as_8_bit(image, channels)
+        pixels = np.asarray(apply_crop(image, crop, size, upright), dtype=np.uint8)
     except UserError as error:
         raise BadPicture(str(error)) from error
     except BadPicture:
@@ -64,7 +82,25 @@ def decode(data: bytes, crop: str, size: int, channels: int) -> np.ndarray:
         # Damaged files make Pillow's decoders raise nearly every type: OSError, SyntaxError,
         # ValueError, struct.error, DecompressionBombError. All mean the same to the user.
         raise BadPicture(f"damaged or truncated ({error})") from error
-    return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
+    return pixels.reshape(size, size, channels), upright
+
+
+def _opened(data: bytes, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """Return a picture turned upright, and its upright size.
+
+    Given `least`, a JPEG whose shorter side is far longer is decoded at an eighth, a quarter or
+    half of its size, so long as that leaves `least` pixels.
+    """
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    width, height = image.size
+    _check_size(width, height)
+    if least is not None and image.format == "JPEG":
+        scale = least / min(width, height)
+        image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
+    image.load()
+    sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    upright = (height, width) if sideways else (width, height)
+    return ImageOps.exif_transpose(image), upright
 
 
 @contextlib.contextmanager

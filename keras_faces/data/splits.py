@@ -1,30 +1,44 @@
 """Which pictures are for training and which for testing."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
-from keras_faces.errors import unknown_name
+from keras_faces.errors import UserError, unknown_name
 
 SPLITS = ("train", "validation", "test", "all")
 
 
+def ranks(units: Iterable[str]) -> np.ndarray:
+    """Return numbers that put people, or else pictures, into an order that only names decide.
+
+    Args:
+        units: Names of the people, or of the pictures.
+
+    Returns:
+        uint64 array, the beginning of each name's SHA-256.
+    """
+    # Names of files need not be UTF-8; Python holds their other bytes as surrogates.
+    digests = b"".join(
+        hashlib.sha256(unit.encode("utf-8", "surrogatepass")).digest()[:8] for unit in units
+    )
+    return np.frombuffer(digests, ">u8").astype(np.uint64)
+
+
 def split_indices(
-    names: Sequence[str],
-    identities: Sequence[str | None],
-    split: str,
-    test_fraction: float = 0.1,
+    ranks: np.ndarray, own: np.ndarray, split: str, test_fraction: float = 0.1
 ) -> np.ndarray:
     """Return the positions of the pictures in a split.
 
-    Where identities are known, no person is on both sides. The choice depends on names alone (the
-    test side takes those whose SHA-256 is lowest), neither on a seed nor on the platform.
+    Where the source has splits of its own, they decide. Elsewhere the test side takes those people
+    (or pictures, where people are not known) whose names' SHA-256 is lowest: nobody is on both
+    sides, and the choice depends neither on a seed nor on the platform.
 
     Args:
-        names: Names of all pictures.
-        identities: The person on each, or None.
-        split: `"train"`, `"test"` or `"all"`.
+        ranks: What `ranks` returned for each picture's person, or its name.
+        own: For each picture the place of its own split in `(None, *SPLITS[:3], LEFT_OUT)`.
+        split: One of `SPLITS`.
         test_fraction: Share of the people (else of the pictures) on the test side, at least one.
 
     Returns:
@@ -36,14 +50,21 @@ def split_indices(
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     if split == "all":
-        return np.arange(len(names))
-    known = None not in identities and len(set(identities)) > 1
-    units = list(identities if known else names)
-    ranked = sorted(set(units), key=_rank)
-    held_out = set(ranked[: max(1, round(test_fraction * len(ranked)))])
-    return np.flatnonzero([(unit in held_out) == (split == "test") for unit in units])
-
-
-def _rank(unit: str) -> bytes:
-    # Names of files need not be UTF-8; Python holds their other bytes as surrogates.
-    return hashlib.sha256(unit.encode("utf-8", "surrogatepass")).digest()
+        return np.arange(len(ranks))
+    if np.any(own):
+        wanted = 1 + SPLITS.index(split)
+        found = np.flatnonzero(own == wanted)
+        if not len(found):
+            has = [name for place, name in enumerate(SPLITS[:3], 1) if np.any(own == place)]
+            raise UserError(
+                f"The source has no pictures in the split {split!r}; it has {', '.join(has)}, all."
+            )
+        return found
+    if split == "validation":
+        raise UserError(
+            "Only a source with splits of its own has a validation split. Take train, test or all."
+        )
+    ranked = np.unique(ranks)
+    held_out = ranked[: max(1, round(test_fraction * len(ranked)))]
+    in_test = ranks <= held_out[-1] if len(ranked) else np.zeros(0, bool)
+    return np.flatnonzero(in_test == (split == "test"))

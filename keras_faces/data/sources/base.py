@@ -69,6 +69,19 @@ class Source:
         """Yield the entries from number `start` with their pictures, or with a `BadPicture`."""
         raise NotImplementedError
 
+    def check_still_there(self) -> None:
+        """Refuse to go on when the whole source has vanished, and not one picture of it.
+
+        Raises:
+            UserError: If it has.
+        """
+        path = getattr(self, "path", None)
+        if path is not None and not Path(path).exists():
+            raise UserError(
+                f"{self.title!r} has vanished while it was read. Was a disk unplugged or a folder "
+                "moved? What was read so far is kept: run the same again when it is back."
+            )
+
     def listing(self) -> str:
         """Return a digest of names, sizes and times: cheap, and different after any change."""
         raise NotImplementedError

@@ -1,0 +1,416 @@
+"""The cache of decoded pictures: shards, interruption, checksums, processes, many records."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import keras_faces as kf
+from keras_faces.data import cache as cache_module
+from keras_faces.data.cache import FaceCache, prepare
+from keras_faces.data.decode import BadPicture
+from keras_faces.data.sources import LEFT_OUT, Entry, Source
+from keras_faces.data.splits import ranks
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_FACES_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Three records of 8x8x1 in a shard."""
+    monkeypatch.setattr(cache_module, "SHARD_BYTES", 3 * 64)
+
+
+class Numbered(Source):
+    """Picture n shows the grey level n; `bad` ones cannot be decoded, `missing` not be read."""
+
+    title = address = "numbered"
+
+    def __init__(self, count, bad=(), missing=(), splits=None, sequential=False, stop=None):
+        self.count, self.bad, self.missing, self.stop = count, set(bad), set(missing), stop
+        self.splits = splits or [None] * count
+        self.sequential = sequential
+        self.reads = []
+
+    def entries(self):
+        return [Entry(f"{n}.png", f"p{n % 4}", self.splits[n]) for n in range(self.count)]
+
+    def read(self, name):
+        number = int(name.removesuffix(".png"))
+        self.reads.append(number)
+        if number == self.stop:
+            raise KeyboardInterrupt
+        if number in self.missing:
+            raise BadPicture("cannot be read (gone)")
+        if number in self.bad:
+            return b"no picture"
+        return np.full((8, 8, 1), number % 256, np.uint8)
+
+    def pictures(self, start=0):
+        for entry in self.entries()[start:]:
+            try:
+                yield entry, self.read(entry.name)
+            except BadPicture as error:
+                yield entry, error
+
+    def listing(self):
+        return f"numbered-{self.count}-{sorted(self.bad)}"
+
+
+def prepared(source, **given):
+    return prepare(source, "center", **{"image_size": 8, "channels": 1, "progress": False, **given})
+
+
+def levels(cache, positions=None):
+    positions = range(cache.count) if positions is None else positions
+    return cache.read(positions)[:, 0, 0, 0].tolist()
+
+
+# ---------------------------------------------------------------------------------------------
+# Shards
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize("count", [1, 3, 4, 11])
+def test_records_of_all_shards_are_read_in_any_order(small_shards, count, sequential):
+    cache = prepared(Numbered(count, sequential=sequential))
+    assert cache.meta["shards"] == [3] * (count // 3) + [count % 3] * (count % 3 > 0)
+    assert levels(cache) == list(range(count))
+    order = np.random.default_rng(0).permutation(count)
+    assert levels(cache, order) == order.tolist()
+    assert cache.names == [f"{n}.png" for n in range(count)]
+    assert cache.identities == [f"p{n % 4}" for n in range(count)]
+
+
+def test_more_shards_than_files_are_kept_open(small_shards, monkeypatch):
+    monkeypatch.setattr(cache_module, "OPEN_SHARDS", 2)
+    cache = prepared(Numbered(20))
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    assert levels(cache, [19, 0, 7, 13, 1, 18]) == [19, 0, 7, 13, 1, 18]
+    if before is not None:
+        assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from("gbm"), min_size=1, max_size=14), st.booleans())
+def test_any_mix_gives_all_the_good_ones_in_order_and_names_all_the_bad(kinds, sequential):
+    places = {kind: [n for n, k in enumerate(kinds) if k == kind] for kind in "gbm"}
+    source = Numbered(len(kinds), places["b"], places["m"], sequential=sequential)
+    source.listing = lambda: f"{kinds}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache_module, "SHARD_BYTES", 3 * 64)
+        if not places["g"]:
+            with pytest.raises(kf.UserError, match=f"None of the {len(kinds)} pictures"):
+                prepared(source)
+            return
+        with pytest.warns(kf.data.SkippedPictures) if len(places["g"]) < len(kinds) else quiet():
+            cache = prepared(source)
+    assert levels(cache) == places["g"]
+    assert cache.names == [f"{n}.png" for n in places["g"]]
+    assert [name for name, _ in cache.bad] == [
+        f"{n}.png" for n, kind in enumerate(kinds) if kind != "g"
+    ]
+
+
+def quiet():
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
+# ---------------------------------------------------------------------------------------------
+# Interrupted
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_what_was_interrupted_goes_on_with_the_first_missing_shard(
+    small_shards, sequential, monkeypatch
+):
+    monkeypatch.setattr(cache_module, "CHUNK", 1)
+    with pytest.raises(KeyboardInterrupt):
+        prepared(Numbered(12, sequential=sequential, stop=8))
+    again = Numbered(12, sequential=sequential)
+    cache = prepared(again)
+    if not sequential:
+        assert min(again.reads) == 6  # two whole shards were there
+    assert levels(cache) == list(range(12))
+    whole = prepared(Numbered(12), image_size=8, channels=1)
+    assert whole.meta["content"] == cache.meta["content"]
+
+
+def test_a_killed_process_loses_no_whole_shard(tmp_path):
+    script = """
+        import os, sys
+        sys.path.insert(0, sys.argv[1])
+        from test_cache import Numbered, cache_module, prepared
+        class Killed(Numbered):
+            def read(self, name):
+                if name == "50.png":
+                    os.kill(os.getpid(), 9)
+                return super().read(name)
+        cache_module.SHARD_BYTES = 64
+        cache_module.CHUNK = 1
+        prepared(Killed(60))
+    """
+    home = os.path.dirname(__file__)
+    given = [sys.executable, "-c", textwrap.dedent(script), home]
+    path = os.pathsep.join([os.path.dirname(home), os.environ.get("PYTHONPATH", "")])
+    killed = subprocess.run(given, env={**os.environ, "PYTHONPATH": path}, capture_output=True)
+    assert killed.returncode == -9, killed.stderr.decode()
+    source = Numbered(60)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache_module, "SHARD_BYTES", 64)
+        cache = prepared(source)
+    assert 20 < min(source.reads) <= 50
+    assert levels(cache) == list(range(60))
+
+
+def test_a_shard_cut_short_by_a_crash_is_written_again(small_shards, own_cache):
+    with pytest.raises(KeyboardInterrupt):
+        prepared(Numbered(40, stop=39))
+    [part] = (own_cache / "images").glob("*.part")
+    os.truncate(part / "shard-00001.bin", 100)
+    again = Numbered(40)
+    assert levels(prepared(again)) == list(range(40))
+    assert min(again.reads) == 3
+
+
+def test_pictures_from_another_place_share_the_records(own_cache):
+    first = prepared(Numbered(5))
+    other = Numbered(5)
+    other.listing = lambda: "elsewhere"
+    assert prepared(other).folder == first.folder
+    assert len(list((own_cache / "images").glob("*/meta.json"))) == 1
+    assert not list((own_cache / "images").glob("*.part"))
+
+
+# ---------------------------------------------------------------------------------------------
+# Damage
+
+
+def test_a_damaged_record_is_found_when_it_is_read_and_named(small_shards):
+    cache = prepared(Numbered(7))
+    with open(cache.folder / "shard-00001.bin", "r+b") as file:
+        file.seek(64 + 5)
+        file.write(b"\xff")
+    again = FaceCache(cache.folder)
+    assert levels(again, [0, 3, 5, 6]) == [0, 3, 5, 6]
+    with pytest.raises(kf.UserError, match=r"'4\.png'.*damaged.*Delete"):
+        again.read([0, 4])
+
+
+def test_a_cache_of_an_older_version_is_not_used(tmp_path, own_cache, picture_folder):
+    folder = picture_folder({"a.png": np.full((8, 8), 9, np.uint8)})
+    stream = kf.data.open_faces(folder, 8, 1, split="all", progress=False)
+    meta = json.loads((stream.cache.folder / "meta.json").read_text())
+    assert meta["format"] == cache_module.FORMAT
+    # As version 0.2 wrote it: one file of records, one of names.
+    old = stream.cache.folder
+    for file in old.iterdir():
+        file.unlink()
+    (old / "images.bin").write_bytes(bytes(64))
+    (old / "index.json").write_text('{"names": ["a.png"], "identities": [null], "bad": []}')
+    (old / "meta.json").write_text(json.dumps({**meta, "format": 1}))
+    with pytest.warns(UserWarning, match="damaged"):
+        anew = kf.data.open_faces(folder, 8, 1, split="all", progress=False)
+    assert levels(anew.cache) == [9]
+
+
+def test_a_source_that_vanishes_while_it_is_read_is_told_from_bad_pictures(
+    tmp_path, orl_folder, monkeypatch
+):
+    source = kf.data.open_source(orl_folder)
+    read = source.read
+
+    def vanishing(name):
+        if name == "s2/1.pgm":
+            shutil.rmtree(orl_folder)
+        return read(name)
+
+    monkeypatch.setattr(source, "read", vanishing)
+    with pytest.raises(kf.UserError, match="vanished while it was read"):
+        prepare(source, image_size=16, channels=1, progress=False)
+
+
+def test_training_goes_on_when_the_source_has_vanished(orl_folder):
+    stream = kf.data.open_faces(orl_folder, 16, 4, split="all", shuffle=True, progress=False)
+    before = stream.read(5)[0]
+    shutil.rmtree(orl_folder)
+    np.testing.assert_array_equal(stream.read(5)[0], before)
+
+
+# ---------------------------------------------------------------------------------------------
+# What is known of the pictures
+
+
+def test_the_sources_own_splits_decide():
+    splits = ["train"] * 5 + ["validation"] * 2 + ["test"] + [LEFT_OUT, None]
+    source = Numbered(10, splits=splits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kf.data, "open_source", lambda _: source)
+        streams = {
+            split: kf.data.open_faces("it", 8, 1, split, channels=1, progress=False).indices
+            for split in ("train", "validation", "test", "all")
+        }
+        source.splits = [None] * 10
+        source.listing = lambda: "without"
+        with pytest.raises(kf.UserError, match="validation"):
+            kf.data.open_faces("it", 8, 1, "validation", channels=1, progress=False)
+        source.splits = ["train"] * 10
+        source.listing = lambda: "train alone"
+        with pytest.raises(kf.UserError, match="no pictures in the split 'test'; it has train"):
+            kf.data.open_faces("it", 8, 1, "test", channels=1, progress=False)
+    assert {split: found.tolist() for split, found in streams.items()} == {
+        "train": [0, 1, 2, 3, 4],
+        "validation": [5, 6],
+        "test": [7],
+        "all": list(range(10)),
+    }
+
+
+def test_ranks_are_the_beginning_of_sha256():
+    import hashlib
+
+    names = ["s1", "ä", "\udcff"]
+    found = ranks(names)
+    assert found.dtype == np.uint64
+    for name, rank in zip(names, found, strict=True):
+        whole = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+        assert int(rank) == int(whole[:16], 16)
+
+
+def test_raw_sizes_and_copies_are_known(picture_folder):
+    same = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    folder = picture_folder({"a.png": same, "b.png": same, "c.png": np.full((9, 12), 3, np.uint8)})
+    Image.fromarray(same).save(folder / "d.jpg", exif=exif)
+    cache = kf.data.open_faces(folder, 8, 1, split="all", progress=False).cache
+    assert cache.raw_sizes.tolist() == [[30, 20], [30, 20], [12, 9], [20, 30]]
+    first, second, third, fourth = cache.contents.tolist()
+    assert first == second
+    assert len({first, third, fourth}) == 3
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_share_the_records_equally_and_none_is_with_two(workers):
+    parts = [
+        kf.data.open_faces("orl", 8, 4, "all", worker=w, workers=workers, progress=False).indices
+        for w in range(workers)
+    ]
+    assert {len(part) for part in parts} == {400 // workers}
+    assert len(set(np.concatenate(parts).tolist())) == workers * (400 // workers)
+    assert all(np.all(np.diff(part) == 1) for part in parts)  # one stretch of the records
+    with pytest.raises(kf.UserError, match="worker must be"):
+        kf.data.open_faces("orl", 8, worker=workers, workers=workers)
+
+
+# ---------------------------------------------------------------------------------------------
+# Fast decoding
+
+
+def jpeg(pixels, **options):
+    import io
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=95, **options)
+    return file.getvalue()
+
+
+def photo(height, width, channels=3):
+    """A smooth picture: waves, in colours that differ little from place to place."""
+    rows, columns = np.mgrid[:height, :width] / min(height, width)
+    wave = np.sin(2 * np.pi * (rows + 2 * columns)) + np.sin(2 * np.pi * (3 * rows - columns))
+    pixels = 128 + 50 * wave[..., None] * [1.0, 0.9, 0.8] + [10, 0, -10]
+    return (pixels if channels == 3 else pixels[..., 0]).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(218, 178), (100, 130), (64, 64), (40, 50), (1024, 1024)])
+def test_averaged_crops_equal_the_averages_of_areas(shape, channels):
+    from keras_faces.data.decode import decode
+
+    pixels = photo(*shape)
+    found = decode(jpeg(pixels), "center-area", 32, channels)
+    side = min(shape)
+    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+    square = Image.fromarray(pixels[top : top + side, left : left + side])
+    if channels == 1:
+        square = square.convert("L")
+    # Each of 32 areas takes of every row and column the share that lies in it.
+    edges = np.arange(33)[:, None] * side / 32
+    share = np.diff(np.clip(edges, np.arange(side), np.arange(1, side + 1)), axis=0) * 32 / side
+    whole = np.asarray(square, float).reshape(side, side, -1)
+    means = np.einsum("ai,bj,ijc->abc", share, share, whole)
+    assert np.abs(found - means).mean() < 1
+    assert np.abs(found - means).max() < 12
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_large_photos_decoded_small_look_as_if_decoded_whole(size):
+    from keras_faces.data.crops import apply_crop
+    from keras_faces.data.decode import decode
+
+    pixels = photo(900, 700)
+    data = jpeg(pixels)
+    import io
+
+    whole = np.asarray(apply_crop(Image.open(io.BytesIO(data)), "center", size), float)
+    assert np.abs(decode(data, "center", size, 3) - whole).mean() < 1.0
+
+
+@pytest.mark.parametrize("crop", ["center", "center-area"])
+@pytest.mark.parametrize("kind", ["progressive", "CMYK", "grey", "turned", "animated", "cut"])
+def test_every_kind_of_picture_goes_through_every_crop(crop, kind):
+    import io
+
+    from keras_faces.data.decode import decode, decode_with_size
+
+    pixels = photo(60, 48)
+    plain = decode(jpeg(pixels), crop, 32, 3).astype(float)
+    if kind == "progressive":
+        data = jpeg(pixels, progressive=True)
+    elif kind == "CMYK":
+        file = io.BytesIO()
+        Image.fromarray(pixels).convert("CMYK").save(file, "JPEG", quality=95)
+        data = file.getvalue()
+    elif kind == "grey":
+        data = jpeg(pixels[..., 0])
+        plain = decode(jpeg(np.repeat(pixels[..., :1], 3, -1)), crop, 32, 3).astype(float)
+    elif kind == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        data = jpeg(np.ascontiguousarray(np.rot90(pixels)), exif=exif)
+        assert decode_with_size(data, crop, 32, 3)[1] == (48, 60)
+    elif kind == "animated":
+        file = io.BytesIO()
+        frames = [Image.fromarray(pixels), Image.fromarray(255 - pixels)]
+        frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+        data = file.getvalue()
+    else:
+        data = jpeg(pixels)[: len(jpeg(pixels)) // 2]
+        with pytest.raises(BadPicture, match="truncated"):
+            decode(data, crop, 32, 3)
+        return
+    assert np.abs(decode(data, crop, 32, 3) - plain).mean() < 4
+
+
+def test_without_the_extra_the_averaged_crop_says_what_to_install(picture_folder, monkeypatch):
+    from keras_faces.data import area
+
+    folder = picture_folder({"a.png": np.full((8, 8), 9, np.uint8)})
+    monkeypatch.setattr(area.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(kf.UserError, match=r"keras-faces\[fast\]"):
+        kf.data.open_faces(folder, 8, crop="center-area", progress=False)
