@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
+RESUMES = test_resumes_bit_for_bit_from_a_checkpoint_in_the_middle_of_an_epoch
+
 .PHONY: demo test test-slow lint clean
 
 demo: $(VENV)/.installed
@@ -12,9 +14,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_training.py tests/test_contract.py \
-		-k "(test_training and not learn_the_same) or resumes"
+	$(BIN)/python -m pytest -n 2
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_training.py -k "not learn_the_same" \
+		"tests/test_contract.py::$(RESUMES)[vae]" "tests/test_contract.py::$(RESUMES)[wgan]"
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow -s
