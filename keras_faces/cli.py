@@ -189,16 +189,29 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--out", help="folder to write (default: saved_model in the run)")
 
-    data = command("data", None, "Look at sources of faces.")
+    data = command("data", None, "Look at sources of faces, and prepare them.")
     actions = data.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
-    check = actions.add_parser("check", help="read every picture and name what is bad")
-    check.set_defaults(function=_data_check, command="data check")
-    check.add_argument("source", metavar="SOURCE")
-    check.add_argument("--crop", default="center", help="see: keras-faces list crops")
-    check.add_argument("--image-size", type=int, default=64)
+
+    def action(name, function, help):
+        added = actions.add_parser(name, help=help, description=help)
+        added.set_defaults(function=function, command=f"data {name}")
+        added.add_argument("source", metavar="SOURCE")
+        added.add_argument("--crop", default="center", help="see: keras-faces list crops")
+        added.add_argument("--image-size", type=int, default=64)
+        added.add_argument("--channels", type=int, choices=[1, 3], help="default: the pictures'")
+        return added
+
+    action("check", _data_check, "Name what is damaged, copied or suspiciously small.")
+    info = action("info", _data_info, "Say what a source holds, and show some of it.")
+    info.add_argument("--out", default="faces.png", help="contact sheet (default: faces.png)")
+    info.add_argument("--count", type=int, default=64, help="pictures on it")
+    info.add_argument("--seed", type=int, default=0)
+    action("prepare", _data_prepare, "Decode all pictures now, so that training begins at once.")
 
     listing = command("list", _list, "List what there is.")
     listing.add_argument("what", choices=["models", "datasets", "recipes", "crops"])
+    listing.add_argument("--picture", help="crops: write a picture that shows what each keeps")
+    listing.add_argument("--image", help="crops: of which picture (default: an ORL face, 178x218)")
     return parser
 
 
@@ -512,20 +525,56 @@ def _export(options):
     print(f"SavedModel, the same output as the model's: {path}")
 
 
-def _data_check(options):
+def _prepared(options):
     _no_more(options)
-    warnings.simplefilter("ignore")  # what is bad is listed below, all of it
+    warnings.simplefilter("ignore")  # what is bad is listed, all of it
     from keras_faces.data import cache, get_crop, guess_channels, open_source
 
     get_crop(options.crop)
+    if options.image_size < 1:
+        raise UserError(f"--image-size must be 1 or more. Received: {options.image_size}.")
     source = open_source(options.source)
-    prepared = cache.prepare(source, options.crop, options.image_size, guess_channels(source))
-    people = {identity for identity in prepared.identities if identity is not None}
-    print(f"{prepared.count} good pictures in {source.title!r}, {prepared.image_shape[2]} channels")
-    print(f"people: {len(people) or 'not known'}")
-    for name, reason in prepared.bad:
-        print(f"bad: {name}: {reason}")
-    print(f"{len(prepared.bad)} bad pictures" + (", skipped in training" if prepared.bad else ""))
+    channels = options.channels or guess_channels(source)
+    return source, cache.prepare(source, options.crop, options.image_size, channels)
+
+
+def _data_check(options):
+    from keras_faces.data.overview import describe, problems
+
+    source, prepared = _prepared(options)
+    print("\n".join(describe(source, prepared)[:4]))
+    found = problems(prepared)
+    print("\n".join(found) if found else "nothing damaged, copied or suspiciously small")
+    if prepared.bad:
+        print(f"{len(prepared.bad)} bad pictures are skipped in training")
+
+
+def _data_info(options):
+    from keras_faces.data.overview import contact_sheet, describe
+    from keras_faces.pictures import picture_suffix, save_picture
+
+    if not picture_suffix(options.out):
+        raise UserError(f"--out must name a picture, such as faces.png. Received: {options.out!r}.")
+    source, prepared = _prepared(options)
+    print("\n".join(describe(source, prepared)))
+    sheet = contact_sheet(prepared, options.count, options.seed)
+    print(f"contact sheet: {save_picture(sheet, options.out)}")
+
+
+def _data_prepare(options):
+    import time
+
+    began = time.perf_counter()
+    source, prepared = _prepared(options)
+    seconds = time.perf_counter() - began
+    size = sum(file.stat().st_size for file in prepared.folder.iterdir())
+    print(
+        f"{prepared.count:,} pictures of {source.title!r} at "
+        f"{'x'.join(map(str, prepared.image_shape))}, crop {options.crop}: ready after "
+        f"{seconds:.1f} s, {size / 2**20:,.1f} MiB in {prepared.folder}"
+    )
+    if prepared.bad:
+        print(f"{len(prepared.bad)} bad pictures were left out; see: keras-faces data check")
 
 
 def _list(options):
@@ -549,9 +598,32 @@ def _list(options):
         from keras_faces.data import CROPS
 
         lines = {name: crop.description for name, crop in CROPS.items()}
+        if options.picture:
+            _picture_of_crops(options)
     width = max(map(len, lines))
     for name, line in sorted(lines.items(), key=lambda item: (item[0].isupper(), item[0])):
         print(f"{name:{width}}  {line}")
+
+
+def _picture_of_crops(options):
+    import io
+
+    from PIL import Image
+
+    from keras_faces.data import open_source
+    from keras_faces.data.overview import crops_picture
+    from keras_faces.pictures import save_picture
+
+    if options.image:
+        try:
+            image = Image.open(options.image)
+            image.load()
+        except OSError as error:
+            raise UserError(f"Cannot read {options.image!r} as a picture: {error}.") from error
+    else:
+        image = Image.open(io.BytesIO(open_source("orl").read("s1/1.pgm"))).resize((178, 218))
+    save_picture(crops_picture(image), options.picture)
+    print(f"What each keeps of {options.image or 'an ORL face'}: {options.picture}\n")
 
 
 def _no_more(options):

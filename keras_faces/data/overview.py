@@ -1,0 +1,152 @@
+"""What is in a source: how many pictures, of which sizes, with which labels, and what is wrong."""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from keras_faces.data.cache import SIDES, FaceCache
+from keras_faces.data.crops import CROPS, apply_crop
+from keras_faces.data.sources import Source
+from keras_faces.data.stream import to_float
+from keras_faces.pictures import grid
+
+SHOWN = 10  # names in a list
+
+
+def describe(source: Source, cache: FaceCache) -> list[str]:
+    """Return lines of text on a source and its labels.
+
+    Args:
+        source: What `open_source` returned.
+        cache: Its prepared pictures.
+    """
+    lines = [f"{cache.count:,} good pictures in {source.title!r}, {len(cache.bad):,} bad"]
+    sizes, counts = np.unique(cache.raw_sizes, axis=0, return_counts=True)
+    if len(sizes) == 1:
+        lines.append("sizes: all {}x{} pixels".format(*sizes[0]))
+    else:
+        width, height = sizes[counts.argmax()]
+        (narrow, low), (wide, high) = cache.raw_sizes.min(0), cache.raw_sizes.max(0)
+        lines.append(
+            f"sizes: {len(sizes):,} different ones, {narrow} to {wide} wide and {low} to {high} "
+            f"high; most often {width}x{height} ({counts.max():,})"
+        )
+    lines.append(f"channels: {cache.image_shape[2]}")
+    people = len(cache.people)
+    if people:
+        each = np.bincount(cache.people_numbers[cache.people_numbers >= 0])
+        lines.append(
+            f"people: {people:,}, with {each.min():,} to {each.max():,} pictures each "
+            "(labels='identity')"
+        )
+    else:
+        lines.append("people: not known")
+    lines += _attributes(source, cache)
+    counts = np.bincount(cache.sides, minlength=len(SIDES)).tolist()
+    own = [f"{name} {count:,}" for name, count in zip(SIDES, counts, strict=True) if name and count]
+    lines.append(f"splits of its own: {', '.join(own) if own else 'none'}")
+    if source.sketches() is not None:
+        lines.append("sketches: one for each photo (labels='sketch')")
+    if source.credit:
+        lines.append(f"credit: {source.credit}")
+    return lines
+
+
+def _attributes(source: Source, cache: FaceCache) -> list[str]:
+    attributes = source.attributes()
+    if attributes is None:
+        return ["attributes: none"]
+    rows = [attributes.rows[name] for name in cache.names if name in attributes.rows]
+    shares = attributes.values[rows].mean(axis=0) if rows else np.zeros(len(attributes.names))
+    shown = [f"{name} {share:.0%}" for name, share in zip(attributes.names, shares, strict=True)]
+    lines = [f"attributes: {len(shown)} (labels='attributes'): {', '.join(shown)}"]
+    if len(rows) < cache.count:
+        lines.append(f"  {cache.count - len(rows):,} pictures have none")
+    if len(attributes.rows) > len(rows):
+        lines.append(f"  {len(attributes.rows) - len(rows):,} rows are of pictures not there")
+    return lines
+
+
+def problems(cache: FaceCache) -> list[str]:
+    """Return lines of text on damaged, copied and suspiciously small pictures, most likely none."""
+    lines = [f"bad: {name}: {reason}" for name, reason in cache.bad]
+    lines += _copies(cache)
+    shorter = cache.raw_sizes.min(axis=1)
+    least = cache.image_shape[0]
+    small = np.flatnonzero((shorter < least) & (shorter < 0.5 * np.median(shorter)))
+    lines += _some(
+        small,
+        lambda p: (
+            f"small: {cache.name(p)}: {cache.raw_sizes[p][0]}x{cache.raw_sizes[p][1]} pixels, less "
+            "than half of what is usual here"
+        ),
+        "small",
+    )
+    blank = []
+    for start in range(0, cache.count, 1024):
+        images = cache.read(range(start, min(start + 1024, cache.count))).astype(np.int16)
+        spread = images.max((1, 2, 3)) - images.min((1, 2, 3))
+        blank += (start + np.flatnonzero(spread <= 2)).tolist()
+    lines += _some(blank, lambda p: f"blank: {cache.name(p)}: a single grey or colour", "blank")
+    return lines
+
+
+def _copies(cache: FaceCache) -> list[str]:
+    contents = np.asarray(cache.contents)
+    _, first, counts = np.unique(contents, return_index=True, return_counts=True)
+    lines = []
+    repeated = first[counts > 1]
+    for position in sorted(repeated.tolist()):
+        copies = np.flatnonzero(contents == contents[position])[1:]
+        if len(lines) == SHOWN:
+            lines.append(f"copies: and of {len(repeated) - SHOWN:,} pictures more")
+            break
+        names = ", ".join(cache.name(copy) for copy in copies[:3])
+        more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
+        lines.append(f"copies: {cache.name(position)} is the same file as {names}{more}")
+    return lines
+
+
+def _some(positions, line: Callable[[int], str], what: str) -> list[str]:
+    lines = [line(int(position)) for position in positions[:SHOWN]]
+    if len(positions) > SHOWN:
+        lines.append(f"{what}: and {len(positions) - SHOWN:,} more")
+    return lines
+
+
+def contact_sheet(cache: FaceCache, count: int = 64, seed: int = 0) -> Image.Image:
+    """Return a grid of pictures, chosen by seed, in the source's order."""
+    chosen = np.random.default_rng(seed).permutation(cache.count)[:count]
+    return grid(to_float(cache.read(np.sort(chosen))))
+
+
+def crops_picture(image: Image.Image, size: int = 64) -> Image.Image:
+    """Show what each crop keeps of a picture: its box on the whole, and what comes out.
+
+    Args:
+        image: A picture of the size that the crops are meant for, such as 178x218 pixels.
+        size: Width and height of what comes out.
+    """
+    image = image.convert("RGB")
+    width, height = max(image.width, 130), image.height
+    tiles = []
+    for name, crop in CROPS.items():
+        tile = Image.new("RGB", (width + 8, height + size + 34), "white")
+        draw = ImageDraw.Draw(tile)
+        draw.text((4, 2), name, fill="black")
+        tile.paste(image, (4, 18))
+        left, top, right, bottom = crop.box(image.width, image.height)
+        if left < 0 or top < 0 or right > image.width or bottom > image.height:
+            draw.text((4, height + 22), "too small for it", fill="black")
+        else:
+            draw.rectangle((4 + left, 18 + top, 3 + right, 17 + bottom), outline="red", width=2)
+            tile.paste(apply_crop(image, name, size), (4, height + 22))
+        tiles.append(tile)
+    columns = 4
+    rows = -(-len(tiles) // columns)
+    sheet = Image.new("RGB", (columns * tiles[0].width, rows * tiles[0].height), "white")
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        sheet.paste(tile, (column * tile.width, row * tile.height))
+    return sheet
