@@ -28,6 +28,9 @@ class FolderSource(Source):
 
     Args:
         path: The folder. Hidden files are passed over, links are followed, loops through links end.
+
+    Attributes:
+        others: Names of the files that are no pictures; `read` takes them too.
     """
 
     credit = ""
@@ -36,12 +39,12 @@ class FolderSource(Source):
         self.path = Path(path).expanduser()
         self.title = str(path)
         self.address = os.path.abspath(self.path)
+        self.others: list[str] = []
         self._names = sorted(self._walk(), key=natural)
         if not self._names:
-            raise UserError(no_picture(self.title, self._others))
+            raise UserError(no_picture(self.title, self.others))
 
     def _walk(self):
-        self._others: dict[str, int] = {}
         seen = set()
 
         def refuse(error: OSError):
@@ -56,12 +59,13 @@ class FolderSource(Source):
                 continue
             seen.add(real)
             folders[:] = sorted(name for name in folders if not hidden(name))
+            inside = Path(folder).relative_to(self.path).as_posix()
+            prefix = "" if inside == "." else f"{inside}/"
             for file in files:
                 if is_picture(file):
-                    yield Path(folder, file).relative_to(self.path).as_posix()
+                    yield prefix + file
                 elif not hidden(file):
-                    suffix = Path(file).suffix or "no suffix"
-                    self._others[suffix] = self._others.get(suffix, 0) + 1
+                    self.others.append(prefix + file)
 
     def entries(self) -> list[Entry]:
         return with_identities(self._names)
@@ -76,6 +80,9 @@ class FolderSource(Source):
             return path.read_bytes()
         except OSError as error:
             raise BadPicture(f"cannot be read ({error.strerror})") from error
+
+    def file(self, name: str) -> Path:
+        return self.path / name
 
     def listing(self) -> str:
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))

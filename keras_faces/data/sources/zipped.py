@@ -5,7 +5,7 @@ import json
 import os
 import threading
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
@@ -26,6 +26,9 @@ class ZipSource(Source):
 
     Args:
         path: The zip file. Names inside it are only names: `../` leads nowhere.
+
+    Attributes:
+        others: Names of the members that are no pictures; `read` takes them too.
     """
 
     credit = ""
@@ -35,19 +38,19 @@ class ZipSource(Source):
         self.title = str(path)
         self.address = os.path.abspath(self.path)
         self._threads = threading.local()
-        others: dict[str, int] = {}
+        self.others: list[str] = []
+        self._names: list[str] = []
         self._files = {}
         for info in self._archive().infolist():
-            if info.is_dir() or any(hidden(part) for part in PurePosixPath(info.filename).parts):
+            if info.is_dir() or any(map(hidden, info.filename.split("/"))):
                 continue
-            if is_picture(info.filename):
-                self._files[info.filename] = info
-            else:
-                suffix = PurePosixPath(info.filename).suffix or "no suffix"
-                others[suffix] = others.get(suffix, 0) + 1
-        self._names = sorted(self._files, key=natural)
+            if info.filename not in self._files:
+                names = self._names if is_picture(info.filename) else self.others
+                names.append(info.filename)
+            self._files[info.filename] = info
+        self._names.sort(key=natural)
         if not self._names:
-            raise UserError(no_picture(self.title, others))
+            raise UserError(no_picture(self.title, self.others))
 
     def _archive(self) -> zipfile.ZipFile:
         # A ZipFile has one read position, so each thread has its own.
