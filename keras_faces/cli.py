@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
             build_parser().print_help()
             return 2
         options.rest = rest
-        if options.command not in ("list", "data check") and not getattr(options, "help", False):
+        needs_keras = options.command.split()[0] not in ("list", "data")
+        if needs_keras and not getattr(options, "help", False):
             _import_keras(own_process)
         options.function(options)
         return 0
@@ -196,6 +197,17 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("source", metavar="SOURCE")
     check.add_argument("--crop", default="center", help="see: keras-faces list crops")
     check.add_argument("--image-size", type=int, default=64)
+    to_csv = actions.add_parser("attributes", help="write attributes as .csv, of 1 and -1")
+    to_csv.set_defaults(function=_data_attributes, command="data attributes")
+    to_csv.add_argument("source", metavar="SOURCE", help="a source, or list_attr_celeba.txt")
+    to_csv.add_argument("--out", default="list_attr_celeba.csv", help="the file to write")
+    people = actions.add_parser("people", help="make one folder for each person")
+    people.set_defaults(function=_data_people, command="data people")
+    people.add_argument("source", metavar="SOURCE")
+    people.add_argument("--out", required=True, help="the folder to make")
+    people.add_argument(
+        "--link", default="none", choices=["none", "hard", "symbolic"], help="instead of copies"
+    )
 
     listing = command("list", _list, "List what there is.")
     listing.add_argument("what", choices=["models", "datasets", "recipes", "crops"])
@@ -526,6 +538,29 @@ def _data_check(options):
     for name, reason in prepared.bad:
         print(f"bad: {name}: {reason}")
     print(f"{len(prepared.bad)} bad pictures" + (", skipped in training" if prepared.bad else ""))
+
+
+def _data_attributes(options):
+    _no_more(options)
+    from keras_faces.data.preparation import attributes_csv
+
+    rows, attributes = attributes_csv(options.source, options.out)
+    print(f"{attributes} attributes of {rows:,} pictures: {options.out}")
+
+
+def _data_people(options):
+    _no_more(options)
+    from keras_faces.data.preparation import people_folders
+
+    made = people_folders(options.source, options.out, options.link)
+    print(f"{made.people:,} people on {made.pictures:,} pictures: {made.folder}")
+    if made.nobody:
+        print(
+            f"left out, since nobody is known on them: {len(made.nobody):,}, "
+            f"the first is {made.nobody[0]}"
+        )
+    for name, reason in made.bad:
+        print(f"bad, left out: {name}: {reason}")
 
 
 def _list(options):

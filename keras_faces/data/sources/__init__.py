@@ -63,8 +63,9 @@ def open_source(source: str | os.PathLike) -> Source:
             return ZipSource(path)
         raise UserError(
             how_to_unpack(path)
-            or f"{name!r} is a single file. A source is a folder of pictures, a zip file of pictures, "
-            f"one of: {', '.join(DATASETS)}, or scheme:PATH with one of: {', '.join(SCHEMES)}."
+            or f"{name!r} is a single file. A source is a folder of pictures, a zip file of "
+            f"pictures, one of: {', '.join(DATASETS)}, or scheme:PATH with one of: "
+            f"{', '.join(SCHEMES)}."
         )
     if name in SCHEMES:
         return _with_options(name, "", "")
