@@ -31,6 +31,7 @@ SIDES = ("train", "validation", "test")
 BOUNDARIES = (162_770, 182_637, COUNT)  # last numbers of the official sides
 SFU_TRAIN, SFU_TEST = 9000, 1000
 
+KAGGLE = "archive.zip"
 FOLDERS = ("img_align_celeba", "img_align_celeba_png")
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 IDENTITIES = ("identity_CelebA.txt", "identity_celeba.txt", "identity_CelebA.csv")
@@ -106,16 +107,19 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
         if path.is_dir():
             known = [*FOLDERS, *(f"{name}.zip" for name in FOLDERS), *ATTRIBUTES]
             below = [path / name for name in known] + [path / "Img" / name for name in known]
-            return path.name in FOLDERS or any(file.exists() for file in below)
+            if path.name in FOLDERS or any(file.exists() for file in below):
+                return True
+            path = path / KAGGLE
         seen = glance(path)
         return not seen.folders.isdisjoint(FOLDERS) or not seen.others.isdisjoint(ATTRIBUTES)
 
     def open_place(self) -> FolderSource | ZipSource:
         if self.path.is_dir() and not _unpacked(self.path):
-            for folder in (self.path, self.path / "Img"):
-                for file in sorted(folder.glob("*.zip")):
-                    if file.stem in FOLDERS or not glance(file).folders.isdisjoint(FOLDERS):
-                        return ZipSource(file)
+            for file in sorted([*self.path.glob("*.*"), *self.path.glob("Img/*.*")]):
+                if file.suffix.lower() == ".zip" and (
+                    file.stem in FOLDERS or not glance(file).folders.isdisjoint(FOLDERS)
+                ):
+                    return ZipSource(file)
         return open_place(self.path, self.by_hand)
 
     def folders_beside(self) -> Iterable[Path]:
