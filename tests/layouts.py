@@ -101,7 +101,10 @@ def celeba_texts(numbers: Iterable[int] = CELEBA_NUMBERS) -> dict[str, bytes]:
         "identity_CelebA.txt": table(f"{n:06d}.jpg {celeba_person(n)}" for n in numbers),
         "list_eval_partition.txt": table(f"{n:06d}.jpg {celeba_side(n)}" for n in numbers),
         "list_landmarks_align_celeba.txt": table(
-            (f"{n:06d}.jpg " + "  ".join(f"{place:3d}" for place in places) for n in numbers),
+            (
+                f"{n:06d}.jpg {places[0]}  " + "  ".join(f"{place:3d}" for place in places[1:])
+                for n in numbers
+            ),
             " ".join(f"{point}_{axis}" for point in points for axis in "xy"),
         ),
     }

@@ -6,6 +6,7 @@ Z. Liu, P. Luo, X. Wang, X. Tang: Deep Learning Face Attributes in the Wild, ICC
 import functools
 import os
 import warnings
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -110,6 +111,8 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             if path.name in FOLDERS or any(file.exists() for file in below):
                 return True
             path = path / KAGGLE
+        elif path.stem in FOLDERS and zipfile.is_zipfile(path):
+            return True
         seen = glance(path)
         return not seen.folders.isdisjoint(FOLDERS) or not seen.others.isdisjoint(ATTRIBUTES)
 
