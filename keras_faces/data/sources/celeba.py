@@ -131,7 +131,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             base = base.parent
         tops = [self.path] if self.path.is_dir() else []
         tops += [base, base.parent] if base.name in ("Img", *FOLDERS) else [base]
-        for top in dict.fromkeys(top.absolute() for top in tops):
+        for top in dict.fromkeys(tops):
             yield from (top, top / "Anno", top / "Eval", top / "Img")
 
     def annotations(self) -> list[Annotation]:

@@ -79,13 +79,13 @@ class DatasetSource(Source):
     by_hand: str
 
     def __init__(self, path: str | os.PathLike, labelled: str = "no", **options: str):
-        self.path = Path(path).expanduser()
+        self.path = Path(os.path.abspath(Path(path).expanduser()))
         self.title = str(path)
         self.labelled = one_of("labelled", labelled, ("no", "yes"))
         if labelled != "no":
             options["labelled"] = labelled
         query = "&".join(f"{option}={value}" for option, value in options.items())
-        self.address = f"{self.scheme}:{os.path.abspath(self.path)}" + (query and f"?{query}")
+        self.address = f"{self.scheme}:{self.path}" + (query and f"?{query}")
         self.place = self.open_place()
         self.files = self.place.entries()
 

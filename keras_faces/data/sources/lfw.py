@@ -70,12 +70,14 @@ answer, figshare has copies.
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        for _ in range(2 * path.is_dir()):  # lfw_home/lfw_funneled, lfw-deepfunneled twice
+            path = next((path / name for name in VERSIONS if (path / name).is_dir()), path)
         pictures = glance(path).pictures
         return bool(pictures) and all(map(_person, pictures))
 
     def folders_beside(self) -> Iterable[Path]:
         beside = [*super().folders_beside()]
-        return [*beside, self.path.absolute().parent] if self.path.name in VERSIONS else beside
+        return [*beside, self.path.parent] if self.path.name in VERSIONS else beside
 
     def annotations(self) -> list[Annotation]:
         found = (self.annotation(*names) for names in (TRAIN, TEST, ATTRIBUTES))
@@ -83,29 +85,30 @@ answer, figshare has copies.
 
     def list_entries(self) -> list[Entry]:
         names = [entry.name for entry in self.files]
-        named = [name for name in names if _person(f"{self.place.path.name}/{name}")]
+        people = {name: _person(f"{self.place.path.name}/{name}") for name in names}
+        named = [name for name in names if people[name]]
         if not named:
             raise UserError(
                 f"No picture in {self.title!r} is named as LFW's are, Aaron_Eckhart/"
                 f"Aaron_Eckhart_0001.jpg; the first is {names[0]!r}. Give the folder without lfw: "
                 "in front."
             )
-        versions = sorted({str(Path(name).parents[1]) for name in named})
+        versions = sorted({name.rpartition("/")[0].rpartition("/")[0] for name in named})
         if len(versions) > 1:
             raise UserError(
-                f"{self.title!r} holds the same faces more than once, in {', '.join(versions)}. "
-                f"Give one of them, such as lfw:{self.path / versions[0]}."
+                f"{self.title!r} holds LFW more than once, in {', '.join(versions)}. Give one of "
+                f"them alone, such as lfw:{self.path / versions[0]}."
             )
         if len(named) < len(names):
-            first = next(name for name in names if name not in set(named))
+            first = next(name for name in names if not people[name])
             warnings.warn(
                 f"{len(names) - len(named)} of {len(names)} pictures in {self.title!r} are not "
                 f"named as LFW's are and are passed over; the first is {first!r}.",
                 UnmatchedAnnotations,
                 stacklevel=2,
             )
-        people = [Path(name).parent.name for name in named]
-        return list(map(Entry, named, people, self._splits(people)))
+        shown = [people[name] for name in named]
+        return list(map(Entry, named, shown, self._splits(shown)))
 
     def _splits(self, people: list[str]) -> list[str | None]:
         train, test = self._side(TRAIN), self._side(TEST)
