@@ -570,9 +570,10 @@ def _list(options):
 
         lines = {name: model.__doc__.splitlines()[0] for name, model in MODELS.items()}
     elif options.what == "datasets":
-        from keras_faces.data import DATASETS
+        from keras_faces.data.sources import DATASETS, SCHEMES
 
-        lines = {name: source.__doc__.splitlines()[0] for name, source in DATASETS.items()}
+        known = {**DATASETS, **{f"{name}:PATH": source for name, source in SCHEMES.items()}}
+        lines = {name: source.__doc__.splitlines()[0] for name, source in known.items()}
         lines["FOLDER"] = "Pictures in a folder: flat, one folder a person, or nested deeper."
         lines["FILE.zip"] = "Pictures in a zip file, read in place."
     elif options.what == "recipes":

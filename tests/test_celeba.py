@@ -445,6 +445,18 @@ def test_a_damaged_picture_is_skipped_and_shifts_nothing(tmp_path):
     assert stream.labels_at(np.arange(11)).tolist() == [celeba_bits(n) for n in numbers]
 
 
+@pytest.mark.skipif(os.name != "posix" or os.getuid() == 0, reason="needs a user with limits")
+@pytest.mark.parametrize("scheme", ["", "celeba:"])
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, scheme):
+    folder = official_folder(tmp_path)
+    (folder / "img_align_celeba").chmod(0)
+    try:
+        with pytest.raises(kf.UserError, match=r"Cannot read folder.*img_align_celeba"):
+            open_source(f"{scheme}{folder}")
+    finally:
+        (folder / "img_align_celeba").chmod(0o755)
+
+
 def test_unlike_folders_are_not_taken_for_celeba(orl_folder, tmp_path):
     assert not CelebaSource.recognises(orl_folder)
     assert not CelebaSource.recognises(zipped({"a/1.jpg": b""}, tmp_path / "a.zip"))
@@ -644,6 +656,17 @@ def test_attributes_of_a_source_without_any_say_where_to_put_them(tmp_path):
         attributes_csv(folder, tmp_path / "out.csv")
     with pytest.raises(kf.UserError, match=r"needs attributes.*list_attr_celeba\.txt"):
         open_source(f"celeba:{folder}?labelled=yes").entries()
+
+
+def test_what_the_paper_prepared_is_a_source_of_people_and_attributes(tmp_path):
+    folder, out = official_folder(tmp_path), tmp_path / "people"
+    people_folders(folder, out, progress=False)
+    attributes_csv(folder, out / "list_attr_celeba.csv")
+    source = open_source(out)
+    entries = sorted(source.entries(), key=lambda entry: stem(entry.name))
+    assert [entry.identity for entry in entries] == [str(celeba_person(n)) for n in CELEBA_NUMBERS]
+    table = source.attributes().table([entry.name for entry in entries])
+    assert table.tolist() == [celeba_bits(n) for n in CELEBA_NUMBERS]
 
 
 @pytest.mark.parametrize("link", ["none", "hard", "symbolic"])

@@ -61,7 +61,8 @@ class CelebaSource(DatasetSource):
     Args:
         path: A folder or zip file that holds `img_align_celeba`, or that folder itself. Annotation
             files may lie in it, beside it, or in `Anno` and `Eval` there, as .txt (official) or as
-            .csv (Kaggle); a folder may also hold `img_align_celeba.zip` instead.
+            .csv (Kaggle). A folder may also hold `img_align_celeba.zip` instead, or, as Zhang et
+            al. prepared it, one folder for each person.
         partition: `"official"` splits as `list_eval_partition` says, or by number where that file
             is missing; `"sfu"` takes the first 9000 pictures by name for training and the next
             1000 for testing, which are the SFU report's sizes; `"identity"` holds out people.
@@ -108,7 +109,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
         if path.is_dir():
             known = [*FOLDERS, *(f"{name}.zip" for name in FOLDERS), *ATTRIBUTES]
             below = [path / name for name in known] + [path / "Img" / name for name in known]
-            if path.name in FOLDERS or any(file.exists() for file in below):
+            if path.name in FOLDERS or any(map(os.path.exists, below)):
                 return True
             path = path / KAGGLE
         elif path.stem in FOLDERS and zipfile.is_zipfile(path):
@@ -139,14 +140,18 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
         return [annotation for annotation in found if annotation]
 
     @functools.cached_property
-    def _names(self) -> list[str]:
-        names = [entry.name for entry in self.files]
+    def _aligned(self) -> list[str]:
+        """Names of the pictures in `img_align_celeba`, none where there is no such folder."""
         inside = self.place.path.name
         for folder in FOLDERS:
-            here = [name for name in names if f"{inside}/{name}".split("/")[-2] == folder]
+            here = [e.name for e in self.files if f"{inside}/{e.name}".split("/")[-2] == folder]
             if here:
                 return once(here)
-        return names
+        return []
+
+    @functools.cached_property
+    def _names(self) -> list[str]:
+        return self._aligned or [entry.name for entry in self.files]
 
     @functools.cached_property
     def _stems(self) -> list[str]:
@@ -186,7 +191,9 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
     def _people(self) -> list[str | None]:
         table = self.table(IDENTITIES)
         if table is None:
-            return [None] * len(self._names)
+            # As Zhang et al. prepared it, with a folder for each person.
+            people = [entry.identity for entry in self.files]
+            return [None] * len(self._aligned) or people
         values = [str(person) for person in table.values[:, 0].tolist()]
         rows = table.match(self._stems)
         self._warn(table, rows, "show nobody that is known")
@@ -261,5 +268,8 @@ def _unpacked(path: Path) -> bool:
     """Whether a folder holds the unpacked pictures, at the depths at which people have them."""
     if path.name in FOLDERS:
         return True
-    places = (top / folder for top in (path, path / "Img") for folder in FOLDERS)
-    return any(place.is_dir() and any(place.iterdir()) for place in places)
+    places = [top / folder for top in (path, path / "Img") for folder in FOLDERS]
+    try:
+        return any(place.is_dir() and any(place.iterdir()) for place in places)
+    except OSError:  # which `FolderSource` explains
+        return True

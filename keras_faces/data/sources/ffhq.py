@@ -52,7 +52,7 @@ FFHQ must be downloaded by hand, with its authors' script or from their Google D
     @classmethod
     def recognises(cls, path: Path) -> bool:
         if path.is_dir():
-            return path.name in FOLDERS or any((path / name).is_dir() for name in FOLDERS)
+            return path.name in FOLDERS or any(os.path.isdir(path / name) for name in FOLDERS)
         return not glance(path).folders.isdisjoint(FOLDERS)
 
     def list_entries(self) -> list[Entry]:

@@ -71,7 +71,7 @@ answer, figshare has copies.
     @classmethod
     def recognises(cls, path: Path) -> bool:
         for _ in range(2 * path.is_dir()):  # lfw_home/lfw_funneled, lfw-deepfunneled twice
-            path = next((path / name for name in VERSIONS if (path / name).is_dir()), path)
+            path = next((path / name for name in VERSIONS if os.path.isdir(path / name)), path)
         pictures = glance(path).pictures
         return bool(pictures) and all(map(_person, pictures))
 
