@@ -190,10 +190,10 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
 
     def _people(self) -> list[str | None]:
         table = self.table(IDENTITIES)
-        if table is None:
-            # As Zhang et al. prepared it, with a folder for each person.
-            people = [entry.identity for entry in self.files]
-            return [None] * len(self._aligned) or people
+        if table is None and self._aligned:
+            return [None] * len(self._aligned)
+        if table is None:  # as Zhang et al. prepared it, with a folder for each person
+            return [entry.identity for entry in self.files]
         values = [str(person) for person in table.values[:, 0].tolist()]
         rows = table.match(self._stems)
         self._warn(table, rows, "show nobody that is known")

@@ -164,6 +164,8 @@ def open_place(path: Path, by_hand: str) -> FolderSource | ZipSource:
     try:
         return FolderSource(path)
     except UserError as error:
+        if isinstance(error.__cause__, OSError):  # it may not be read
+            raise
         packed = (how_to_unpack(file) for file in sorted(path.iterdir()) if file.is_file())
         how = next(filter(None, packed), None)
         raise UserError(how or f"{error}\n\n{by_hand}") from error

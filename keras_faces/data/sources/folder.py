@@ -1,7 +1,6 @@
 """Pictures in a folder."""
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -88,11 +87,11 @@ class FolderSource(Source):
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
         for name in self._names:
             try:
-                status = (self.path / name).stat()
+                status = os.stat(os.path.join(self.path, name))
                 facts = (name, status.st_size, status.st_mtime_ns)
             except OSError:
                 facts = (name, None, None)
-            digest.update(json.dumps(facts).encode())
+            digest.update(repr(facts).encode())  # json takes three times as long
         return digest.hexdigest()
 
     def attributes(self) -> Attributes | None:
