@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
             build_parser().print_help()
             return 2
         options.rest = rest
-        if options.command not in ("list", "data check") and not getattr(options, "help", False):
+        needs_keras = options.command.split()[0] not in ("list", "data")
+        if needs_keras and not getattr(options, "help", False):
             _import_keras(own_process)
         options.function(options)
         return 0
@@ -196,17 +197,28 @@ def build_parser() -> argparse.ArgumentParser:
         added = actions.add_parser(name, help=help, description=help)
         added.set_defaults(function=function, command=f"data {name}")
         added.add_argument("source", metavar="SOURCE")
+        return added
+
+    def decoding(name, function, help):
+        added = action(name, function, help)
         added.add_argument("--crop", default="center", help="see: keras-faces list crops")
         added.add_argument("--image-size", type=int, default=64)
         added.add_argument("--channels", type=int, choices=[1, 3], help="default: the pictures'")
         return added
 
-    action("check", _data_check, "Name what is damaged, copied or suspiciously small.")
-    info = action("info", _data_info, "Say what a source holds, and show some of it.")
+    decoding("check", _data_check, "Name what is damaged, copied or suspiciously small.")
+    info = decoding("info", _data_info, "Say what a source holds, and show some of it.")
     info.add_argument("--out", default="faces.png", help="contact sheet (default: faces.png)")
     info.add_argument("--count", type=int, default=64, help="pictures on it")
     info.add_argument("--seed", type=int, default=0)
-    action("prepare", _data_prepare, "Decode all pictures now, so that training begins at once.")
+    decoding("prepare", _data_prepare, "Decode all pictures now, so that training begins at once.")
+    to_csv = action("attributes", _data_attributes, "Write attributes as .csv, of 1 and -1.")
+    to_csv.add_argument("--out", default="list_attr_celeba.csv", help="the file to write")
+    people = action("people", _data_people, "Make one folder for each person.")
+    people.add_argument("--out", required=True, help="the folder to make")
+    people.add_argument(
+        "--link", default="none", choices=["none", "hard", "symbolic"], help="instead of copies"
+    )
 
     listing = command("list", _list, "List what there is.")
     listing.add_argument("what", choices=["models", "datasets", "recipes", "crops"])
@@ -577,6 +589,29 @@ def _data_prepare(options):
         print(f"{len(prepared.bad)} bad pictures were left out; see: keras-faces data check")
 
 
+def _data_attributes(options):
+    _no_more(options)
+    from keras_faces.data.preparation import attributes_csv
+
+    rows, attributes = attributes_csv(options.source, options.out)
+    print(f"{attributes} attributes of {rows:,} pictures: {options.out}")
+
+
+def _data_people(options):
+    _no_more(options)
+    from keras_faces.data.preparation import people_folders
+
+    made = people_folders(options.source, options.out, options.link)
+    print(f"{made.people:,} people on {made.pictures:,} pictures: {made.folder}")
+    if made.nobody:
+        print(
+            f"left out, since nobody is known on them: {len(made.nobody):,}, "
+            f"the first is {made.nobody[0]}"
+        )
+    for name, reason in made.bad:
+        print(f"bad, left out: {name}: {reason}")
+
+
 def _list(options):
     _no_more(options)
     if options.what == "models":
@@ -584,9 +619,10 @@ def _list(options):
 
         lines = {name: model.__doc__.splitlines()[0] for name, model in MODELS.items()}
     elif options.what == "datasets":
-        from keras_faces.data import DATASETS
+        from keras_faces.data.sources import DATASETS, SCHEMES
 
-        lines = {name: source.__doc__.splitlines()[0] for name, source in DATASETS.items()}
+        known = {**DATASETS, **{f"{name}:PATH": source for name, source in SCHEMES.items()}}
+        lines = {name: source.__doc__.splitlines()[0] for name, source in known.items()}
         lines["FOLDER"] = "Pictures in a folder: flat, one folder a person, or nested deeper."
         lines["FILE.zip"] = "Pictures in a zip file, read in place."
     elif options.what == "recipes":

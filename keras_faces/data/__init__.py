@@ -196,9 +196,7 @@ def _attributes(source):
     attributes = source.attributes()
     if attributes is None:
         raise UserError(
-            "labels='attributes' needs a source with attributes: put a file attributes.csv "
-            "into the folder or zip, with a header such as 'file,glasses,smiling' and a row of "
-            "0 and 1 for each picture."
+            f"labels='attributes' needs a source with attributes. {source.attributes_hint}"
         )
     return attributes
 

@@ -22,11 +22,13 @@ class Attributes(NamedTuple):
         names: Names of the attributes.
         rows: Dict mapping each picture's name to its row in `values`.
         values: uint8 array of shape `(pictures, attributes)`, of 0 and 1.
+        remedy: What to do about a picture that has none.
     """
 
     names: tuple[str, ...]
     rows: dict[str, int]
     values: np.ndarray
+    remedy: str = "Give each a row, with the picture's path as its first column."
 
     def table(self, pictures: Sequence[str]) -> np.ndarray:
         """Return the values of pictures, uint8 of shape `(pictures, attributes)`.
@@ -38,7 +40,7 @@ class Attributes(NamedTuple):
         if missing:
             raise UserError(
                 f"{len(missing)} of {len(pictures)} pictures have no attributes, the first is "
-                f"{missing[0]!r}. Give each a row, with the picture's path as its first column."
+                f"{missing[0]!r}. {self.remedy}"
             )
         return self.values[[self.rows[name] for name in pictures]]
 

@@ -11,8 +11,13 @@ import zipfile
 from pathlib import Path
 
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
+from keras_faces.data.sources.celeba import CelebaSource
+from keras_faces.data.sources.dataset import how_to_unpack
+from keras_faces.data.sources.ffhq import FfhqSource
 from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.lfw import LfwSource
 from keras_faces.data.sources.orl import OrlSource
+from keras_faces.data.sources.utkface import UtkFaceSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
 
@@ -20,7 +25,12 @@ from keras_faces.errors import UserError, unknown_name
 DATASETS: dict[str, type[Source]] = {"orl": OrlSource}
 
 # What `scheme:PATH` opens. Paths without a scheme go to the first class that recognises them.
-SCHEMES: dict[str, type[Source]] = {}
+SCHEMES: dict[str, type[Source]] = {
+    "celeba": CelebaSource,
+    "lfw": LfwSource,
+    "utkface": UtkFaceSource,
+    "ffhq": FfhqSource,
+}
 
 
 def open_source(source: str | os.PathLike) -> Source:
@@ -28,7 +38,9 @@ def open_source(source: str | os.PathLike) -> Source:
 
     Args:
         source: A key of `DATASETS`; `scheme:PATH` with a key of `SCHEMES`, to which options may be
-            added as in `video:clip.mp4?every=10`; a folder of pictures; or a zip file of pictures.
+            added as in `video:clip.mp4?every=10`; a key of `SCHEMES` alone, for a data set in the
+            folder that the environment variable `KERAS_FACES_DATA` names; a folder of pictures; or
+            a zip file of pictures.
 
     Raises:
         UserError: If there is no such source, no such option, or no picture in it.
@@ -50,11 +62,13 @@ def open_source(source: str | os.PathLike) -> Source:
         if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
             return ZipSource(path)
         raise UserError(
-            f"{name!r} is a single file. A source is a folder of pictures, a zip file of pictures, "
-            f"one of: {', '.join(DATASETS)}, or scheme:PATH with one of: {', '.join(SCHEMES)}."
+            how_to_unpack(path)
+            or f"{name!r} is a single file. A source is a folder of pictures, a zip file of "
+            f"pictures, one of: {', '.join(DATASETS)}, or scheme:PATH with one of: "
+            f"{', '.join(SCHEMES)}."
         )
     if name in SCHEMES:
-        raise UserError(f"{name!r} needs a path: give {name}:PATH.")
+        return _with_options(name, "", "")
     if re.match(r"[A-Za-z_]{2,}:", name):
         raise unknown_name("kind of source", scheme, SCHEMES)
     if os.sep in name or "/" in name or path.suffix:
@@ -65,7 +79,7 @@ def open_source(source: str | os.PathLike) -> Source:
 def _with_options(scheme: str, path: str, query: str) -> Source:
     kind = SCHEMES[scheme]
     if not path:
-        raise UserError(f"{scheme!r} needs a path: give {scheme}:PATH.")
+        path = _usual_path(scheme)
     known = list(inspect.signature(kind).parameters)[1:]
     options = {}
     for part in filter(None, query.split("&")):
@@ -77,6 +91,26 @@ def _with_options(scheme: str, path: str, query: str) -> Source:
             )
         options[option] = value
     return kind(path, **options)
+
+
+def _usual_path(scheme: str) -> Path:
+    by_hand = getattr(SCHEMES[scheme], "by_hand", None)
+    if by_hand is None:
+        raise UserError(f"{scheme!r} needs a path: give {scheme}:PATH.")
+    folder = os.environ.get("KERAS_FACES_DATA")
+    if not folder:
+        raise UserError(
+            f"{scheme!r} needs a path, {scheme}:PATH, or KERAS_FACES_DATA set to the folder that "
+            f"holds {scheme}/.\n\n{by_hand}"
+        )
+    path = Path(folder).expanduser() / scheme
+    packed = path.with_name(f"{scheme}.zip")
+    if not path.exists() and not packed.exists():
+        raise UserError(
+            f"There is no folder {str(path)!r}, where KERAS_FACES_DATA={folder} says that "
+            f"{scheme!r} is.\n\n{by_hand}"
+        )
+    return path if path.exists() else packed
 
 
 __all__ = ["DATASETS", "LEFT_OUT", "SCHEMES", "Entry", "Source", "open_source"]

@@ -1,5 +1,7 @@
 """What every source of faces offers: a list of its pictures, and their bytes."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -39,12 +41,17 @@ class Source:
         address: What `open_source` takes from any folder to open it again.
         credit: Whom to name beside the pictures.
         sequential: Whether `pictures` is the only way to them.
+        attributes_hint: What to do where `attributes` are wanted and there are none.
     """
 
     title: str
     address: str
     credit: str = ""
     sequential: bool = False
+    attributes_hint: str = (
+        "put a file attributes.csv into the folder or zip, with a header such as "
+        "'file,glasses,smiling' and a row of 0 and 1 for each picture."
+    )
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -68,6 +75,10 @@ class Source:
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | np.ndarray | Exception]]:
         """Yield the entries from number `start` with their pictures, or with a `BadPicture`."""
         raise NotImplementedError
+
+    def file(self, name: str) -> Path | None:
+        """Return where a picture lies as a file of its own, or None where it does not."""
+        return None
 
     def check_still_there(self) -> None:
         """Refuse to go on when the whole source has vanished, and not one picture of it.
@@ -105,7 +116,7 @@ def attributes_file(path: Path) -> Attributes | None:
 
 
 def is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not hidden(PurePosixPath(name).name)
+    return name.lower().endswith(SUFFIXES) and not hidden(name.rpartition("/")[2])
 
 
 def hidden(name: str) -> bool:
@@ -113,30 +124,35 @@ def hidden(name: str) -> bool:
     return (name.startswith(".") and name not in (".", "..")) or name == "__MACOSX"
 
 
-def natural(name: str) -> list:
-    """Sort s2 before s10, the order in which people number folders."""
-    parts, digits = [], ""
-    for character in name + "\0":
-        if character.isascii() and character.isdigit():
-            digits += character
-            continue
-        if digits:
-            number = digits.lstrip("0")  # not int(), which refuses more than 4300 digits
-            parts.append((0, len(number), number, digits))
-            digits = ""
-        parts.append((1, ord(character), "", ""))
-    return parts
+def natural(name: str) -> str:
+    """Return a key that sorts s2 before s10, the order in which people number folders."""
+    return re.sub("[0-9]+", _number_key, name) + "\1"
+
+
+def _number_key(match: re.Match) -> str:
+    # As text, since int() refuses more than 4300 digits. No name holds a NUL, so numbers come
+    # before all other characters, and shorter numbers before longer ones.
+    digits = match.group()
+    number = digits.lstrip("0")
+    return f"\0{chr(len(number))}{number}{digits}\0"
 
 
 def with_identities(names: list[str]) -> list[Entry]:
-    folders = [str(PurePosixPath(name).parent) for name in names]
+    folders = [_folder(name) for name in names]
     if len(set(folders)) < 2 or "." in folders:
         return [Entry(name, None) for name in names]
     return [Entry(name, folder) for name, folder in zip(names, folders)]
 
 
-def no_picture(title: str, others: dict[str, int]) -> str:
-    found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+def _folder(name: str) -> str:
+    if "//" in name or "./" in name:
+        return str(PurePosixPath(name).parent)
+    return name.rpartition("/")[0] or "."  # the same, twenty times as fast
+
+
+def no_picture(title: str, others: list[str]) -> str:
+    suffixes = Counter(PurePosixPath(name).suffix or "no suffix" for name in others)
+    found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
     return (
         f"No picture in {title!r}: expected files ending in {', '.join(SUFFIXES)}, "
         f"found {found or 'nothing'}."

@@ -27,6 +27,9 @@ class FolderSource(Source):
 
     Args:
         path: The folder. Hidden files are passed over, links are followed, loops through links end.
+
+    Attributes:
+        others: Names of the files that are no pictures; `read` takes them too.
     """
 
     credit = ""
@@ -35,11 +38,11 @@ class FolderSource(Source):
         self.path = Path(path).expanduser()
         self.title = str(path)
         self.address = os.path.abspath(self.path)
-        self._others: dict[str, int] = {}
+        self.others: list[str] = []
         self._names = list(self._walk())
         self._sorted = False
         if not self._names:
-            raise UserError(no_picture(self.title, self._others))
+            raise UserError(no_picture(self.title, self.others))
 
     def _walk(self):
         seen = set()
@@ -63,8 +66,7 @@ class FolderSource(Source):
                 if is_picture(file):
                     yield prefix + file
                 elif not hidden(file):
-                    suffix = Path(file).suffix or "no suffix"
-                    self._others[suffix] = self._others.get(suffix, 0) + 1
+                    self.others.append(prefix + file)
 
     def names(self) -> list[str]:
         """Return the pictures' paths within the folder, in the order in which people count."""
@@ -86,6 +88,9 @@ class FolderSource(Source):
             return path.read_bytes()
         except OSError as error:
             raise BadPicture(f"cannot be read ({error.strerror})") from error
+
+    def file(self, name: str) -> Path:
+        return self.path / name
 
     def listing(self) -> str:
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))

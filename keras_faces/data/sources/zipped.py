@@ -5,7 +5,7 @@ import json
 import os
 import threading
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
@@ -35,29 +35,32 @@ class ZipSource(Source):
         self.title = str(path)
         self.address = os.path.abspath(self.path)
         self._threads = threading.local()
-        self._files: dict[str, zipfile.ZipInfo] | None = None
+        self._contents: tuple[dict, list[str], list[str]] | None = None
         if not zipfile.is_zipfile(self.path):
             self._archive()
 
-    @property
-    def files(self) -> dict[str, zipfile.ZipInfo]:
-        """The pictures' entries by name; reading the directory of 200,000 takes a second."""
-        if self._files is None:
-            others: dict[str, int] = {}
-            found = {}
+    def _listed(self) -> tuple[dict[str, zipfile.ZipInfo], list[str], list[str]]:
+        """Return all members by name, the pictures' names, and the names of the others."""
+        if self._contents is None:  # reading the directory of 200,000 takes a second
+            files: dict[str, zipfile.ZipInfo] = {}
+            pictures: list[str] = []
+            others: list[str] = []
             for info in self._archive().infolist():
-                name = info.filename
-                if info.is_dir() or any(hidden(part) for part in PurePosixPath(name).parts):
+                if info.is_dir() or any(map(hidden, info.filename.split("/"))):
                     continue
-                if is_picture(name):
-                    found[name] = info
-                else:
-                    suffix = PurePosixPath(name).suffix or "no suffix"
-                    others[suffix] = others.get(suffix, 0) + 1
-            if not found:
+                if info.filename not in files:
+                    names = pictures if is_picture(info.filename) else others
+                    names.append(info.filename)
+                files[info.filename] = info
+            if not pictures:
                 raise UserError(no_picture(self.title, others))
-            self._files = found
-        return self._files
+            self._contents = files, sorted(pictures, key=natural), others
+        return self._contents
+
+    @property
+    def others(self) -> list[str]:
+        """Names of the members that are no pictures; `read` takes them too."""
+        return self._listed()[2]
 
     def _archive(self) -> zipfile.ZipFile:
         # A ZipFile has one read position, so each thread has its own.
@@ -69,10 +72,10 @@ class ZipSource(Source):
         return self._threads.archive
 
     def entries(self) -> list[Entry]:
-        return with_identities(sorted(self.files, key=natural))
+        return with_identities(self._listed()[1])
 
     def read(self, name: str) -> bytes:
-        info = self.files[name]
+        info = self._listed()[0][name]
         if info.file_size > MAX_FILE_BYTES:
             raise BadPicture(
                 f"it would unpack to {info.file_size:,} bytes, the limit is {MAX_FILE_BYTES:,}"

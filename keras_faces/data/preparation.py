@@ -1,0 +1,219 @@
+"""What Zhang et al. did to CelebA before training: attributes as .csv, one folder for each person.
+
+"We convert the txt file into a csv file, and distinguish the face image according to the csv file.
+Each folder represents a person" (section 4.1).
+"""
+
+import errno
+import io
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from keras_faces.data.annotations import Table, read_table
+from keras_faces.data.decode import BadPicture
+from keras_faces.data.sources import Entry, Source, open_source
+from keras_faces.data.sources.celeba import ATTRIBUTES, CelebaSource
+from keras_faces.errors import UserError, unknown_name
+from keras_faces.pictures import write_whole
+
+LINKS = ("none", "hard", "symbolic")
+UNFINISHED = ".unfinished"  # in a folder of people while it is being made: the source's address
+
+
+class People(NamedTuple):
+    """What `people_folders` did.
+
+    Attributes:
+        folder: Where the people are.
+        people: How many there are.
+        pictures: How many pictures.
+        nobody: Names of pictures left out, since nobody is known on them.
+        bad: Name and reason of each picture left out, since it cannot be read.
+    """
+
+    folder: Path
+    people: int
+    pictures: int
+    nobody: list[str]
+    bad: list[tuple[str, str]]
+
+
+def attributes_csv(source: str | os.PathLike, out: str | os.PathLike) -> tuple[int, int]:
+    """Write a source's attributes as .csv, of 1 and -1, as Kaggle's copy of CelebA has them.
+
+    Args:
+        source: A source with attributes, as `open_source` takes it, or `list_attr_celeba.txt`
+            itself. From CelebA all rows are written, those without a picture too.
+        out: The .csv file, which is replaced.
+
+    Returns:
+        How many rows and how many attributes were written.
+
+    Raises:
+        UserError: If the source has no attributes, or `out` cannot be written.
+    """
+    table = _attribute_table(source)
+    signs = np.where(table.values > 0, "1", "-1").tolist()
+    lines = [",".join(["image_id", *map(_cell, table.columns)])]
+    lines += [",".join([_cell(name), *row]) for name, row in zip(table.names, signs)]
+    write_whole(out, "\n".join(lines) + "\n")
+    return len(table.names), len(table.columns)
+
+
+def _attribute_table(source: str | os.PathLike) -> Table:
+    path = Path(source).expanduser()
+    if path.suffix.lower() in (".txt", ".csv") and path.is_file():
+        return read_table(path.read_bytes(), str(path), "1 or -1")
+    opened = open_source(source)
+    table = opened.table(ATTRIBUTES) if isinstance(opened, CelebaSource) else None
+    if table is not None:
+        return table
+    attributes = opened.attributes()
+    if attributes is None:
+        raise UserError(f"{opened.title!r} has no attributes to write: {opened.attributes_hint}")
+    names = [entry.name for entry in opened.entries() if entry.name in attributes.rows]
+    return Table(opened.title, attributes.names, names, attributes.table(names))
+
+
+def _cell(text: str) -> str:
+    if any(character in text for character in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def people_folders(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    link: str = "none",
+    progress: bool = True,
+) -> People:
+    """Make a folder with one folder for each person in it.
+
+    Stopped half-way, the same call goes on where it was: a picture is either there or not.
+
+    Args:
+        source: A source that knows who is on its pictures, as `open_source` takes it.
+        out: The folder to make; it must be empty, or what an earlier call left unfinished.
+        link: `"none"` copies the pictures. `"hard"` and `"symbolic"` only link to them, which takes
+            no room, and needs a source of plain files: a folder, and no zip file.
+        progress: Show a progress bar.
+
+    Raises:
+        UserError: If the source does not know anybody, `out` holds something else, or links cannot
+            be made.
+    """
+    if link not in LINKS:
+        raise unknown_name("kind of link", link, LINKS)
+    opened = open_source(source)
+    entries = opened.entries()
+    known = [entry for entry in entries if entry.identity is not None]
+    if not known:
+        raise UserError(
+            f"{opened.title!r} does not say who is on its pictures. CelebA needs "
+            "identity_CelebA.txt beside them; other folders one folder for each person."
+        )
+    if link != "none" and opened.file(known[0].name) is None:
+        raise UserError(
+            f"The pictures in {opened.title!r} are no files of their own, so there is nothing to "
+            "link to. Leave --link out to copy them."
+        )
+    folder = _begin(Path(out).expanduser(), opened)
+    bad = []
+    bar = tqdm(
+        _places(known),
+        total=len(known),
+        desc=f"People of {opened.title}",
+        unit=" pictures",
+        disable=None if progress else True,
+    )
+    for entry, place in bar:
+        target = folder / place
+        if os.path.lexists(target):  # of an earlier call
+            continue
+        try:
+            _put(opened, entry, target, link)
+        except BadPicture as error:
+            bad.append((entry.name, str(error)))
+    (folder / UNFINISHED).unlink()
+    return People(
+        folder,
+        len({entry.identity for entry in known}),
+        len(known) - len(bad),
+        [entry.name for entry in entries if entry.identity is None],
+        bad,
+    )
+
+
+def _begin(folder: Path, source: Source) -> Path:
+    mark = folder / UNFINISHED
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{str(folder)!r} is a file. Give a folder that is empty or not there yet.")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not mark.is_file():
+            raise UserError(
+                f"The folder {str(folder)!r} is not empty. Give one that is empty or not there yet."
+            )
+        earlier = mark.read_text(encoding="utf-8", errors="surrogateescape")
+        if earlier != source.address:
+            raise UserError(
+                f"The folder {str(folder)!r} was begun with another source, {earlier}. Give that "
+                "one to go on with it, or another folder."
+            )
+    write_whole(mark, os.fsencode(source.address))
+    return folder
+
+
+def _places(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Path]]:
+    """Yield each picture with its place, `person/file`; no two have the same."""
+    taken = set()
+    for entry in entries:
+        # A zip file may hold any name, and nothing may be written outside of the folder.
+        person = [part for part in entry.identity.split("/") if part not in ("", ".", "..")]
+        file = entry.name.rpartition("/")[2]
+        place = Path(*person, file)
+        if place in taken:
+            place = Path(*person, entry.name.replace("/", "_"))
+        taken.add(place)
+        yield entry, place
+
+
+def _put(source: Source, entry: Entry, target: Path, link: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if link == "none":
+        data = source.read(entry.name)
+        if isinstance(data, np.ndarray):
+            buffer = io.BytesIO()
+            Image.fromarray(data.squeeze()).save(buffer, "PNG")
+            data, target = buffer.getvalue(), target.with_suffix(".png")
+        part = target.with_name(f".{target.name}.part")  # hidden, so never taken for a picture
+        try:
+            part.write_bytes(data)
+            part.replace(target)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            free = shutil.disk_usage(target.parent).free
+            raise UserError(
+                f"Cannot write {str(target)!r}: {error.strerror}; {free:,} bytes are free there. "
+                "Make room and call again, which goes on from here; or link with --link."
+            ) from error
+        return
+    file = source.file(entry.name).resolve()
+    try:
+        if link == "hard":
+            os.link(file, target)
+        else:
+            os.symlink(file, target)
+    except OSError as error:
+        other = "symbolic" if link == "hard" else "hard"
+        why = "it is on another disk" if error.errno == errno.EXDEV else error.strerror
+        raise UserError(
+            f"Cannot link {str(target)!r} to {str(file)!r}: {why}. Try --link {other}, or leave "
+            "it out to copy."
+        ) from error

@@ -1,0 +1,275 @@
+"""CelebA, in the layouts in which people have it.
+
+Z. Liu, P. Luo, X. Wang, X. Tang: Deep Learning Face Attributes in the Wild, ICCV 2015.
+"""
+
+import functools
+import os
+import warnings
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_faces.data.annotations import Table, UnmatchedAnnotations, read_table, stem
+from keras_faces.data.labels import Attributes
+from keras_faces.data.sources.base import LEFT_OUT, Entry
+from keras_faces.data.sources.dataset import (
+    Annotation,
+    DatasetSource,
+    glance,
+    once,
+    one_of,
+    open_place,
+)
+from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.zipped import ZipSource
+from keras_faces.errors import UserError
+
+COUNT = 202_599
+PARTITIONS = ("official", "sfu", "identity")
+SIDES = ("train", "validation", "test")
+BOUNDARIES = (162_770, 182_637, COUNT)  # last numbers of the official sides
+SFU_TRAIN, SFU_TEST = 9000, 1000
+
+KAGGLE = "archive.zip"
+FOLDERS = ("img_align_celeba", "img_align_celeba_png")
+ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
+IDENTITIES = ("identity_CelebA.txt", "identity_celeba.txt", "identity_CelebA.csv")
+PARTITION = ("list_eval_partition.txt", "list_eval_partition.csv")
+
+
+class Match(NamedTuple):
+    """How an annotation file and the pictures fit together.
+
+    Attributes:
+        title: The file.
+        rows: How many rows it has.
+        pictures_without_row: Names of the pictures that it does not name.
+        rows_without_picture: File names in it that are not there.
+    """
+
+    title: str
+    rows: int
+    pictures_without_row: list[str]
+    rows_without_picture: list[str]
+
+
+class CelebaSource(DatasetSource):
+    """CelebA: 202,599 aligned faces of 10,177 people, 178x218 pixels, colour, 40 attributes.
+
+    Args:
+        path: A folder or zip file that holds `img_align_celeba`, or that folder itself. Annotation
+            files may lie in it, beside it, or in `Anno` and `Eval` there, as .txt (official) or as
+            .csv (Kaggle). A folder may also hold `img_align_celeba.zip` instead, or, as Zhang et
+            al. prepared it, one folder for each person.
+        partition: `"official"` splits as `list_eval_partition` says, or by number where that file
+            is missing; `"sfu"` takes the first 9000 pictures by name for training and the next
+            1000 for testing, which are the SFU report's sizes; `"identity"` holds out people.
+        labelled: `"yes"` lists only pictures that have attributes, `"no"` all of them.
+    """
+
+    scheme = "celeba"
+    credit = "CelebA: Liu, Luo, Wang and Tang, Deep Learning Face Attributes in the Wild, ICCV 2015"
+    attributes_hint = (
+        "put list_attr_celeba.txt (or Kaggle's list_attr_celeba.csv) beside the folder or zip file "
+        "of the pictures, or into it."
+    )
+    # Sizes and SHA-256: tensorflow_datasets 4.9, datasets/celeb_a/checksums.tsv. MD5: torchvision,
+    # datasets/celeba.py.
+    by_hand = """\
+CelebA must be downloaded by hand; it is for research that is not commercial.
+1. Open https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, "Align&Cropped Images" (Google Drive).
+2. Download into one folder, named celeba for example; the first file is enough for pictures alone:
+   Img/img_align_celeba.zip         1,443,490,838 bytes
+     SHA-256 46fb89443c578308acf364d7d379fe1b9efb793042c0af734b6112e4fd3a8c74
+     MD5     00d2c5bc6d35e252742224ab0c1e8fcb
+   Anno/list_attr_celeba.txt           26,721,026 bytes (attributes)
+     SHA-256 f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0
+     MD5     75e246fa4810816ffd6ee81facbd244c
+   Anno/identity_CelebA.txt             3,424,458 bytes (people)
+     SHA-256 c6143857c3e2630ac2da9f782e9c1232e5e59be993a9d44e8a7916c78a6158c0
+     MD5     32bd1bd63d3c78cd57e08160ec5ed1e2
+   Eval/list_eval_partition.txt         2,836,386 bytes (splits)
+     SHA-256 fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7
+     MD5     d32c9cbf5e040fd4025c592c306e6668
+   Or Kaggle's copy, https://www.kaggle.com/datasets/jessicali9530/celeba-dataset, archive.zip,
+   which lacks the people.
+3. Nothing needs to be unpacked. Give celeba:FOLDER or celeba:FILE.zip; or set KERAS_FACES_DATA to
+   the folder that holds celeba/, and give just celeba.
+(Sizes and SHA-256 from tensorflow_datasets, MD5 from torchvision.)"""
+
+    def __init__(self, path: str | os.PathLike, partition: str = "official", labelled: str = "no"):
+        self.partition = one_of("partition", partition, PARTITIONS)
+        options = {} if partition == "official" else {"partition": partition}
+        super().__init__(path, labelled, **options)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        if path.is_dir():
+            known = [*FOLDERS, *(f"{name}.zip" for name in FOLDERS), *ATTRIBUTES]
+            below = [path / name for name in known] + [path / "Img" / name for name in known]
+            if path.name in FOLDERS or any(map(os.path.exists, below)):
+                return True
+            path = path / KAGGLE
+        elif path.stem in FOLDERS and zipfile.is_zipfile(path):
+            return True
+        seen = glance(path)
+        return not seen.folders.isdisjoint(FOLDERS) or not seen.others.isdisjoint(ATTRIBUTES)
+
+    def open_place(self) -> FolderSource | ZipSource:
+        if self.path.is_dir() and not _unpacked(self.path):
+            for file in sorted([*self.path.glob("*.*"), *self.path.glob("Img/*.*")]):
+                if file.suffix.lower() == ".zip" and (
+                    file.stem in FOLDERS or not glance(file).folders.isdisjoint(FOLDERS)
+                ):
+                    return ZipSource(file)
+        return open_place(self.path, self.by_hand)
+
+    def folders_beside(self) -> Iterable[Path]:
+        base = self.place.path
+        if base.is_file() or base.name in FOLDERS:
+            base = base.parent
+        tops = [self.path] if self.path.is_dir() else []
+        tops += [base, base.parent] if base.name in ("Img", *FOLDERS) else [base]
+        for top in dict.fromkeys(tops):
+            yield from (top, top / "Anno", top / "Eval", top / "Img")
+
+    def annotations(self) -> list[Annotation]:
+        found = (self.annotation(*names) for names in (ATTRIBUTES, IDENTITIES, PARTITION))
+        return [annotation for annotation in found if annotation]
+
+    @functools.cached_property
+    def _aligned(self) -> list[str]:
+        """Names of the pictures in `img_align_celeba`, none where there is no such folder."""
+        inside = self.place.path.name
+        for folder in FOLDERS:
+            here = [e.name for e in self.files if f"{inside}/{e.name}".split("/")[-2] == folder]
+            if here:
+                return once(here)
+        return []
+
+    @functools.cached_property
+    def _names(self) -> list[str]:
+        return self._aligned or [entry.name for entry in self.files]
+
+    @functools.cached_property
+    def _stems(self) -> list[str]:
+        return [stem(name) for name in self._names]
+
+    def table(self, which: Sequence[str]) -> Table | None:
+        """Read an annotation file.
+
+        Args:
+            which: `ATTRIBUTES`, `IDENTITIES` or `PARTITION`.
+
+        Returns:
+            Its rows, or None where the file is not there.
+        """
+        annotation = self.annotation(*which)
+        if annotation is None:
+            return None
+        kind = {ATTRIBUTES: "1 or -1", PARTITION: "0, 1 or 2"}.get(which, "a number")
+        return read_table(annotation.read(), annotation.title, kind, header=which is ATTRIBUTES)
+
+    def list_entries(self) -> list[Entry]:
+        people = self._people()
+        if self.partition == "sfu":
+            splits = self._sfu_splits()
+        elif self.partition == "identity":
+            if None in people:
+                raise UserError(
+                    "partition=identity holds out people, for which each picture needs a row in "
+                    f"identity_CelebA.txt; {people.count(None):,} of {len(people):,} in "
+                    f"{self.title!r} have none. Put the file beside the pictures."
+                )
+            splits = [None] * len(people)
+        else:
+            splits = self._official_splits()
+        return list(map(Entry, self._names, people, splits))
+
+    def _people(self) -> list[str | None]:
+        table = self.table(IDENTITIES)
+        if table is None and self._aligned:
+            return [None] * len(self._aligned)
+        if table is None:  # as Zhang et al. prepared it, with a folder for each person
+            return [entry.identity for entry in self.files]
+        values = [str(person) for person in table.values[:, 0].tolist()]
+        rows = table.match(self._stems)
+        self._warn(table, rows, "show nobody that is known")
+        return [None if row is None else values[row] for row in rows]
+
+    def _official_splits(self) -> list[str | None]:
+        table = self.table(PARTITION)
+        if table is None:
+            numbers = [
+                int(name) if len(name) == 6 and name.isascii() and name.isdigit() else 0
+                for name in self._stems
+            ]
+            if not all(1 <= number <= COUNT for number in numbers):
+                return [None] * len(numbers)
+            return [SIDES[sum(number > last for last in BOUNDARIES)] for number in numbers]
+        sides = [SIDES[side] for side in table.values[:, 0].tolist()]
+        rows = table.match(self._stems)
+        self._warn(table, rows, "are left out of every split")
+        return [LEFT_OUT if row is None else sides[row] for row in rows]
+
+    def _sfu_splits(self) -> list[str]:
+        count, used = len(self._names), SFU_TRAIN + SFU_TEST
+        if count < used:
+            raise UserError(
+                f"partition=sfu takes the first {used:,} pictures by name; {self.title!r} has "
+                f"{count:,}. Give a copy of CelebA with more, or leave partition out."
+            )
+        return ["train"] * SFU_TRAIN + ["test"] * SFU_TEST + [LEFT_OUT] * (count - used)
+
+    def _warn(self, table: Table, rows: list[int | None], what: str) -> None:
+        missing = rows.count(None)
+        if missing:
+            warnings.warn(
+                f"{missing:,} of {len(rows):,} pictures have no row in {table.title}, so they "
+                f"{what}; the first is {self._names[rows.index(None)]!r}.",
+                UnmatchedAnnotations,
+                stacklevel=2,
+            )
+
+    def attributes(self) -> Attributes | None:
+        table = self.table(ATTRIBUTES)
+        if table is None:
+            return None
+        rows = zip(self._names, table.match(self._stems))
+        return Attributes(
+            table.columns,
+            {name: row for name, row in rows if row is not None},
+            table.values.astype("uint8"),
+            f"Each needs a row in {table.title}; {self.scheme}:PATH?labelled=yes leaves those "
+            "without one out.",
+        )
+
+    def matches(self) -> list[Match]:
+        """Compare each annotation file that is there with the pictures."""
+        found = []
+        for which in (ATTRIBUTES, IDENTITIES, PARTITION):
+            table = self.table(which)
+            if table is not None:
+                rows, stems = {stem(name) for name in table.names}, set(self._stems)
+                found.append(
+                    Match(
+                        table.title,
+                        len(table.names),
+                        [name for name in self._names if stem(name) not in rows],
+                        [name for name in table.names if stem(name) not in stems],
+                    )
+                )
+        return found
+
+
+def _unpacked(path: Path) -> bool:
+    """Whether a folder holds the unpacked pictures, at the depths at which people have them."""
+    if path.name in FOLDERS:
+        return True
+    places = [top / folder for top in (path, path / "Img") for folder in FOLDERS]
+    try:
+        return any(place.is_dir() and any(place.iterdir()) for place in places)
+    except OSError:  # which `FolderSource` explains
+        return True
