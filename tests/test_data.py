@@ -26,6 +26,7 @@ from keras_faces.data import cache as cache_module
 from keras_faces.data import decode as decode_module
 from keras_faces.data.crops import CROPS, apply_crop
 from keras_faces.data.decode import BadPicture, decode, decode_with_size
+from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.splits import ranks, split_indices
 
 # ---------------------------------------------------------------------------------------------
@@ -1030,15 +1031,15 @@ def test_a_picture_that_could_not_be_read_for_a_while_comes_back(
     picture_folder, own_cache, monkeypatch
 ):
     folder = picture_folder(numbered(3))
-    read_bytes = Path.read_bytes
+    read = FolderSource.read
 
-    def failing(path):
-        if path.name == "face1.png":
-            raise OSError(errno.EIO, "Input/output error")
-        return read_bytes(path)
+    def failing(source, name):
+        if name == "face1.png":
+            raise BadPicture("cannot be read (Input/output error)")
+        return read(source, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", failing)
+        patch.setattr(FolderSource, "read", failing)
         with pytest.warns(kf.data.SkippedPictures, match=r"face1\.png: cannot be read"):
             open_quietly(folder, image_size=8, split="all")
     assert open_quietly(folder, image_size=8, split="all").count == 3

@@ -1,11 +1,13 @@
 """How faces come in: source, crop, cache, tf.data."""
 
 import contextlib
+import io
 import os
+import zipfile
 
 import numpy as np
 
-from keras_faces.data.cache import SkippedPictures, cache_folder, prepare
+from keras_faces.data.cache import SkippedPictures, cache_folder, prepare, write_whole
 from keras_faces.data.crops import CROPS, get_crop
 from keras_faces.data.labels import LABELS, Labels, NameLabels, SketchLabels
 from keras_faces.data.sources import DATASETS, open_source
@@ -64,8 +66,10 @@ def load(
         seed: Seed of the order.
         crop: A key of `CROPS`: how a raw picture becomes a square one.
         channels: 1 for grey or 3 for colour. None takes grey where all looked-at pictures are grey.
-        labels: None; or to yield `(images, labels)`, `"attributes"`, float32 of shape
-            `(batch, attributes)`, or `"identity"`, int32 numbers of people of shape `(batch,)`.
+        labels: None; or to yield `(images, labels)`: `"attributes"`, float32 of shape
+            `(batch, attributes)`; `"identity"`, int32 numbers of people of shape `(batch,)`;
+            `"name"`, the pictures' names, strings of shape `(batch,)`; `"sketch"`, the photos'
+            sketches, as float32 images.
         test_fraction: Share of the people, or else of the pictures, on the test side.
         strict: Stop at a bad picture instead of skipping it with a warning.
         progress: Show a progress bar while pictures are decoded for the first time.
@@ -144,11 +148,10 @@ def open_faces(
         channels = guess_channels(opened)
     shuffle = split == "train" if shuffle is None else shuffle
     drop_remainder = split == "train" if drop_remainder is None else drop_remainder
-    attributes = _attributes(opened) if labels == "attributes" else None
     cache = prepare(opened, crop, image_size, channels, strict, progress)
     table = None
     if labels == "attributes":
-        table = Labels(labels, attributes.names, attributes.table(cache.names), "float32")
+        table = _attributes(opened, cache)
     elif labels == "identity":
         table = _people(cache)
     elif labels == "name":
@@ -192,13 +195,24 @@ def _part_of_worker(indices: np.ndarray, worker: int, workers: int) -> np.ndarra
     return indices if workers == 1 else indices[worker * each : (worker + 1) * each]
 
 
-def _attributes(source):
-    attributes = source.attributes()
-    if attributes is None:
-        raise UserError(
-            f"labels='attributes' needs a source with attributes. {source.attributes_hint}"
-        )
-    return attributes
+def _attributes(source, cache) -> Labels:
+    # Kept beside the records, as CelebA's text takes seconds to read.
+    kept = cache.folder / f"attributes-{source.listing()[:24]}.npz"
+    try:
+        with np.load(kept) as found:
+            names, values = found["names"].tolist(), found["values"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        attributes = source.attributes()
+        if attributes is None:
+            raise UserError(
+                f"labels='attributes' needs a source with attributes: {source.attributes_hint}"
+            ) from None
+        names, values = list(attributes.names), attributes.table(cache.names)
+        data = io.BytesIO()
+        np.savez(data, names=np.array(names), values=values)
+        with contextlib.suppress(OSError):  # a full disk: then it is read again
+            write_whole(kept, data.getvalue())
+    return Labels("attributes", names, values, "float32")
 
 
 def _people(cache) -> Labels:
@@ -258,7 +272,6 @@ def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, 
 
 def guess_channels(source, looked_at: int = 16) -> int:
     """Return 1 where the first readable pictures of a source are all grey, else 3."""
-    import io
     from itertools import islice
 
     from PIL import Image

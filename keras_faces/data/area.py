@@ -4,6 +4,7 @@ libjpeg-turbo (through simplejpeg) decodes at a half, a quarter or an eighth of 
 free; OpenCV averages over areas. Both come with the extra `fast`.
 """
 
+import functools
 import importlib.util
 from collections.abc import Callable
 
@@ -69,15 +70,7 @@ def decode_jpeg(
     height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     if colours not in ("YCbCr", "Gray", "RGB"):
         return None
-    left, top, right, bottom = box(width, height)
-    edges, side = np.array([left, top, right, bottom]), min(right - left, bottom - top)
-    reduction = 8
-    while reduction > 1 and (
-        side // reduction < size
-        # Edges must not move by more than a fifth of a wanted pixel.
-        or np.abs(np.round(edges / reduction) * reduction - edges).max() > 0.2 * side / size
-    ):
-        reduction //= 2
+    reduction, reduced = _plan(box, width, height, size)
     pixels = simplejpeg.decode_jpeg(
         data,
         "GRAY" if channels == 1 else "RGB",
@@ -85,5 +78,18 @@ def decode_jpeg(
         min_width=-(-width // reduction),
         min_factor=reduction,
     )
-    reduced = tuple(np.round(edges / reduction).astype(int))
     return resize(pixels, reduced, size).reshape(size, size, channels), (width, height)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(box: Callable, width: int, height: int, size: int) -> tuple[int, tuple]:
+    """Return how many times smaller to decode, and the region in what comes out."""
+    edges = box(width, height)
+    side = min(edges[2] - edges[0], edges[3] - edges[1])
+    for reduction in (8, 4, 2):
+        reduced = tuple(round(edge / reduction) for edge in edges)
+        # Edges must not move by more than a fifth of a wanted pixel.
+        moved = max(abs(at * reduction - edge) for at, edge in zip(reduced, edges))
+        if side // reduction >= size and moved <= 0.2 * side / size:
+            return reduction, reduced
+    return 1, edges

@@ -311,7 +311,7 @@ def _make(source: Source, listing: str, facts: dict, strict: bool, progress: boo
         else:  # the same pictures, from another place
             shutil.rmtree(part)
         known = json.dumps({"content": content, "unreadable": unreadable})
-        _write_whole(_remembered(listing), known.encode())
+        write_whole(_remembered(listing), known.encode())
     return FaceCache(folder)
 
 
@@ -381,7 +381,7 @@ class Shards:
                     raise UserError(_bad_picture(source, entry.name, picture.reason))
             file.flush()
             os.fsync(file.fileno())
-        _write_whole(index, json.dumps(rows).encode())
+        write_whole(index, json.dumps(rows).encode())
 
     def finish(self, source: Source) -> tuple[str, list[str]]:
         """Write the index of all shards.
@@ -411,7 +411,7 @@ class Shards:
                 + "; ".join(f"{name}: {reason}" for name, reason in bad[:5])
             )
         good.save(self.folder)
-        _write_whole(self.folder / "bad.json", json.dumps(bad).encode())
+        write_whole(self.folder / "bad.json", json.dumps(bad).encode())
         meta = {
             **self.facts,
             "content": digest.hexdigest(),
@@ -420,7 +420,7 @@ class Shards:
             "skipped": len(bad),
             "source": source.title,
         }
-        _write_whole(self.folder / "meta.json", json.dumps(meta, indent=1).encode())
+        write_whole(self.folder / "meta.json", json.dumps(meta, indent=1).encode())
         for number in range(self.count):
             self._paths(number)[1].unlink()
         return meta["content"], unreadable
@@ -475,8 +475,8 @@ class Columns:
             )
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array)
-        _write_whole(folder / "people.json", json.dumps(list(self.people)).encode())
-        _write_whole(folder / "names.bin", bytes(self.names))
+        write_whole(folder / "people.json", json.dumps(list(self.people)).encode())
+        write_whole(folder / "names.bin", bytes(self.names))
 
 
 class Picture:
@@ -569,7 +569,8 @@ def _sweep(mine: Path) -> None:
                 shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file beside its place, flush it to disk and rename it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:

@@ -38,6 +38,7 @@ class FolderSource(Source):
         self.path = Path(path).expanduser()
         self.title = str(path)
         self.address = os.path.abspath(self.path)
+        self._top = os.fspath(self.path)
         self.others: list[str] = []
         self._names = list(self._walk())
         self._sorted = False
@@ -52,15 +53,14 @@ class FolderSource(Source):
                 f"Cannot read folder {error.filename!r}: {error.strerror}. Check its permissions."
             ) from error
 
-        top = os.fspath(self.path)
-        for folder, folders, files in os.walk(top, onerror=refuse, followlinks=True):
+        for folder, folders, files in os.walk(self._top, onerror=refuse, followlinks=True):
             real = os.path.realpath(folder)
             if real in seen:  # a link that leads back up
                 folders.clear()
                 continue
             seen.add(real)
             folders[:] = sorted(name for name in folders if not hidden(name))
-            within = os.path.relpath(folder, top).replace(os.sep, "/")
+            within = os.path.relpath(folder, self._top).replace(os.sep, "/")
             prefix = "" if within == "." else f"{within}/"
             for file in files:
                 if is_picture(file):
@@ -79,13 +79,14 @@ class FolderSource(Source):
         return with_identities(self.names())
 
     def read(self, name: str) -> bytes:
-        path = self.path / name
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise BadPicture(
-                    f"the file has {path.stat().st_size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
-                )
-            return path.read_bytes()
+            with open(f"{self._top}/{name}", "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > MAX_FILE_BYTES:
+                    raise BadPicture(
+                        f"the file has {size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
+                    )
+                return file.read()
         except OSError as error:
             raise BadPicture(f"cannot be read ({error.strerror})") from error
 
@@ -94,10 +95,9 @@ class FolderSource(Source):
 
     def listing(self) -> str:
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
-        top = os.fspath(self.path)
-        for name in sorted(self._names):
+        for name in (ATTRIBUTES_FILE, *sorted(self._names)):
             try:
-                status = os.stat(f"{top}/{name}")
+                status = os.stat(f"{self._top}/{name}")
                 facts = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
             except OSError:
                 facts = f"{name}\0gone\n"
