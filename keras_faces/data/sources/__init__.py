@@ -14,6 +14,7 @@ from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.orl import OrlSource
+from keras_faces.data.sources.pairs import PairsSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
 
@@ -21,7 +22,10 @@ from keras_faces.errors import UserError, unknown_name
 DATASETS: dict[str, type[Source]] = {"orl": OrlSource}
 
 # What `scheme:PATH` opens. Paths without a scheme go to the first class that recognises them.
-SCHEMES: dict[str, type[Source]] = {"casia": CasiaSource}
+SCHEMES: dict[str, type[Source]] = {
+    "casia": CasiaSource,
+    "pairs": PairsSource,
+}
 
 
 def open_source(source: str | os.PathLike) -> Source:

@@ -168,7 +168,7 @@ class RecordSource(Source):
         return _Entries(self._keys, self._identities)
 
     def read(self, name: str) -> bytes:
-        labels, picture = unpack(self._records.read(int(name)))
+        _, picture = unpack(self._records.read(int(name)))
         if not picture:
             raise BadPicture("its record holds labels and no picture")
         return picture
