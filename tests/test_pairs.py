@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_faces as kf
+from keras_faces.cli import main
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import open_source
 from keras_faces.data.sources.pairs import match
+from keras_faces.models.cyclegan import pencil_sketch, write_sketches
+from keras_faces.pictures import rows_grid
 
 
 def level(value: int, size=(10, 8)) -> np.ndarray:
@@ -330,3 +333,115 @@ def test_cuhk_names_match_in_any_order(people, random):
     sketches = [f"{sex.upper()}2-{number:03d}-{shot:02d}-sz1" for sex, number, shot in people]
     shuffled = random.sample(sketches, len(sketches))
     assert match(photos, shuffled) == dict(zip(photos, sketches))
+
+
+# ---------------------------------------------------------------------------------------------
+# Training
+
+
+@pytest.fixture
+def pairs(orl_path, tmp_path) -> Path:
+    """Ten people of ORL with sketches of them by the filter, the sketches marked by a corner."""
+    folder = tmp_path / "people"
+    folder.mkdir()
+    for person in range(1, 11):
+        with Image.open(orl_path / f"s{person}" / "1.pgm") as image:
+            image.save(folder / f"m-{person:03d}-01.png")
+    write_sketches(folder, tmp_path / "pairs", 32, progress=False)
+    for file in (tmp_path / "pairs" / "sketches").iterdir():
+        file.rename(file.with_name(f"M2{file.stem[1:]}-sz1.png"))
+    return tmp_path / "pairs"
+
+
+def loaded(pairs, **arguments):
+    arguments = {"batch_size": 5, "labels": "sketch", "progress": False, **arguments}
+    return kf.data.open_faces(f"pairs:{pairs}", 32, **arguments)
+
+
+def test_load_yields_photos_with_their_own_sketches(pairs):
+    dataset = kf.data.load(f"pairs:{pairs}", 32, 3, labels="sketch", progress=False)
+    assert [tuple(spec.shape) for spec in dataset.element_spec] == [(3, 32, 32, 1)] * 2
+    for photos, sketches in dataset.as_numpy_iterator():
+        assert photos.dtype == sketches.dtype == np.float32
+        np.testing.assert_allclose(sketches, np.array(pencil_sketch(photos)), atol=0.02)
+
+
+def test_a_cyclegan_never_sees_a_sketch_beside_its_own_photo(pairs):
+    model = kf.create_model("cyclegan", image_size=32, channels=1, filters=2, pool_size=0)
+    for photos, sketches in loaded(pairs):
+        drawn = np.array(model.draw(photos, sketches)[1])
+        assert np.array_equal(drawn, np.roll(sketches, 1, 0))
+        assert (np.abs(drawn - sketches).max((1, 2, 3)) > 0.1).all()
+
+
+def test_a_cyclegan_trains_on_pairs_and_shows_the_real_sketches(pairs, tmp_path):
+    said = []
+    run = kf.train(
+        "cyclegan",
+        data=f"pairs:{pairs}",
+        run=tmp_path / "run",
+        image_size=32,
+        filters=2,
+        residual_blocks=1,
+        batch_size=4,
+        steps=2,
+        count=0,
+        say=said.append,
+    )
+    assert run.config()["data"]["labels"] == "sketch"
+    assert "sketches.png" in said[-1]
+    stream = loaded(pairs)
+    photos, drawn = stream.sample(5, 3, labelled=True)
+    model = kf.load_model(run.folder)
+    shown = np.asarray(model.show_samples(5, 3, "sketches", stream))
+    expected = rows_grid(drawn, model.translate(drawn), photos)
+    assert np.array_equal(shown, np.asarray(expected))
+    assert np.array_equal(model.samples(5, 3, "sketches", stream), model.translate(drawn))
+    assert set(model.show_more(5, 3, stream)) == {"cycles", "sketches"}
+    assert set(model.show_more(5, 3, loaded(pairs, labels=None))) == {"cycles"}
+    assert kf.resume(run.folder, say=said.append).rows()[-1]["step"] == 2
+
+
+def test_a_cyclegan_may_be_asked_for_sketches_that_a_source_has_not(tmp_path):
+    with pytest.raises(kf.UserError, match="pairs:PATH"):
+        kf.train("cyclegan", labels="sketch", image_size=32, filters=2, run=tmp_path / "run")
+    with pytest.raises(kf.UserError, match="learns no conditions"):
+        kf.train("cyclegan", labels="attributes", image_size=32, filters=2, run=tmp_path / "run")
+
+
+# ---------------------------------------------------------------------------------------------
+# Sketches by the filter, as files
+
+
+def test_sketches_of_any_source_are_written_as_pairs(orl_folder, tmp_path, capsys):
+    out = tmp_path / "made"
+    words = ["data", "sketches", str(orl_folder), "--out", str(out), "--image-size", "48"]
+    assert main(words) == 0
+    assert f"12 photos with their sketches. Use them as: pairs:{out}" in capsys.readouterr().out
+    source = open_source(f"pairs:{out}")
+    names = [entry.name for entry in source.entries()]
+    assert names[0] == "photos/s1/1.png"
+    assert len(names) == 12
+    faces = kf.data.open_faces(orl_folder, 48, 12, "all", progress=False)
+    photos = next(iter(faces))
+    for name, photo, sketch in zip(names, photos, np.array(pencil_sketch(photos))):
+        for read, expected in ((source, photo), (source.sketches(), sketch)):
+            with Image.open(io.BytesIO(read.read(name))) as image:
+                assert np.array_equal(np.asarray(image), kf.data.to_uint8(expected)[..., 0])
+    assert main(words) == 2
+    assert "already" in capsys.readouterr().err
+
+
+def test_names_that_lead_elsewhere_or_differ_in_suffix_alone_are_written_within(tmp_path):
+    path = tmp_path / "faces.zip"
+    data = io.BytesIO()
+    Image.fromarray(level(10)).save(data, "PNG")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("../../up.png", "/top.png", "a/x.png", "a/x.webp"):
+            archive.writestr(name, data.getvalue())
+    write_sketches(path, tmp_path / "deep" / "out", 32, progress=False)
+    written = sorted(
+        file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("photos/**/*.png")
+    )
+    assert written == [f"deep/out/photos/{n}.png" for n in ("a/x", "a/x.webp", "top", "up")]
+    assert {file.name for file in tmp_path.iterdir()} == {"faces.zip", "deep"}

@@ -40,10 +40,10 @@ EXPECTED = (
 class PairsSource(Source):
     """Photos with their sketches: CUFS, two folders, or side by side; a folder or a zip of them.
 
-    Photos and sketches belong together where their names do: equal but for their suffix, or for
-    `-sz1`, `_sketch` and the like, or for a number behind the first letter (`f-005-01.jpg` and
-    `F2-005-01-sz1.jpg` of CUHK), or for all numbers but the first (`000_1_1.jpg` and `000.jpg` of
-    XM2VTS), each only where no other fits as well.
+    Photos and sketches belong together where their names do: equal but for their suffix, for `-sz1`,
+    `_sketch` and the like, for CUHK's number behind the first letter (`f-005-01.jpg` and
+    `F2-005-01-sz1.jpg`), or for XM2VTS's numbers behind the first (`000_1_1.jpg` and `000.jpg`),
+    each only where no other fits as well.
 
     Args:
         path: The folder or zip file.
@@ -246,7 +246,7 @@ def _plain(name: str) -> str:
 
 def _without_first_number(name: str) -> str:
     folder, _, stem = _plain(name).rpartition("/")
-    return folder + "/" + re.sub(r"^([a-z]+)[0-9]+-", r"\1-", stem)
+    return folder + "/" + re.sub(r"^([fm])[0-9]-", r"\1-", stem)
 
 
 def _numbers(name: str, first: bool = False) -> tuple:
