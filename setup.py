@@ -9,9 +9,11 @@ here = Path(__file__).parent
 version = re.search(r'__version__ = "(.+)"', (here / "keras_faces/__init__.py").read_text())[1]
 
 jax = ["jax>=0.6"]
+video = ["av>=15"]
 benchmark = ["torch>=2.4", "psutil"]
 dev = [
     *jax,
+    *video,
     "hypothesis>=6.100",
     "opencv-python-headless>=4.10",
     "pytest>=8",
@@ -45,7 +47,7 @@ setup(
         # The face detector, with wheels for the common platforms.
         "dlib-bin>=19.24.6",
     ],
-    extras_require={"jax": jax, "benchmark": benchmark, "dev": dev},
+    extras_require={"jax": jax, "video": video, "benchmark": benchmark, "dev": dev},
     entry_points={"console_scripts": ["keras-faces = keras_faces.cli:console"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

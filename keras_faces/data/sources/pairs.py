@@ -40,8 +40,8 @@ EXPECTED = (
 class PairsSource(Source):
     """Photos with their sketches: CUFS, two folders, or side by side; a folder or a zip of them.
 
-    Photos and sketches belong together where their names do: equal but for their suffix, for `-sz1`,
-    `_sketch` and the like, for CUHK's number behind the first letter (`f-005-01.jpg` and
+    Photos and sketches belong together where their names do: equal but for their suffix, for
+    `-sz1`, `_sketch` and the like, for CUHK's number behind the first letter (`f-005-01.jpg` and
     `F2-005-01-sz1.jpg`), or for XM2VTS's numbers behind the first (`000_1_1.jpg` and `000.jpg`),
     each only where no other fits as well.
 
