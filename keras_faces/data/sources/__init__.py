@@ -15,6 +15,7 @@ from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.orl import OrlSource
 from keras_faces.data.sources.pairs import PairsSource
+from keras_faces.data.sources.tfds import TfdsSource
 from keras_faces.data.sources.video import VideoSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
@@ -26,6 +27,7 @@ DATASETS: dict[str, type[Source]] = {"orl": OrlSource}
 SCHEMES: dict[str, type[Source]] = {
     "casia": CasiaSource,
     "pairs": PairsSource,
+    "tfds": TfdsSource,
     "video": VideoSource,
 }
 
