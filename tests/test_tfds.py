@@ -253,6 +253,29 @@ def test_damaged_records_cost_the_rest_of_their_shard(data_dir, tmp_path, own_ca
         source.attributes().table([entry.name for entry in entries])
 
 
+def test_shards_after_a_damaged_or_a_missing_one_are_read(tmp_path, own_cache):
+    builder = tfds.builder("tiny_faces/kinds", data_dir=tmp_path)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=3))
+    lengths = builder.info.splits["train"].shard_lengths
+    assert len(lengths) == 3
+    whole = taken(opened("tiny_faces/kinds", tmp_path))
+    first, second, _ = sorted(Path(builder.data_dir).glob("*tfrecord*"))
+    for start in range(6):
+        source = opened("tiny_faces/kinds", tmp_path)
+        assert taken(source, start) == whole[start:]
+    data = bytearray(second.read_bytes())
+    data[-30:-20] = bytes(10)  # in its last record
+    second.write_bytes(data)
+    found = list(opened("tiny_faces/kinds", tmp_path).pictures())
+    bad = [place for place, (_, data) in enumerate(found) if isinstance(data, BadPicture)]
+    assert bad == [sum(lengths[:2]) - 1]
+    first.unlink()
+    found = list(opened("tiny_faces/kinds", tmp_path).pictures())
+    bad = [place for place, (_, data) in enumerate(found) if isinstance(data, BadPicture)]
+    assert bad == [*range(lengths[0]), sum(lengths[:2]) - 1]
+    assert [entry for entry, _ in found] == [entry for entry, _ in whole]
+
+
 def test_what_is_not_prepared_is_never_downloaded(tmp_path, monkeypatch):
     def refuse(*arguments, **keywords):
         raise AssertionError("a download")

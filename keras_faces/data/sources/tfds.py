@@ -101,7 +101,7 @@ class TfdsSource(Source):
                 yield entries[place], example[self._image]
 
     def _examples(self, decoders, start: int = 0) -> Iterator[tuple[int, dict | Exception]]:
-        """Yield examples by their number, shard by shard: damage costs the rest of its shard."""
+        """Yield examples by their number. Damage costs the rest of its file of records alone."""
         import tensorflow as tf
         import tensorflow_datasets as tfds
 
@@ -113,30 +113,30 @@ class TfdsSource(Source):
             interleave_cycle_length=1,
             assert_cardinality=False,
         )
-        place = 0
+        first = 0
         for name, split in self._splits:
-            first = 0
-            for length in split.shard_lengths:
-                skipped = min(length, max(0, start - place))
-                done = skipped
-                if skipped < length:
-                    error: Exception = BadPicture("it has fewer records than it should")
-                    try:
-                        part = self._builder.as_dataset(
-                            split=f"{name}[{first + skipped}:{first + length}]",
-                            shuffle_files=False,
-                            decoders=decoders,
-                            read_config=config,
-                        )
-                        for example in part.as_numpy_iterator():
-                            yield place + done, example
-                            done += 1
-                    except (tf.errors.OpError, OSError) as damage:
-                        error = damage
-                    for number in range(done, length):
-                        yield place + number, BadPicture(str(error).splitlines()[0][:200])
-                place += length
-                first += length
+            ends = np.cumsum(split.shard_lengths).tolist()
+            done = max(0, start - first)
+            while done < split.num_examples:
+                error: Exception = BadPicture("it has fewer records than it should")
+                try:
+                    rest = self._builder.as_dataset(
+                        split=f"{name}[{done}:]",
+                        shuffle_files=False,
+                        decoders=decoders,
+                        read_config=config,
+                    )
+                    for example in rest.as_numpy_iterator():
+                        yield first + done, example
+                        done += 1
+                except (tf.errors.OpError, OSError) as damage:
+                    error = damage
+                if done < split.num_examples:
+                    end = ends[bisect.bisect_right(ends, done)]
+                    for number in range(done, end):
+                        yield first + number, BadPicture(str(error).splitlines()[0][:200])
+                    done = end
+            first += split.num_examples
 
     def attributes(self) -> Attributes | None:
         if not _attribute_features(self._builder.info.features)[1]:
