@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_faces as kf
+from keras_faces import session
 from keras_faces.cli import main
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import open_source
@@ -374,31 +375,49 @@ def test_a_cyclegan_never_sees_a_sketch_beside_its_own_photo(pairs):
         assert (np.abs(drawn - sketches).max((1, 2, 3)) > 0.1).all()
 
 
-def test_a_cyclegan_trains_on_pairs_and_shows_the_real_sketches(pairs, tmp_path):
-    said = []
-    run = kf.train(
-        "cyclegan",
-        data=f"pairs:{pairs}",
-        run=tmp_path / "run",
-        image_size=32,
-        filters=2,
-        residual_blocks=1,
-        batch_size=4,
-        steps=2,
-        count=0,
-        say=said.append,
+def begun(monkeypatch, tmp_path, data):
+    """Return the model and the stream with which `train` begins."""
+    found = []
+    monkeypatch.setattr(
+        session, "_go_on", lambda run, model, stream, *_: found.extend((model, stream))
     )
-    assert run.config()["data"]["labels"] == "sketch"
-    assert "sketches.png" in said[-1]
+    small = {"image_size": 32, "filters": 2, "residual_blocks": 1, "batch_size": 4, "steps": 2}
+    kf.train("cyclegan", data=data, run=tmp_path / "run", say=lambda line: None, **small)
+    return found
+
+
+def test_a_cyclegan_takes_the_sketches_of_pairs_by_itself(pairs, tmp_path, monkeypatch, orl_folder):
+    model, stream = begun(monkeypatch, tmp_path, f"pairs:{pairs}")
+    assert stream.labels == stream.facts["labels"] == "sketch"
+    model.compile(run_eagerly=True)
+    logs = model.fit(stream, verbose=0).history
+    assert np.isfinite([value for values in logs.values() for value in values]).all()
+    assert begun(monkeypatch, tmp_path / "photos", orl_folder)[1].labels is None
+
+
+def test_what_a_cyclegan_shows_are_the_real_sketches(pairs):
+    model = kf.create_model("cyclegan", image_size=32, channels=1, filters=2, residual_blocks=1)
     stream = loaded(pairs)
     photos, drawn = stream.sample(5, 3, labelled=True)
-    model = kf.load_model(run.folder)
     shown = np.asarray(model.show_samples(5, 3, "sketches", stream))
-    expected = rows_grid(drawn, model.translate(drawn), photos)
-    assert np.array_equal(shown, np.asarray(expected))
+    assert np.array_equal(shown, np.asarray(rows_grid(drawn, model.translate(drawn), photos)))
     assert np.array_equal(model.samples(5, 3, "sketches", stream), model.translate(drawn))
-    assert set(model.show_more(5, 3, stream)) == {"cycles", "sketches"}
+    made = model.translate(photos, to="sketch")
+    more = model.show_more(5, 3, stream)
+    assert set(more) == {"cycles", "sketches"}
+    expected = np.asarray(rows_grid(photos, drawn, made))
+    assert np.array_equal(np.asarray(more["sketches"]), expected)
     assert set(model.show_more(5, 3, loaded(pairs, labels=None))) == {"cycles"}
+
+
+@pytest.mark.slow
+def test_a_cyclegan_trains_on_pairs_and_goes_on(pairs, tmp_path):
+    said = []
+    small = {"image_size": 32, "filters": 2, "residual_blocks": 1, "batch_size": 4, "steps": 2}
+    data, folder = f"pairs:{pairs}", tmp_path / "run"
+    run = kf.train("cyclegan", data=data, run=folder, count=0, say=said.append, **small)
+    assert run.config()["data"]["labels"] == "sketch"
+    assert "sketches.png" in said[-1]
     assert kf.resume(run.folder, say=said.append).rows()[-1]["step"] == 2
 
 
