@@ -63,6 +63,7 @@ class CasiaSource(Source):
                     f"train.idx. The pictures in {os.fspath(path)!r} lie in no such folders. "
                     "Where identities do not matter, give the path without casia:."
                 )
+        self.path = self._inner.path
         self.title = os.fspath(path)
         self.address = f"casia:{os.path.abspath(place)}"
 

@@ -1,5 +1,6 @@
 """Photos with sketches of them: two folders, or both side by side in each picture."""
 
+import hashlib
 import io
 import os
 import re
@@ -82,6 +83,7 @@ class PairsSource(Source):
         if not place.exists():
             raise UserError(f"There is no folder or file {os.fspath(path)!r}. Check the path.")
         self._inner = FolderSource(path) if place.is_dir() else ZipSource(path)
+        self.path = self._inner.path
         self.title = os.fspath(path)
         self.options = {
             "layout": layout,
@@ -194,7 +196,7 @@ class PairsSource(Source):
         return _Sketches(self)
 
     def listing(self) -> str:
-        return f"{self._inner.listing()} {self.address.partition('?')[2]}"
+        return _digest(self._inner.listing(), self.address.partition("?")[2])
 
 
 class _Sketches(Source):
@@ -202,6 +204,7 @@ class _Sketches(Source):
 
     def __init__(self, pairs: PairsSource):
         self._pairs = pairs
+        self.path = pairs.path
         self.title = f"{pairs.title}, sketches"
         self.address = pairs.address + ("&" if "?" in pairs.address else "?") + "only=sketches"
         self.credit = pairs.credit
@@ -213,7 +216,7 @@ class _Sketches(Source):
         return self._pairs._sketch(name)
 
     def listing(self) -> str:
-        return f"{self._pairs.listing()} only=sketches"
+        return _digest(self._pairs.listing(), "only=sketches")
 
 
 def match(photos: Sequence[str], sketches: Sequence[str]) -> dict[str, str]:
@@ -332,6 +335,10 @@ def _dealt_out(photos: dict[str, str], sketches: dict[str, str]) -> list[tuple[s
         pairs.append((photo, own[dealt[split] % len(own)]))
         dealt[split] += 1
     return pairs
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _opened(data: bytes) -> Image.Image:

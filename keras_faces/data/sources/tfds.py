@@ -60,7 +60,7 @@ class TfdsSource(Source):
     ):
         self._builder = _prepared(os.fspath(path), data_dir)
         self.title = f"tfds:{os.fspath(path)}"
-        self.folder = Path(os.fspath(self._builder.data_dir))
+        self.path = Path(os.fspath(self._builder.data_dir))
         info = self._builder.info
         self.credit = ", ".join(filter(None, [info.full_name, info.homepage]))
         self._image = _image_feature(info.features, image, self.title)
@@ -71,7 +71,7 @@ class TfdsSource(Source):
                 (name, value) for name, value in (("image", image), ("identity", identity)) if value
             )
         )
-        self.address = f"tfds:{self.folder.resolve()}{query}"
+        self.address = f"tfds:{self.path.resolve()}{query}"
         order = {"train": 0, "validation": 1, "test": 2}
         names = sorted(info.splits, key=lambda name: (order.get(SIDES.get(name), 3), name))
         self._splits = [(name, info.splits[name]) for name in names]
@@ -202,9 +202,9 @@ class TfdsSource(Source):
         return people, list(numbers), attributes
 
     def listing(self) -> str:
-        digest = hashlib.sha256(os.fsencode(self.folder.resolve()))
+        digest = hashlib.sha256(os.fsencode(self.path.resolve()))
         digest.update(f"{self._image} {self._identity}".encode())
-        for file in sorted(self.folder.iterdir()):
+        for file in sorted(self.path.iterdir()):
             status = file.stat()
             digest.update(json.dumps((file.name, status.st_size, status.st_mtime_ns)).encode())
         return digest.hexdigest()
