@@ -269,7 +269,7 @@ def _image_feature(features, given: str, title: str) -> str:
 
     images = [
         name
-        for name, feature in features.items()
+        for name, feature in sorted(features.items())
         if isinstance(feature, tfds.features.Image) and feature.np_dtype != np.float32
     ]
     if given:
@@ -282,7 +282,7 @@ def _image_feature(features, given: str, title: str) -> str:
             f"one: {title}?image={images[0]}."
         )
     if not images:
-        raise UserError(f"{title!r} has no pictures. Its features: {', '.join(features)}.")
+        raise UserError(f"{title!r} has no pictures. Its features: {', '.join(sorted(features))}.")
     return "image" if "image" in images else images[0]
 
 
@@ -306,11 +306,14 @@ def _identity_feature(features, given: str, title: str) -> str | None:
 
 
 def _attribute_features(features) -> tuple[str | None, list[str]]:
-    """Return the feature that is a dict of yes-or-no features, and their names."""
+    """Return the feature that is a dict of yes-or-no features, and their names in order.
+
+    A read-only builder gives features in another order in every process.
+    """
     import tensorflow_datasets as tfds
 
-    for name, feature in features.items():
+    for name, feature in sorted(features.items()):
         parts = feature if isinstance(feature, tfds.features.FeaturesDict) else {}
         if parts and all(part.np_dtype == np.bool_ and not part.shape for part in parts.values()):
-            return name, list(parts)
+            return name, sorted(parts)
     return None, []
