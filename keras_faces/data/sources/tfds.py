@@ -34,6 +34,8 @@ IDENTITIES = ("identity", "person", "subject", "label")
 # A `label` of fewer classes tells expressions or other kinds of pictures, not people.
 PEOPLE = 20
 
+BATCH = 256  # examples that come out of TensorFlow at once, three times as fast as one by one
+
 
 class TfdsSource(Source):
     """An image data set that TensorFlow Datasets has prepared; nothing is ever downloaded.
@@ -111,31 +113,38 @@ class TfdsSource(Source):
             options=options,
             try_autocache=False,
             interleave_cycle_length=1,
+            num_parallel_calls_for_decode=2,
+            num_parallel_calls_for_interleave_files=1,
             assert_cardinality=False,
         )
         first = 0
         for name, split in self._splits:
             ends = np.cumsum(split.shard_lengths).tolist()
             done = max(0, start - first)
+            size = BATCH
             while done < split.num_examples:
+                shard_end = ends[bisect.bisect_right(ends, done)]
+                end = shard_end if size == 1 else split.num_examples
                 error: Exception = BadPicture("it has fewer records than it should")
                 try:
                     rest = self._builder.as_dataset(
-                        split=f"{name}[{done}:]",
+                        split=f"{name}[{done}:{end}]",
                         shuffle_files=False,
                         decoders=decoders,
                         read_config=config,
                     )
-                    for example in rest.as_numpy_iterator():
-                        yield first + done, example
-                        done += 1
+                    for batch in rest.batch(size).as_numpy_iterator():
+                        for example in _examples_of(batch):
+                            yield first + done, example
+                            done += 1
                 except (tf.errors.OpError, OSError) as damage:
                     error = damage
-                if done < split.num_examples:
-                    end = ends[bisect.bisect_right(ends, done)]
-                    for number in range(done, end):
-                        yield first + number, BadPicture(str(error).splitlines()[0][:200])
-                    done = end
+                if done < end and size > 1:
+                    size = 1  # up to the damaged record, which took its batch with it
+                    continue
+                for number in range(done, end):
+                    yield first + number, BadPicture(str(error).splitlines()[0][:200])
+                done, size = end, BATCH
             first += split.num_examples
 
     def attributes(self) -> Attributes | None:
@@ -208,6 +217,15 @@ class TfdsSource(Source):
             status = file.stat()
             digest.update(json.dumps((file.name, status.st_size, status.st_mtime_ns)).encode())
         return digest.hexdigest()
+
+
+def _examples_of(batch: dict) -> Iterator[dict]:
+    columns = {
+        name: list(_examples_of(values)) if isinstance(values, dict) else values
+        for name, values in batch.items()
+    }
+    for row in zip(*columns.values()):
+        yield dict(zip(columns, row))
 
 
 class _Entries(Sequence):
