@@ -201,7 +201,7 @@ class VideoSource(Source):
                 frames += 1
                 if number % self._every:
                     continue
-                thumbnail = thumbnail_of(frame)
+                thumbnail = video.thumbnail(frame)
                 if last is not None and np.abs(thumbnail - last).mean() < self._similar:
                     similar += 1
                     continue
@@ -283,8 +283,12 @@ class _Video:
     """A video that is open. Frames come in order; what cannot be decoded is passed over."""
 
     def __init__(self, file: Path):
+        av = _import_av()
         self.file = file
         self.problem: str | None = None
+        # One converter for all frames: a frame's own is set up anew for each of them.
+        self._converter = av.video.reformatter.VideoReformatter()
+        self._shrinker = av.video.reformatter.VideoReformatter()
 
     def __enter__(self):
         av = _import_av()
@@ -352,15 +356,15 @@ class _Video:
         width = frame.width
         if self._stream.sample_aspect_ratio:
             width = max(1, round(width * self._stream.sample_aspect_ratio))
-        pixels = frame.to_ndarray(format="gray" if grey else "rgb24", width=width)
-        pixels = pixels[..., None] if grey else pixels
-        return np.rot90(pixels, round(frame.rotation / 90) % 4)
+        turns = round(frame.rotation / 90) % 4
+        kind = "gray" if grey else "rgb24"
+        pixels = self._converter.reformat(frame, width=width, format=kind).to_ndarray()
+        return np.rot90(pixels[..., None] if grey else pixels, turns)
 
-
-def thumbnail_of(frame) -> np.ndarray:
-    """Return the 16x16 grey thumbnail of a frame, each pixel the mean of its part."""
-    grey = frame.to_ndarray(format="gray", width=64, height=64, interpolation="AREA")
-    return grey.reshape(16, 4, 16, 4).mean((1, 3), dtype=np.float32)
+    def thumbnail(self, frame) -> np.ndarray:
+        """Return the 16x16 grey thumbnail of a frame, each pixel the mean of its part."""
+        small = self._shrinker.reformat(frame, 64, 64, "gray", interpolation="AREA")
+        return small.to_ndarray().reshape(16, 4, 16, 4).mean((1, 3), dtype=np.float32)
 
 
 def split_by_time(count: int, test: int, gap: int) -> list[str]:
