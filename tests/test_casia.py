@@ -254,6 +254,24 @@ def test_a_length_beyond_the_end_and_a_record_of_labels_alone_are_bad_pictures(t
     assert len(good) == 8
 
 
+def test_places_outside_of_the_file_are_bad_pictures(folder):
+    index = folder / "train.idx"
+    lines = index.read_text().splitlines()
+    lines[2], lines[3] = "2\t-4096", f"3\t{2**62}"
+    index.write_text("\n".join(lines))
+    good, bad = read_all(open_source(folder))
+    assert set(bad) == {"2", "3"}
+    assert len(good) == 10
+
+
+def test_a_file_that_shrinks_while_it_is_read_gives_bad_pictures(folder):
+    source = open_source(folder)
+    os.truncate(folder / "train.rec", 20_000)
+    good, bad = read_all(source)
+    assert good and bad
+    assert all("cut" in reason for reason in bad.values())
+
+
 def test_the_index_of_another_file_is_refused(folder, tmp_path, faces):
     other = write(tmp_path / "other", insightface([(n, data[:-9]) for n, data in faces]))
     for copied in ((other / "train.idx").read_bytes(), b"0\t999999999\n1\t999999999\n"):

@@ -1,6 +1,7 @@
 """Photos with sketches: CUFS, two folders, side by side, and training a CycleGAN on them."""
 
 import io
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -236,6 +237,15 @@ def test_halves_of_a_picture_are_photo_and_sketch(query, swapped, picture_folder
     assert source.read("train/1.png").shape == (8, 8, 1)
     assert source.sketches().read("train/2.png").shape == (8, 8, 3)
     assert levels(open_source(source.address)) == found
+
+
+def test_halves_that_look_swapped_are_told(picture_folder):
+    folder = picture_folder({f"{n}.png": side_by_side(250, 90 + n) for n in range(5)})
+    with pytest.warns(UserWarning, match=r"left halves look like sketches.*\?photo=right"):
+        open_source(f"pairs:{folder}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert levels(open_source(f"pairs:{folder}?photo=right"))[1] == (91, 250)
 
 
 def test_halves_of_every_kind_of_picture_are_8_bit_grey_or_colour(picture_folder):

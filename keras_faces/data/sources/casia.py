@@ -250,19 +250,21 @@ class RecordFile:
         offset = int(self.offsets[place])
         parts = []
         while True:
-            if offset + 8 > self.size:
+            head = self._at(offset, 8)
+            if len(head) < 8:
                 raise BadPicture(
                     f"its record lies beyond the end of {self.path.name}, which is cut at "
                     f"{self.size:,} bytes"
                 )
-            magic, word = struct.unpack("<II", self._at(offset, 8))
+            magic, word = struct.unpack("<II", head)
             part, length = word >> 29, word & (1 << 29) - 1
             if magic != MAGIC or part not in ((FIRST, WHOLE) if not parts else (MIDDLE, LAST)):
                 raise BadPicture(f"there is no record at byte {offset:,} of {self.path.name}")
             if length > MAX_FILE_BYTES:
                 raise BadPicture(f"it has {length:,} bytes, the limit is {MAX_FILE_BYTES:,}")
-            data = self._at(offset + 8, length if limit is None else min(length, limit))
-            if offset + 8 + length > self.size:
+            wanted = length if limit is None else min(length, limit)
+            data = self._at(offset + 8, wanted)
+            if len(data) < wanted:
                 raise BadPicture(
                     f"its record is cut: {self.path.name} ends after {self.size:,} bytes"
                 )
@@ -280,11 +282,14 @@ class RecordFile:
         return digest.hexdigest()
 
     def _at(self, offset: int, count: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file, count, offset)
-        with self._lock:  # Windows reads only from the file's one position
-            os.lseek(self._file, offset, os.SEEK_SET)
-            return os.read(self._file, count)
+        try:
+            if hasattr(os, "pread"):
+                return os.pread(self._file, count, offset)
+            with self._lock:  # Windows reads only from the file's one position
+                os.lseek(self._file, offset, os.SEEK_SET)
+                return os.read(self._file, count)
+        except OSError as error:  # a disk that has gone; a place before the beginning
+            raise BadPicture(f"byte {offset:,} of {self.path.name}: {error.strerror}") from error
 
     def _check_index(self, index: Path, offsets: np.ndarray) -> None:
         within = offsets[(offsets >= 0) & (offsets < self.size)]

@@ -1,5 +1,6 @@
 """Photos with sketches of them: two folders, or both side by side in each picture."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -118,6 +119,7 @@ class PairsSource(Source):
             except BadPicture:
                 continue  # it will be named when it is used
         if sizes and all(width == 2 * height for width, height in sizes):
+            self._check_sides(names[:looked_at])
             return True
         folders = Counter(name.rpartition("/")[0] or "." for name in names)
         found = ", ".join(f"{folder} ({count})" for folder, count in folders.most_common(5))
@@ -128,6 +130,22 @@ class PairsSource(Source):
             "pairs:PATH?photos=FOLDER&sketches=FOLDER. Halves of another shape: "
             "pairs:PATH?layout=side-by-side."
         )
+
+    def _check_sides(self, names: Sequence[str]) -> None:
+        """Warn where what should be photos has more of blank paper than what should be sketches."""
+        blank = {half: [] for half in HALVES}
+        for name in names:
+            with contextlib.suppress(BadPicture):
+                for half in HALVES:
+                    blank[half].append(np.mean(self._half(name, half).min(-1) > 230))
+        photo = self.options["photo"]
+        other = HALVES[1 - HALVES.index(photo)]
+        if blank[photo] and np.mean(blank[photo]) > np.mean(blank[other]) + 0.3:
+            warnings.warn(
+                f"In {self.title!r} the {photo} halves look like sketches on paper, the {other} "
+                f"halves like photos. If so, give: pairs:PATH?photo={other}",
+                stacklevel=4,
+            )
 
     def _matched(self, photos: dict[str, str], sketches: dict[str, str]) -> list[tuple[str, str]]:
         for kind, found in (("photos", photos), ("sketches", sketches)):
