@@ -474,3 +474,13 @@ def test_names_that_lead_elsewhere_or_differ_in_suffix_alone_are_written_within(
     )
     assert written == [f"deep/out/photos/{n}.png" for n in ("a/x", "a/x.webp", "top", "up")]
     assert {file.name for file in tmp_path.iterdir()} == {"faces.zip", "deep"}
+
+
+def test_halves_are_loaded_as_photos_with_sketches(picture_folder):
+    folder = picture_folder({f"{n}.png": side_by_side(10 * n, 100 + n) for n in range(6)})
+    stream = kf.data.open_faces(
+        f"pairs:{folder}", 8, 6, "all", labels="sketch", channels=1, progress=False
+    )
+    photos, sketches = stream.read(0)
+    assert photos[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 50]
+    assert kf.data.to_uint8(sketches)[:, 0, 0, 0].tolist() == [100, 101, 102, 103, 104, 105]

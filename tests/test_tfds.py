@@ -375,3 +375,29 @@ def test_builders_are_those_that_are_registered():
     assert sorted(keras_faces.data.builders.BUILDERS) == ["casia_webface", "orl_faces"]
     for name, builder in keras_faces.data.builders.BUILDERS.items():
         assert tfds.builder_cls(name) is builder
+
+
+# ---------------------------------------------------------------------------------------------
+# As training sees them
+
+
+def test_pictures_and_labels_are_loaded_as_any_faces(data_dir):
+    through, own = (
+        kf.data.open_faces(source, 32, 10, "all", labels="attributes", progress=False)
+        for source in (f"tfds:orl_faces?data_dir={data_dir}", "orl")
+    )
+    columns = [through.label_names.index(name) for name in own.label_names]
+    labels = {}
+    for stream, order in ((own, range(4)), (through, columns)):
+        pictures = stream.cache.read(range(400))
+        table = stream.labels_at(np.arange(400))[:, list(order)]
+        found = {picture.tobytes(): row.tolist() for picture, row in zip(pictures, table)}
+        labels = labels or found
+        assert found == labels
+    sides = {
+        split: kf.data.open_faces(
+            f"tfds:tiny_faces/splits?data_dir={data_dir}", 8, 1, split, progress=False
+        ).count
+        for split in ("train", "validation", "test", "all")
+    }
+    assert sides == {"train": 4, "validation": 2, "test": 2, "all": 9}

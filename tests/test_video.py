@@ -453,3 +453,22 @@ def test_a_video_without_faces_is_refused_where_faces_are_asked_for(tmp_path):
     path = write(tmp_path / "sky.mp4", frames)
     with pytest.raises(kf.UserError, match=r"None of the 10 frames .*shows a face"):
         open_source(f"video:{path}?faces=yes").entries()
+
+
+# ---------------------------------------------------------------------------------------------
+# As training sees them
+
+
+def test_frames_are_loaded_as_any_faces(clip, faces):
+    streams = {
+        split: kf.data.open_faces(f"video:{clip}?test=10", 96, 5, split, progress=False)
+        for split in ("train", "test", "all")
+    }
+    assert {split: stream.count for split, stream in streams.items()} == {
+        "train": 27,
+        "test": 10,
+        "all": 40,
+    }
+    # The frames are 96x112: the centre crop takes the middle 96 rows.
+    for picture, face in zip(streams["all"].cache.read(range(40)), faces, strict=True):
+        assert differs(picture, face[8:104]) < 6

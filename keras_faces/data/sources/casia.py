@@ -48,10 +48,20 @@ class CasiaSource(Source):
 
     credit = CREDIT
 
+    # Counts: the property file and the training settings of insightface's copy.
+    by_hand = """\
+CASIA-WebFace must be got by hand; it is for research that is not commercial.
+1. Open https://github.com/deepinsight/insightface/tree/master/recognition/_datasets_ and download
+   CASIA-Webface (faces_webface_112x112.zip: 490,623 pictures of 10,572 people, 112x112 pixels).
+2. Unpack it. The folder holds train.rec, train.idx and property: give casia:FOLDER.
+A copy with a folder for each person, as it was published first, serves as well."""
+
     def __init__(self, path: str | os.PathLike):
         place = Path(path).expanduser()
         if not place.exists():
-            raise UserError(f"There is no folder or file {os.fspath(path)!r}. Check the path.")
+            raise UserError(
+                f"There is no folder or file {os.fspath(path)!r}. Check the path.\n\n{self.by_hand}"
+            )
         records = find_records(place)
         if records is not None:
             self._inner = RecordSource(records)
