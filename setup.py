@@ -10,10 +10,13 @@ version = re.search(r'__version__ = "(.+)"', (here / "keras_faces/__init__.py").
 
 jax = ["jax>=0.6"]
 fast = ["opencv-python-headless>=4.10", "simplejpeg>=1.8"]
+video = ["av>=15"]
+beam = ["apache-beam>=2.60"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
     *jax,
     *fast,
+    *video,
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -34,6 +37,8 @@ setup(
         "keras>=3.12,<4",
         "tensorflow>=2.20,<3",
         "tensorflow-datasets>=4.9.8",
+        # tensorflow-datasets imports it, but etils 1.15 no longer brings it along.
+        "importlib_resources",
         "tensorboard>=2.20,<3",
         "numpy>=2",
         "scipy>=1.14",
@@ -46,7 +51,14 @@ setup(
         # The face detector, with wheels for the common platforms.
         "dlib-bin>=19.24.6",
     ],
-    extras_require={"jax": jax, "fast": fast, "benchmark": benchmark, "dev": dev},
+    extras_require={
+        "jax": jax,
+        "fast": fast,
+        "video": video,
+        "beam": beam,
+        "benchmark": benchmark,
+        "dev": dev,
+    },
     entry_points={"console_scripts": ["keras-faces = keras_faces.cli:console"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

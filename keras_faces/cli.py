@@ -220,6 +220,17 @@ def build_parser() -> argparse.ArgumentParser:
         "--link", default="none", choices=["none", "hard", "symbolic"], help="instead of copies"
     )
 
+    sketches = actions.add_parser(
+        "sketches",
+        help="draw pencil sketches of photos by the filter, as files for pairs:DIR",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    sketches.set_defaults(function=_data_sketches, command="data sketches")
+    sketches.add_argument("source", metavar="SOURCE")
+    sketches.add_argument("--out", required=True, help="folder for photos/ and sketches/")
+    sketches.add_argument("--crop", default="center", help="see: keras-faces list crops")
+    sketches.add_argument("--image-size", type=int, default=128)
+
     listing = command("list", _list, "List what there is.")
     listing.add_argument("what", choices=["models", "datasets", "recipes", "crops"])
     listing.add_argument("--picture", help="crops: write a picture that shows what each keeps")
@@ -515,9 +526,11 @@ def _evaluate(options):
 
 def _labels_for(model, source) -> str | None:
     """Return the kind of labels of a source that are a model's conditions, or any it has."""
-    from keras_faces.data import labels_of
+    from keras_faces.data import labels_of, open_source
 
     found = None
+    if model.takes_sketches and open_source(source).sketches() is not None:
+        return "sketch"
     for kind in ("attributes", "identity") if model.conditional else ():
         with contextlib.suppress(UserError):
             _, names = labels_of(source, kind)
@@ -610,6 +623,14 @@ def _data_people(options):
         )
     for name, reason in made.bad:
         print(f"bad, left out: {name}: {reason}")
+
+
+def _data_sketches(options):
+    _no_more(options)
+    from keras_faces.models.cyclegan import write_sketches
+
+    written = write_sketches(options.source, options.out, options.image_size, options.crop)
+    print(f"{written} photos with their sketches. Use them as: pairs:{options.out}")
 
 
 def _list(options):

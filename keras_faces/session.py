@@ -55,7 +55,8 @@ def train(
         split: Which faces to learn from: `"train"` (where None is given) or `"all"`.
         crop: A key of `kf.data.CROPS`; None takes `"center"`.
         labels: `"attributes"` or `"identity"`, for a model that learns conditions; None takes the
-            attributes of a source that has them, else the identities.
+            attributes of a source that has them, else the identities. A model that translates
+            sketches takes those of a source that has them: `"sketch"`.
         epochs: Epochs to train; None takes the paper's unless `steps` or `minutes` is given.
         steps: Steps to train.
         minutes: Minutes to train.
@@ -129,6 +130,8 @@ def train(
                 f"{with_comma[0]!r} in the labels of {str(data)!r}."
             )
         given.setdefault("conditions", ",".join(names))
+    elif MODELS[model].takes_sketches and labels in (None, "sketch"):
+        labels = "sketch" if open_source(data).sketches() is not None else labels
     elif labels is not None:
         raise UserError(f"A {MODELS[model].__name__} learns no conditions. Leave labels out.")
     built = create_model(model, seed=seed, **given)
@@ -357,6 +360,7 @@ def _summary(run: Run, model, made) -> str:
         "autoencoded.png": "training faces above, what the discriminator makes of them below",
         "samples-sketches.png": "sketches, the photos made of them, the real photos",
         "cycles.png": "photos, the sketches made of them, the photos made of those",
+        "sketches.png": "photos, the sketches drawn of them, the sketches made of them",
         "conditions.png": "how often a classifier sees the condition that was asked for",
         "scores.json": "the scores above, with their protocol",
         "losses.png": "losses over the epochs",

@@ -12,17 +12,22 @@ beta1 0.5, constant for 100 epochs and linear to 0 within 100 more.
 PatchGAN, with instance normalisation.
 
 Data need no pairs. Without sketches of their own, photos are turned into some by the pencil filter
-of every photo editor: the grey picture divided by its own blur ("colour dodge").
+of every photo editor: the grey picture divided by its own blur ("colour dodge"). Sketches by hand
+come from `pairs:PATH`; in training each lies beside the photo after its own, so that even of a set
+of pairs the model sees none.
 """
 
 import contextlib
+import os
+from pathlib import Path, PurePosixPath
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_faces.data import open_faces
 from keras_faces.errors import UserError, require_at_least, unknown_name
-from keras_faces.pictures import rows_grid
+from keras_faces.pictures import grid, rows_grid, save_picture
 from keras_faces.training.base import FaceModel
 from keras_faces.training.normalisation import BatchNormalization
 from keras_faces.training.players import Player
@@ -54,6 +59,7 @@ class CycleGAN(FaceModel):
 
     generating = ("photo_to_sketch", "sketch_to_photo")
     samplers = ("sketches",)
+    takes_sketches = True
     epochs = 200  # the paper's
     batch_size = 16  # the slides' networks normalise over batches; the paper's take one picture
 
@@ -146,13 +152,14 @@ class CycleGAN(FaceModel):
     def check_data(self, stream, labels, batch_size):
         shape = (self.image_size, self.image_size, self.channels)
         beside = None if labels is None else tuple(np.shape(labels)[1:])
-        if (stream is not None and stream.labels) or beside not in (None, shape):
+        kind = None if stream is None else stream.labels
+        if kind not in (None, "sketch") or beside not in (None, shape):
             raise UserError(
                 f"What comes beside photos for a CycleGAN are sketches, pictures of shape {shape} "
                 "as well, or nothing: then it makes them by the pencil filter. Received: "
                 + (
-                    "labels. Load the faces without them."
-                    if stream is not None
+                    f"labels of kind {kind!r}. Load the faces without them."
+                    if kind is not None
                     else f"an array of shape {np.shape(labels)}."
                 )
             )
@@ -165,7 +172,7 @@ class CycleGAN(FaceModel):
 
     def draw(self, images, labels=None):
         # A sketch of a face beside its own photo would make pairs; the neighbour's makes none.
-        sketches = ops.roll(pencil_sketch(images), 1, axis=0) if labels is None else labels
+        sketches = ops.roll(pencil_sketch(images) if labels is None else labels, 1, axis=0)
         if not self.pool_size:
             return images, sketches, None, None
         coins = keras.random.uniform((2, ops.shape(images)[0]), seed=self.noise)
@@ -283,17 +290,26 @@ class CycleGAN(FaceModel):
     def samples(self, count, seed, sampler, stream):
         if stream is None:
             self._needs_latents()
-        return self.translate(self.sketch(stream.sample(count, seed)))
+        return self.translate(self.pairs(count, seed, stream)[1])
 
     def show_samples(self, count, seed, sampler, stream):
-        photos = stream.sample(min(30, count), seed)
-        sketches = self.sketch(photos)
+        photos, sketches = self.pairs(min(30, count), seed, stream)
         return rows_grid(sketches, self.translate(sketches), photos)
 
     def show_more(self, count, seed, stream):
-        photos = stream.sample(min(30, count), seed)
+        photos, drawn = self.pairs(min(30, count), seed, stream)
         sketches = self.translate(photos, to="sketch")
-        return {"cycles": rows_grid(photos, sketches, self.translate(sketches))}
+        made = {"cycles": rows_grid(photos, sketches, self.translate(sketches))}
+        if stream.labels == "sketch":
+            made["sketches"] = rows_grid(photos, drawn, sketches)
+        return made
+
+    def pairs(self, count, seed, stream):
+        """Return photos of a stream and their sketches: its own, else those of the filter."""
+        if stream.labels == "sketch":
+            return stream.sample(count, seed, labelled=True)
+        photos = stream.sample(count, seed)
+        return photos, self.sketch(photos)
 
     def signatures(self):
         shape = (self.image_size, self.image_size, self.channels)
@@ -328,6 +344,50 @@ def pencil_sketch(images, reach: float = 0.06):
     blurred = ops.einsum("ij,bkjc->bkic", kernel, blurred)
     sketch = ops.minimum(grey / ops.maximum(blurred, 1e-3), 1.0)
     return ops.repeat(2.0 * sketch - 1.0, channels, axis=-1)
+
+
+def write_sketches(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    image_size: int = 128,
+    crop: str = "center",
+    progress: bool = True,
+) -> int:
+    """Write photos and pencil sketches of them as files that `pairs:OUT` reads.
+
+    Args:
+        source: As in `kf.data.load`.
+        out: Folder in which to write `photos/NAME.png` and `sketches/NAME.png`.
+        image_size: Width and height of the pictures in pixels.
+        crop: A key of `kf.data.CROPS`.
+        progress: Show a progress bar while pictures are decoded for the first time.
+
+    Returns:
+        Number of photos.
+
+    Raises:
+        UserError: If the source has no usable picture, or `out` has such folders already.
+    """
+    folders = [Path(out, side) for side in ("photos", "sketches")]
+    taken = next((folder for folder in folders if folder.exists()), None)
+    if taken is not None:
+        raise UserError(f"There is {str(taken)!r} already. Give another folder, or remove it.")
+    stream = open_faces(
+        source, image_size, 64, "all", crop=crop, labels="name", shuffle=False, progress=progress
+    )
+    used = set()
+    for photos, names in stream:
+        for photo, sketch, name in zip(photos, np.array(pencil_sketch(photos)), names):
+            # Names within a zip file may lead anywhere, those in a folder differ in suffix alone.
+            parts = PurePosixPath(name.decode("utf-8", "surrogateescape")).parts
+            kept = PurePosixPath(*(part for part in parts if part.strip("./\\")))
+            file = kept.with_suffix(".png")
+            if file in used:
+                file = kept.with_name(f"{kept.name}.png")
+            used.add(file)
+            for folder, picture in zip(folders, (photo, sketch)):
+                save_picture(grid(picture[None], gap=0), folder / file)
+    return stream.count
 
 
 def build_generator(image_size, channels, filters, residual_blocks, name):

@@ -65,6 +65,9 @@ class FaceModel(Steps, keras.Model):
     # Whether the model learns from labels that come with the faces.
     conditional = False
 
+    # Whether the model learns from sketches, and so takes those of a source that has them.
+    takes_sketches = False
+
     # How latents can be drawn; the first is the paper's.
     samplers: tuple[str, ...] = ("prior",)
 

@@ -11,13 +11,17 @@ import zipfile
 from pathlib import Path
 
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
+from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.celeba import CelebaSource
 from keras_faces.data.sources.dataset import how_to_unpack
 from keras_faces.data.sources.ffhq import FfhqSource
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.lfw import LfwSource
 from keras_faces.data.sources.orl import OrlSource
+from keras_faces.data.sources.pairs import PairsSource
+from keras_faces.data.sources.tfds import TfdsSource
 from keras_faces.data.sources.utkface import UtkFaceSource
+from keras_faces.data.sources.video import VideoSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
 
@@ -30,6 +34,10 @@ SCHEMES: dict[str, type[Source]] = {
     "lfw": LfwSource,
     "utkface": UtkFaceSource,
     "ffhq": FfhqSource,
+    "casia": CasiaSource,
+    "pairs": PairsSource,
+    "tfds": TfdsSource,
+    "video": VideoSource,
 }
 
 

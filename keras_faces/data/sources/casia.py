@@ -1,0 +1,411 @@
+"""CASIA-WebFace: a folder for each identity, or the RecordIO pair train.rec and train.idx.
+
+The records are those of MXNet's tools, read here by their definition: every part of a record is
+the magic number, a word with 3 bits that tell which part it is and 29 bits of its length, the
+bytes, and zeros up to a multiple of four. A record is cut wherever it holds the magic number
+itself, which is then left out. Within it comes a header (flag, label, two numbers; flag > 0 tells
+that as many float labels follow), then the picture's file.
+
+insightface's copies begin with a record that holds no picture: its two labels tell where the
+pictures end, and where the records end that give each identity's range of pictures.
+"""
+
+import contextlib
+import hashlib
+import os
+import struct
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
+from keras_faces.data.labels import Attributes
+from keras_faces.data.sources.base import Entry, Source, is_picture
+from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.zipped import ZipSource
+from keras_faces.errors import UserError
+
+MAGIC = 0xCED7230A
+MAGIC_BYTES = struct.pack("<I", MAGIC)
+WHOLE, FIRST, MIDDLE, LAST = range(4)
+
+CREDIT = "CASIA-WebFace (Yi, Lei, Liao and Li, 2014), for research only"
+
+
+class CasiaSource(Source):
+    """CASIA-WebFace, as a folder for each identity, zipped or not, or as train.rec and train.idx.
+
+    Args:
+        path: The folder of people's folders, the zip file of it, the folder that holds
+            `train.rec`, or that file or `train.idx` itself.
+
+    Raises:
+        UserError: If there is no such layout there, or the index is that of another file.
+    """
+
+    credit = CREDIT
+
+    # Counts: the property file and the training settings of insightface's copy.
+    by_hand = """\
+CASIA-WebFace must be got by hand; it is for research that is not commercial.
+1. Open https://github.com/deepinsight/insightface/tree/master/recognition/_datasets_ and download
+   CASIA-Webface (faces_webface_112x112.zip: 490,623 pictures of 10,572 people, 112x112 pixels).
+2. Unpack it. The folder holds train.rec, train.idx and property: give casia:FOLDER.
+A copy with a folder for each person, as it was published first, serves as well."""
+
+    def __init__(self, path: str | os.PathLike):
+        place = Path(path).expanduser()
+        if not place.exists():
+            raise UserError(
+                f"There is no folder or file {os.fspath(path)!r}. Check the path.\n\n{self.by_hand}"
+            )
+        records = find_records(place)
+        if records is not None:
+            self._inner = RecordSource(records)
+        else:
+            self._inner = FolderSource(path) if place.is_dir() else ZipSource(path)
+            if any(entry.identity is None for entry in self._inner.entries()):
+                raise UserError(
+                    f"casia: expects a folder of pictures for each identity, or train.rec with "
+                    f"train.idx. The pictures in {os.fspath(path)!r} lie in no such folders. "
+                    "Where identities do not matter, give the path without casia:."
+                )
+        self.path = self._inner.path
+        self.title = os.fspath(path)
+        self.address = f"casia:{os.path.abspath(place)}"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        if path.is_dir():
+            return (path / "train.rec").is_file()
+        return path.suffix == ".rec" or (
+            path.suffix == ".idx" and path.with_suffix(".rec").is_file()
+        )
+
+    def entries(self) -> Sequence[Entry]:
+        return self._inner.entries()
+
+    def read(self, name: str) -> bytes:
+        return self._inner.read(name)
+
+    def listing(self) -> str:
+        return self._inner.listing()
+
+    def attributes(self) -> Attributes | None:
+        return self._inner.attributes()
+
+
+class RecordSource(Source):
+    """Pictures in a RecordIO file. Their names are their keys.
+
+    Args:
+        path: The .rec file. The index is the .idx file beside it; without one the records are
+            numbered in their order.
+
+    Raises:
+        UserError: If it is no such file, or the index is not its own.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.title = str(path)
+        self.address = os.path.abspath(path)
+        self._records = RecordFile(self.path)
+        self._keys, self._identities = self._pictures()
+
+    def _pictures(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the keys of the pictures, and each one's number of identity, -1 if unknown."""
+        keys = self._records.keys
+        ends = self._ends()
+        if ends is None:
+            return keys, self._labels(keys)
+        pictures = keys[(keys >= 1) & (keys < ends[0])]
+        if not len(pictures):
+            raise UserError(
+                f"{self.title!r} has no picture: its first record says that pictures are records "
+                f"1 to {ends[0] - 1}, the index has none of those."
+            )
+        identities = self._ranges(pictures, *ends)
+        self._check_property(ends[1] - ends[0])
+        return pictures, self._labels(pictures) if identities is None else identities
+
+    def _ends(self) -> tuple[int, int] | None:
+        """Return where pictures and identities end, where the first record tells that."""
+        try:
+            labels, picture = unpack(self._records.read(0))
+        except BadPicture:
+            return None
+        if len(labels) != 2 or picture or not 1 <= labels[0] <= labels[1] < 2**31:
+            return None
+        return int(labels[0]), int(labels[1])
+
+    def _ranges(self, pictures: np.ndarray, start: int, end: int) -> np.ndarray | None:
+        """Return identities by the records of their ranges, None unless they cover the pictures."""
+        identities = np.full(len(pictures), -1, np.int32)
+        try:
+            for key in range(start, end):
+                labels, _ = unpack(self._records.read(key))
+                first, last = np.searchsorted(pictures, [int(label) for label in labels[:2]])
+                if first < last:
+                    label = unpack(self._records.read(int(pictures[first]), limit=1024))[0][0]
+                    identities[first:last] = int(label)
+        except (BadPicture, ValueError, OverflowError):
+            return None  # a file that is cut has lost them: they come last
+        return identities if len(identities) and identities.min() >= 0 else None
+
+    def _labels(self, keys: np.ndarray) -> np.ndarray:
+        identities = np.full(len(keys), -1, np.int32)
+        for place, key in enumerate(keys):
+            with contextlib.suppress(BadPicture):
+                label = float(unpack(self._records.read(int(key), limit=1024))[0][0])
+                if 0 <= label < 2**31:
+                    identities[place] = int(label)
+        return identities
+
+    def _check_property(self, people: int) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            told = int((self.path.parent / "property").read_text().split(",")[0])
+            if told != people:
+                warnings.warn(
+                    f"The file 'property' beside {self.title!r} says {told} identities, its "
+                    f"records say {people}. The records are believed.",
+                    stacklevel=2,
+                )
+
+    def entries(self) -> Sequence[Entry]:
+        return _Entries(self._keys, self._identities)
+
+    def read(self, name: str) -> bytes:
+        _, picture = unpack(self._records.read(int(name)))
+        if not picture:
+            raise BadPicture("its record holds labels and no picture")
+        return picture
+
+    def listing(self) -> str:
+        return self._records.listing()
+
+
+class _Entries(Sequence):
+    """The entries of half a million pictures, made when asked for."""
+
+    def __init__(self, keys: np.ndarray, identities: np.ndarray):
+        self._keys, self._identities = keys, identities
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, place):
+        if isinstance(place, slice):
+            return _Entries(self._keys[place], self._identities[place])
+        person = int(self._identities[place])
+        return Entry(str(self._keys[place]), str(person) if person >= 0 else None)
+
+
+class RecordFile:
+    """A RecordIO file and its index: records by key, from any thread.
+
+    Args:
+        path: The .rec file.
+
+    Attributes:
+        keys: The records' keys, int64, ascending.
+        offsets: Where they begin in the file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
+        self._status = os.fstat(self._file)
+        self.size = self._status.st_size
+        if self._at(0, 4) != MAGIC_BYTES:
+            raise UserError(
+                f"{str(path)!r} is no RecordIO file: it begins with {self._at(0, 4).hex() or '-'} "
+                f"instead of {MAGIC_BYTES.hex()}. If it was downloaded, look whether it is whole."
+            )
+        index = path.with_suffix(".idx")
+        if index.is_file():
+            keys, offsets = read_index(index)
+            self._check_index(index, offsets)
+        else:
+            warnings.warn(
+                f"There is no {index.name} beside {str(path)!r}: the records are numbered in "
+                "their order.",
+                stacklevel=2,
+            )
+            offsets = self._scan()
+            keys = np.arange(len(offsets))
+        order = np.argsort(keys, kind="stable")
+        self.keys, self.offsets = keys[order], offsets[order]
+
+    def __del__(self):
+        with contextlib.suppress(AttributeError, OSError):
+            os.close(self._file)
+
+    def read(self, key: int, limit: int | None = None) -> bytes:
+        """Return a record's bytes, all or about the first `limit`.
+
+        Raises:
+            BadPicture: If there is no whole record of that key.
+        """
+        place = int(np.searchsorted(self.keys, key))
+        if place == len(self.keys) or self.keys[place] != key:
+            raise BadPicture(f"the index has no record {key}")
+        offset = int(self.offsets[place])
+        parts = []
+        while True:
+            head = self._at(offset, 8)
+            if len(head) < 8:
+                raise BadPicture(
+                    f"its record lies beyond the end of {self.path.name}, which is cut at "
+                    f"{self.size:,} bytes"
+                )
+            magic, word = struct.unpack("<II", head)
+            part, length = word >> 29, word & (1 << 29) - 1
+            if magic != MAGIC or part not in ((FIRST, WHOLE) if not parts else (MIDDLE, LAST)):
+                raise BadPicture(f"there is no record at byte {offset:,} of {self.path.name}")
+            if length > MAX_FILE_BYTES:
+                raise BadPicture(f"it has {length:,} bytes, the limit is {MAX_FILE_BYTES:,}")
+            wanted = length if limit is None else min(length, limit)
+            data = self._at(offset + 8, wanted)
+            if len(data) < wanted:
+                raise BadPicture(
+                    f"its record is cut: {self.path.name} ends after {self.size:,} bytes"
+                )
+            parts.append(data)
+            if part in (WHOLE, LAST):
+                return MAGIC_BYTES.join(parts)
+            offset += 8 + length + -length % 4
+
+    def listing(self) -> str:
+        """Return a digest of the file's place, size and time, and of the index."""
+        digest = hashlib.sha256(os.fsencode(self.path.resolve()))
+        digest.update(f"{self.size} {self._status.st_mtime_ns}".encode())
+        digest.update(self.keys.astype("<i8").tobytes())
+        digest.update(self.offsets.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def _at(self, offset: int, count: int) -> bytes:
+        try:
+            if hasattr(os, "pread"):
+                return os.pread(self._file, count, offset)
+            with self._lock:  # Windows reads only from the file's one position
+                os.lseek(self._file, offset, os.SEEK_SET)
+                return os.read(self._file, count)
+        except OSError as error:  # a disk that has gone; a place before the beginning
+            raise BadPicture(f"byte {offset:,} of {self.path.name}: {error.strerror}") from error
+
+    def _check_index(self, index: Path, offsets: np.ndarray) -> None:
+        within = offsets[(offsets >= 0) & (offsets < self.size)]
+        looked_at = within[np.linspace(0, len(within) - 1, min(64, len(within))).astype(int)]
+        wrong = [int(offset) for offset in looked_at if self._at(offset, 4) != MAGIC_BYTES]
+        # Where a few are wrong the records are damaged, and are named one by one.
+        if 2 * len(wrong) > len(looked_at) or not len(within):
+            where = f"At byte {wrong[0]:,} it has a record begin, there is none." if wrong else ""
+            raise UserError(
+                f"{str(index)!r} is not the index of {self.path.name}, which has {self.size:,} "
+                f"bytes. {where} Put the two files of one download together, or remove the .idx "
+                "file: then the records are numbered in their order."
+            )
+
+    def _scan(self) -> np.ndarray:
+        offsets = []
+        offset = 0
+        while offset + 8 <= self.size:
+            magic, word = struct.unpack("<II", self._at(offset, 8))
+            if magic != MAGIC:
+                warnings.warn(
+                    f"{str(self.path)!r} is damaged at byte {offset:,} of {self.size:,}: the "
+                    f"{len(offsets):,} records before it are used. An index would find the others.",
+                    stacklevel=3,
+                )
+                break
+            if word >> 29 in (WHOLE, FIRST):
+                offsets.append(offset)
+            length = word & (1 << 29) - 1
+            offset += 8 + length + -length % 4
+        return np.array(offsets, np.int64)
+
+
+def unpack(record: bytes) -> tuple[np.ndarray, bytes]:
+    """Return the labels and the picture of a record.
+
+    Raises:
+        BadPicture: If it is too short for its header.
+    """
+    if len(record) < 24:
+        raise BadPicture(f"its record has {len(record)} bytes, fewer than a header")
+    count, label = struct.unpack_from("<If", record)
+    if not count:
+        return np.array([label], np.float32), record[24:]
+    if len(record) < 24 + 4 * count:
+        raise BadPicture(f"its record has {len(record)} bytes, too few for its {count} labels")
+    return np.frombuffer(record, "<f4", count, 24), record[24 + 4 * count :]
+
+
+def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the keys and offsets of an .idx file: lines of a key, a tabulator and an offset.
+
+    Raises:
+        UserError: If it holds anything else.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            text = path.read_text(encoding="ascii")
+            numbers = np.fromstring(text, np.int64, sep=" ")
+            if len(numbers) % 2 or not len(numbers):
+                raise ValueError
+    except (ValueError, DeprecationWarning) as error:
+        raise UserError(
+            f"{str(path)!r} is no index of records: expected lines of a key and an offset, such "
+            f"as '1\\t4096'. Received: {_first_bad_line(path)}."
+        ) from error
+    except OSError as error:
+        raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
+    return numbers[0::2], numbers[1::2]
+
+
+def _first_bad_line(path: Path) -> str:
+    with open(path, encoding="ascii", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            cells = line.split()
+            if cells and (len(cells) != 2 or not all(cell.isdigit() for cell in cells)):
+                return f"line {number}, {line.strip()[:60]!r}"
+    return "no line"
+
+
+def find_records(path: Path) -> Path | None:
+    """Return the .rec file that a path means: itself, its .idx file, or the folder it lies in.
+
+    Raises:
+        UserError: If an .idx file has no .rec file beside it, or a folder has several.
+    """
+    if path.is_file():
+        if path.suffix not in (".rec", ".idx"):
+            return None
+        records = path.with_suffix(".rec")
+        if not records.is_file():
+            raise UserError(
+                f"{str(path)!r} is an index without its records. Put {records.name} beside it."
+            )
+        return records
+    found = sorted(path.glob("*.rec")) or sorted(path.glob("*/*.rec"))
+    named = [file for file in found if file.name == "train.rec"]
+    if len(named or found) > 1:
+        names = ", ".join(file.relative_to(path).as_posix() for file in found[:5])
+        raise UserError(
+            f"{str(path)!r} has {len(found)} .rec files: {names}. Give the path of the one you "
+            "want."
+        )
+    if not found and (path / "train.idx").is_file() and not any(map(is_picture, os.listdir(path))):
+        raise UserError(
+            f"{str(path)!r} has train.idx, an index without its records. Put train.rec beside it."
+        )
+    return (named or found or [None])[0]

@@ -1,0 +1,448 @@
+"""Frames of a video, such as a time-lapse of a skyline.
+
+A pass over the video finds the frames to keep: every Nth, less those that look like the one kept
+before. It is remembered, so that opening the same video again decodes nothing. Frames beside each
+other look alike, so training and test sides are stretches of time with a gap between them.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_faces.data.decode import BadPicture
+from keras_faces.data.sources.base import LEFT_OUT, Entry, Source, hidden, natural
+from keras_faces.errors import UserError, unknown_name
+
+SUFFIXES = (".mp4", ".mov", ".webm", ".m4v", ".mkv", ".avi")
+
+# Part of every remembered pass: raise it when the same video would give other frames.
+VERSION = 1
+
+STRETCHES = 4
+FRAMES_A_STRETCH = 10  # fewer stretches where they would be shorter
+
+MARGIN = 0.35  # around a detected face, as a share of its size; the detector ends at brows and chin
+DETECTED_SIDE = 960  # pixels; larger frames are shrunk for the detector, those below half enlarged
+
+
+class VideoSource(Source):
+    """Frames of a video, or of all videos in a folder: mp4, mov, webm through PyAV.
+
+    Frames are turned upright as the video says and come as pixels, one after the other.
+
+    Args:
+        path: The video, or a folder of videos.
+        every: Look at every Nth frame.
+        similar: Drop a frame whose 16x16 grey thumbnail differs from that of the frame kept before
+            by less than this, in grey levels of 0 to 255 on average; 0 keeps all. Noise and
+            compression alone make 0.1 to 0.8 of it where nothing moves (H.264 and VP9, measured).
+        test: Share of the frames on the test side, or from 1 on their number: four stretches of
+            time, spread over the video.
+        gap: Frames between the sides that belong to neither.
+        faces: `"yes"` to cut out the largest face of each frame; frames without one are left out.
+
+    Attributes:
+        counts: Dict of the numbers of frames: all, `"similar"`, `"without a face"` and `"kept"`.
+
+    Raises:
+        UserError: If there is no video, an option makes no sense, or PyAV is not installed.
+    """
+
+    sequential = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        every: str | int = 1,
+        similar: str | float = 1.0,
+        test: str | float = 0.1,
+        gap: str | int = 3,
+        faces: str = "no",
+    ):
+        self.path = Path(path).expanduser()
+        if not self.path.exists():
+            raise UserError(f"There is no file or folder {os.fspath(path)!r}. Check the path.")
+        if faces not in ("yes", "no"):
+            raise unknown_name("answer to 'faces'", faces, ("yes", "no"))
+        self.title = os.fspath(path)
+        options = {
+            "every": _number("every", every, 1, whole=True),
+            "similar": _number("similar", similar, 0),
+            "test": _number("test", test, 0),
+            "gap": _number("gap", gap, 0, whole=True),
+            "faces": faces,
+        }
+        if options["test"] > 1 and options["test"] % 1:
+            raise UserError(f"test must be a share below 1 or a whole number. Received: {test}.")
+        self._every, self._similar = options["every"], options["similar"]
+        self._test, self._gap, self._faces = options["test"], options["gap"], faces == "yes"
+        defaults = {"every": 1, "similar": 1, "test": 0.1, "gap": 3, "faces": "no"}
+        query = "&".join(
+            f"{name}={value if name == 'faces' else format(value, '.12g')}"
+            for name, value in options.items()
+            if value != defaults[name]
+        )
+        self.address = f"video:{os.path.abspath(self.path)}" + (f"?{query}" if query else "")
+        self._query = query
+        _import_av()
+        self._files = self._videos()
+        self._found: tuple[list[Entry], list[tuple[Path, Pass]]] | None = None
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.is_file() and path.suffix.lower() in SUFFIXES
+
+    def _videos(self) -> list[Path]:
+        if self.path.is_file():
+            return [self.path]
+        names = sorted((file.name for file in self.path.iterdir()), key=natural)
+        files = [
+            self.path / name
+            for name in names
+            if name.lower().endswith(SUFFIXES) and not hidden(name)
+        ]
+        if not files:
+            raise UserError(
+                f"No video in {self.title!r}: expected files ending in {', '.join(SUFFIXES)}."
+            )
+        return files
+
+    def entries(self) -> list[Entry]:
+        return self._look()[0]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        passes = [found for _, found in self._look()[1]]
+        return {
+            "frames": sum(found.frames for found in passes),
+            "similar": sum(found.similar for found in passes),
+            "without a face": sum(found.faceless for found in passes),
+            "kept": sum(len(found.kept) for found in passes),
+        }
+
+    def _look(self):
+        if self._found is None:
+            passes, problems = [], []
+            for file in self._files:
+                try:
+                    found = self._remembered(file)
+                except UserError as error:
+                    if self.path.is_file():
+                        raise
+                    problems.append(str(error))
+                    continue
+                passes.append((file, found))
+                if found.problem:
+                    problems.append(found.problem)
+            if not passes:
+                raise UserError(f"No video in {self.title!r} can be used. {' '.join(problems[:5])}")
+            for problem in problems:
+                warnings.warn(problem, stacklevel=4)
+            self._found = self._entries(passes), passes
+        return self._found
+
+    def _entries(self, passes: Sequence[tuple[Path, "Pass"]]) -> list[Entry]:
+        entries = []
+        total = sum(len(found.kept) for _, found in passes)
+        for file, found in passes:
+            count = len(found.kept)
+            share = self._test / total if self._test >= 1 else self._test
+            test = max(1, round(share * count)) if self._test else 0
+            splits = split_by_time(count, test, self._gap)
+            folder = "" if self.path.is_file() else f"{file.name}/"
+            entries += [
+                Entry(f"{folder}{number:06d}", None, split)
+                for number, split in zip(found.kept, splits)
+            ]
+        return entries
+
+    def _remembered(self, file: Path) -> "Pass":
+        from keras_faces.data.cache import cache_folder
+
+        place = cache_folder() / "videos" / f"{self._digest(file)}.json"
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return Pass(**json.loads(place.read_text()))
+        found = self._pass(file)
+        part = place.with_name(f"{place.name}.{os.getpid()}.part")
+        with contextlib.suppress(OSError):  # then the next start decodes again
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(found._asdict()))
+            part.replace(place)
+        return found
+
+    def _digest(self, file: Path) -> str:
+        status = file.stat()
+        options = (self._every, self._similar, self._faces)
+        facts = (VERSION, str(file.resolve()), status.st_size, status.st_mtime_ns, *options)
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def _pass(self, file: Path) -> "Pass":
+        detect = _detector() if self._faces else None
+        kept, boxes = [], []
+        frames = similar = faceless = 0
+        last = None
+        with _Video(file) as video:
+            bar = tqdm(
+                video.frames(),
+                total=video.expected or None,
+                desc=f"Looking through {file.name}",
+                unit=" frames",
+                disable=None,
+            )
+            for number, frame in enumerate(bar):
+                frames += 1
+                if number % self._every:
+                    continue
+                thumbnail = video.thumbnail(frame)
+                if last is not None and np.abs(thumbnail - last).mean() < self._similar:
+                    similar += 1
+                    continue
+                if detect is not None:
+                    box = detect(video.pixels(frame))
+                    if box is None:
+                        faceless += 1
+                        continue
+                    boxes.append(box)
+                last = thumbnail
+                kept.append(number)
+            problem = video.problem
+        if not frames:
+            raise UserError(
+                f"{str(file)!r} holds no frame that can be decoded. {problem or ''} Look whether "
+                "a player shows it; if it was downloaded, whether it is whole."
+            )
+        if not kept:
+            raise UserError(
+                f"None of the {faceless} frames looked at in {str(file)!r} shows a face that the "
+                "detector finds. Look at more frames, or leave faces=yes out."
+            )
+        return Pass(frames, similar, faceless, kept, boxes, problem)
+
+    def pictures(self, start: int = 0) -> Iterator[tuple[Entry, np.ndarray | Exception]]:
+        entries, passes = self._look()
+        first = 0
+        for file, found in passes:
+            own = entries[first : first + len(found.kept)]
+            skipped = max(0, start - first)
+            first += len(own)
+            if skipped < len(own):
+                yield from self._pictures(file, found, own, skipped)
+
+    def _pictures(self, file: Path, found: "Pass", entries: list[Entry], place: int):
+        with _Video(file) as video:
+            for number, frame in enumerate(video.frames()):
+                if number != found.kept[place]:
+                    continue
+                pixels = video.pixels(frame)
+                if found.boxes:
+                    left, top, right, bottom = found.boxes[place]
+                    pixels = pixels[top:bottom, left:right]
+                yield entries[place], np.ascontiguousarray(pixels)
+                place += 1
+                if place == len(entries):
+                    return
+        for entry in entries[place:]:
+            yield entry, BadPicture("the video ended before this frame, which was there once")
+
+    def listing(self) -> str:
+        digest = hashlib.sha256(self._query.encode())
+        for file in self._files:
+            digest.update(self._digest(file).encode())
+        return digest.hexdigest()
+
+
+class Pass(NamedTuple):
+    """What a pass over a video found.
+
+    Attributes:
+        frames: Number of frames that could be decoded.
+        similar: Number of those dropped because they look like the frame kept before.
+        faceless: Number of those without a face, where faces are looked for.
+        kept: Numbers of the frames to use, counted from 0.
+        boxes: Where their faces are: left, top, right, bottom; empty for whole frames.
+        problem: What is wrong with the video, or None.
+    """
+
+    frames: int
+    similar: int
+    faceless: int
+    kept: list[int]
+    boxes: list[list[int]]
+    problem: str | None
+
+
+class _Video:
+    """A video that is open. Frames come in order; what cannot be decoded is passed over."""
+
+    def __init__(self, file: Path):
+        av = _import_av()
+        self.file = file
+        self.problem: str | None = None
+        # One converter for all frames: a frame's own is set up anew for each of them.
+        self._converter = av.video.reformatter.VideoReformatter()
+        self._shrinker = av.video.reformatter.VideoReformatter()
+
+    def __enter__(self):
+        av = _import_av()
+        try:
+            self._container = av.open(str(self.file))
+        except av.error.FFmpegError as error:
+            raise UserError(
+                f"Cannot read {str(self.file)!r} as a video: {error.strerror}. An mp4 or mov file "
+                "that was cut has lost the table at its end, without which no frame is found: "
+                "download or copy it again."
+            ) from error
+        except OSError as error:
+            raise UserError(f"Cannot read {str(self.file)!r}: {error.strerror}.") from error
+        if not self._container.streams.video:
+            self._container.close()
+            raise UserError(f"{str(self.file)!r} has no video in it, only sound or subtitles.")
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        self.expected = self._stream.frames
+        return self
+
+    def __exit__(self, *_):
+        self._container.close()
+
+    def frames(self) -> Iterator:
+        av = _import_av()
+        damaged = count = 0
+        seconds = None
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.error.FFmpegError:
+                damaged += 1
+                break
+            try:
+                decoded = packet.decode()
+            except av.error.FFmpegError:
+                damaged += 1
+                continue
+            for frame in decoded:
+                count += 1
+                seconds = frame.time if frame.time is not None else seconds
+                yield frame
+        self.problem = self._what_is_wrong(count, seconds, damaged)
+
+    def _what_is_wrong(self, count: int, seconds: float | None, damaged: int) -> str | None:
+        length = self._container.duration and self._container.duration / 1_000_000
+        told = []
+        if self.expected and count < 0.98 * self.expected - 1:
+            told.append(f"{count} of its {self.expected} frames can be decoded")
+        elif length and seconds is not None and seconds < 0.95 * length - 1:
+            told.append(f"it ends after {seconds:.0f} of its {length:.0f} seconds")
+        if damaged:
+            told.append(f"{damaged} parts of it are damaged")
+        if not told:
+            return None
+        return f"{str(self.file)!r} is not whole: {', '.join(told)}. The good frames are used."
+
+    def pixels(self, frame) -> np.ndarray:
+        """Return a frame upright and with square pixels, uint8 of shape `(h, w, 1 or 3)`."""
+        grey = frame.format.name.startswith("gray")
+        width = frame.width
+        if self._stream.sample_aspect_ratio:
+            width = max(1, round(width * self._stream.sample_aspect_ratio))
+        turns = round(frame.rotation / 90) % 4
+        kind = "gray" if grey else "rgb24"
+        pixels = self._converter.reformat(frame, width=width, format=kind).to_ndarray()
+        return np.rot90(pixels[..., None] if grey else pixels, turns)
+
+    def thumbnail(self, frame) -> np.ndarray:
+        """Return the 16x16 grey thumbnail of a frame, each pixel the mean of its part."""
+        small = self._shrinker.reformat(frame, 64, 64, "gray", interpolation="AREA")
+        return small.to_ndarray().reshape(16, 4, 16, 4).mean((1, 3), dtype=np.float32)
+
+
+def split_by_time(count: int, test: int, gap: int) -> list[str]:
+    """Return the side of each of `count` frames in their order.
+
+    Args:
+        count: Number of frames.
+        test: Number of those on the test side, at most half of them: stretches of about equal
+            length, each at the end of an equal part of the video.
+        gap: Frames left out at every border between the sides; fewer where a video is so short
+            that they would outnumber a third of it.
+    """
+    sides = ["train"] * count
+    if test < 1 or count < 3:
+        return sides
+    test = min(test, count // 2)
+    stretches = max(1, min(STRETCHES, test // FRAMES_A_STRETCH))
+    gap = min(gap, max(1, count // (3 * (2 * stretches - 1))))
+    for stretch in range(stretches):
+        end = count * (stretch + 1) // stretches
+        length = test * (stretch + 1) // stretches - test * stretch // stretches
+        sides[end - length : end] = ["test"] * length
+    tested = [side == "test" for side in sides]
+    for place in range(count):
+        near = tested[max(0, place - gap) : place + gap + 1]
+        if not tested[place] and any(near):
+            sides[place] = LEFT_OUT
+    return sides
+
+
+def _detector():
+    from keras_faces.metrics.detection import _import_dlib
+
+    detector = _import_dlib().get_frontal_face_detector()
+
+    def detect(pixels: np.ndarray) -> list[int] | None:
+        """Return the square around the largest face, or None."""
+        from PIL import Image
+
+        height, width = pixels.shape[:2]
+        scale = min(1.0, DETECTED_SIDE / max(height, width))
+        image = Image.fromarray(np.ascontiguousarray(pixels.squeeze())).convert("RGB")
+        if scale < 1:
+            image = image.resize((round(width * scale), round(height * scale)))
+        enlarged = max(image.size) < DETECTED_SIDE // 2
+        faces = detector(np.asarray(image), int(enlarged))
+        if not faces:
+            return None
+        face = max(faces, key=lambda face: face.area())
+        side = min(round((1 + 2 * MARGIN) * face.width() / scale), height, width)
+        centre = ((face.left() + face.right()) / 2, (face.top() + face.bottom()) / 2)
+        left = min(max(0, round(centre[0] / scale - side / 2)), width - side)
+        top = min(max(0, round(centre[1] / scale - side / 2)), height - side)
+        return [left, top, left + side, top + side]
+
+    return detect
+
+
+def _number(name: str, given, minimum: float, whole: bool = False) -> float:
+    kind = int if whole else float
+    try:
+        number = kind(given)
+        if not minimum <= number < 10**9:
+            raise ValueError
+    except ValueError as error:
+        raise UserError(
+            f"{name} must be a {'whole ' if whole else ''}number of {minimum} or more. "
+            f"Received: {given!r}."
+        ) from error
+    return number
+
+
+def _import_av():
+    try:
+        import av
+    except ImportError as error:
+        raise UserError(
+            "Videos are read by PyAV, which is not installed. Install it with: "
+            "pip install 'keras-faces[video]', or: pip install av"
+        ) from error
+    return av
