@@ -145,6 +145,17 @@ ENTRIES = (
         "normalisation that the abstract names and no other part of the model could have.",
     ),
     Entry(
+        "skip_connections",
+        "Zhang 3.1",
+        OPEN,
+        states="nothing",
+        reference="Berthelot et al. describe them as an extension; BEGAN-tensorflow has them in a "
+        "file that its models do not use",
+        decides=False,
+        why="Off, as in the networks whose parameter counts are known. Faces come sooner with "
+        "them, so the quick recipes turn them on.",
+    ),
+    Entry(
         "learning_rate",
         "Zhang 4.2",
         1e-4,

@@ -102,7 +102,9 @@ ENTRIES = (
         0.1,
         states="9,000 faces for training, 1,000 for testing; the others: silent",
         reference="CelebA's official split: 162,770 / 19,867 / 19,962",
-        why="Where it is known who is who, nobody is on both sides.",
+        why="Where it is known who is who, nobody is on both sides. SFU does not say which 10,000 "
+        "pictures it took: celeba:PATH?partition=sfu takes the first by name. A source that has "
+        "splits of its own, as CelebA, keeps them.",
         probe=default_of("test_fraction"),
     ),
     Entry(
