@@ -642,7 +642,13 @@ def _list(options):
     elif options.what == "datasets":
         from keras_faces.data.sources import DATASETS, SCHEMES
 
-        known = {**DATASETS, **{f"{name}:PATH": source for name, source in SCHEMES.items()}}
+        known = {
+            **DATASETS,
+            **{
+                f"{name}:{'NAME' if name == 'tfds' else 'PATH'}": source
+                for name, source in SCHEMES.items()
+            },
+        }
         lines = {name: source.__doc__.splitlines()[0] for name, source in known.items()}
         lines["FOLDER"] = "Pictures in a folder: flat, one folder a person, or nested deeper."
         lines["FILE.zip"] = "Pictures in a zip file, read in place."
@@ -658,7 +664,7 @@ def _list(options):
         if options.picture:
             _picture_of_crops(options)
     width = max(map(len, lines))
-    for name, line in sorted(lines.items(), key=lambda item: (item[0].isupper(), item[0])):
+    for name, line in sorted(lines.items(), key=lambda item: (item[0][0].isupper(), item[0])):
         print(f"{name:{width}}  {line}")
 
 

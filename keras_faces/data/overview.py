@@ -48,6 +48,7 @@ def describe(source: Source, cache: FaceCache) -> list[str]:
     lines.append(f"splits of its own: {', '.join(own) if own else 'none'}")
     if source.sketches() is not None:
         lines.append("sketches: one for each photo (labels='sketch')")
+    lines += source.remarks()
     if source.credit:
         lines.append(f"credit: {source.credit}")
     return lines

@@ -101,6 +101,10 @@ class Source:
         """Return what is known of the faces, or None."""
         return None
 
+    def remarks(self) -> list[str]:
+        """Return lines on what a user should know of this copy: files that do not match, ..."""
+        return []
+
     def sketches(self) -> "Source | None":
         """Return a source of the sketches of these faces, with the same entries, or None."""
         return None

@@ -246,6 +246,17 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             "without one out.",
         )
 
+    def remarks(self) -> list[str]:
+        lines = []
+        for title, rows, without_row, without_picture in self.matches():
+            line = f"{title}: {rows:,} rows"
+            for missing, what in ((without_row, "pictures"), (without_picture, "rows")):
+                other = "row" if what == "pictures" else "picture"
+                if missing:
+                    line += f"; {len(missing):,} {what} without a {other}, such as {missing[0]}"
+            lines.append(line)
+        return lines
+
     def matches(self) -> list[Match]:
         """Compare each annotation file that is there with the pictures."""
         found = []

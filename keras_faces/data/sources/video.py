@@ -118,6 +118,14 @@ class VideoSource(Source):
     def entries(self) -> list[Entry]:
         return self._look()[0]
 
+    def remarks(self) -> list[str]:
+        counts = self.counts
+        kept = f"frames: {counts['kept']:,} kept of {counts['frames']:,}"
+        return [
+            f"{kept}; left out as similar to the one before: {counts['similar']:,}; without a "
+            f"face: {counts['without a face']:,}"
+        ]
+
     @property
     def counts(self) -> dict[str, int]:
         passes = [found for _, found in self._look()[1]]
