@@ -163,6 +163,16 @@ ENTRIES = (
         reference="BEGAN-tensorflow: 8e-5; Berthelot et al.: 1e-4 (not verified)",
     ),
     Entry(
+        "generator_rate",
+        "Zhang 4.2",
+        OPEN,
+        states="one learning rate, no word on whose",
+        reference="BEGAN-tensorflow: g_lr and d_lr, both 8e-5",
+        decides=1.0,
+        why="The same for both. With a few thousand steps the generator settles on one face before "
+        "the autoencoder knows others, so the quick recipes slow it down.",
+    ),
+    Entry(
         "beta_1",
         "Zhang 4.2",
         SILENT,

@@ -22,7 +22,7 @@ dense layer followed by transposed convolutions with stride 2, ReLU, and tanh at
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import UserError, require_at_least, unknown_name
+from keras_faces.errors import UserError, require_above, require_at_least, unknown_name
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
 from keras_faces.training.base import FaceModel
@@ -49,6 +49,9 @@ class BEGAN(FaceModel):
         skip_connections: Whether the decoders' first 8x8 tensor is joined to every tensor that has
             been brought to twice the size (BEGAN, section 3.5), which speeds learning up.
         learning_rate: Learning rate of both players' Adam.
+        generator_rate: Factor of the generator's learning rate. Below 1 the autoencoder gets to
+            know how faces differ before the generator settles on one (two time scales: Heusel et
+            al., 2017).
         beta_1: Adam's decay of the gradient's mean, for both players.
         schedule: Learning-rate schedule.
         decay_steps: Steps between two decays.
@@ -72,6 +75,7 @@ class BEGAN(FaceModel):
         generator_architecture: str = "decoder",
         skip_connections: bool = False,
         learning_rate: float = 1e-4,
+        generator_rate: float = 1.0,
         beta_1: float = 0.9,
         schedule: str = "exponential",
         decay_steps: int = 2000,
@@ -98,7 +102,9 @@ class BEGAN(FaceModel):
         self.k_gain = k_gain
         self.generator_architecture = generator_architecture
         self.skip_connections = skip_connections
+        require_above(0, generator_rate=generator_rate)
         self.learning_rate = learning_rate
+        self.generator_rate = generator_rate
         self.beta_1 = beta_1
         with self.building():
             shape = (image_size, channels, latent_dim, filters)
@@ -123,11 +129,12 @@ class BEGAN(FaceModel):
         ]
 
     def default_optimizers(self):
+        rates = {"discriminator": 1.0, "generator": self.generator_rate}
         return {
-            player.name: keras.optimizers.Adam(
-                self.learning_rate_for(self.learning_rate), beta_1=self.beta_1
+            name: keras.optimizers.Adam(
+                self.learning_rate_for(self.learning_rate * rate), beta_1=self.beta_1
             )
-            for player in self.players
+            for name, rate in rates.items()
         }
 
     def draw(self, images, labels=None):
