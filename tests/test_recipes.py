@@ -5,8 +5,8 @@ import pytest
 import keras_faces as kf
 from keras_faces import recipes
 from keras_faces.data import CROPS, DATASETS
+from keras_faces.data.labels import LABELS
 from keras_faces.data.splits import SPLITS
-from keras_faces.data.stream import LABELS
 from keras_faces.recipes import load_recipe
 
 EVERY_RECIPE = pytest.mark.parametrize("name", kf.list_recipes())
