@@ -191,7 +191,7 @@ def _flat(network):
     for layer in network.layers:
         if hasattr(layer, "layers"):
             yield from _flat(layer)
-        else:
+        elif type(layer).__name__ != "InputLayer":
             yield layer
 
 
