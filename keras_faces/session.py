@@ -119,9 +119,11 @@ def train(
     for name in given:
         if name not in known:
             raise unknown_name(f"hyper-parameter of {model!r}", name, known)
-    given.setdefault("channels", guess_channels(open_source(data)))
+    source = open_source(data)
+    if "channels" not in given:
+        given["channels"] = guess_channels(source)
     if MODELS[model].conditional:
-        best, names = labels_of(data, labels)
+        best, names = labels_of(source, labels)
         labels = labels or best
         with_comma = [name for name in names if "," in name]
         if with_comma:
@@ -131,12 +133,12 @@ def train(
             )
         given.setdefault("conditions", ",".join(names))
     elif MODELS[model].takes_sketches and labels in (None, "sketch"):
-        labels = "sketch" if open_source(data).sketches() is not None else labels
+        labels = "sketch" if source.sketches() is not None else labels
     elif labels is not None:
         raise UserError(f"A {MODELS[model].__name__} learns no conditions. Leave labels out.")
     built = create_model(model, seed=seed, **given)
     options = {
-        "source": data,
+        "source": source,
         "image_size": built.image_size,
         "channels": built.channels,
         "labels": labels,

@@ -41,18 +41,20 @@ SCHEMES: dict[str, type[Source]] = {
 }
 
 
-def open_source(source: str | os.PathLike) -> Source:
+def open_source(source: str | os.PathLike | Source) -> Source:
     """Open a source of faces by its name or path.
 
     Args:
         source: A key of `DATASETS`; `scheme:PATH` with a key of `SCHEMES`, to which options may be
             added as in `video:clip.mp4?every=10`; a key of `SCHEMES` alone, for a data set in the
             folder that the environment variable `KERAS_FACES_DATA` names; a folder of pictures; or
-            a zip file of pictures.
+            a zip file of pictures; or a source that is open already.
 
     Raises:
         UserError: If there is no such source, no such option, or no picture in it.
     """
+    if isinstance(source, Source):
+        return source
     name = os.fspath(source)
     if name in DATASETS:
         return DATASETS[name]()

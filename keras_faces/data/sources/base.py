@@ -33,8 +33,8 @@ class Entry(NamedTuple):
 class Source:
     """A place where faces come from.
 
-    Subclasses implement `entries`, `read` and `listing`. One whose pictures come only one after
-    the other sets `sequential` and implements `pictures` instead of `read`.
+    Subclasses implement `entries`, `read` and `make_listing`. One whose pictures come only one by
+    one sets `sequential` and implements `pictures` instead of `read`.
 
     Attributes:
         title: What messages call it.
@@ -52,6 +52,8 @@ class Source:
         "put a file attributes.csv into the folder or zip, with a header such as "
         "'file,glasses,smiling' and a row of 0 and 1 for each picture."
     )
+
+    _listing: str | None = None
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -94,7 +96,13 @@ class Source:
             )
 
     def listing(self) -> str:
-        """Return a digest of names, sizes and times: cheap, and different after any change."""
+        """Return a digest of names, sizes and times, made once: different after any change."""
+        if self._listing is None:
+            self._listing = self.make_listing()
+        return self._listing
+
+    def make_listing(self) -> str:
+        """Return a digest of names, sizes and times as they are now."""
         raise NotImplementedError
 
     def attributes(self) -> Attributes | None:

@@ -53,7 +53,8 @@ class CasiaSource(Source):
 CASIA-WebFace must be got by hand; it is for research that is not commercial.
 1. Open https://github.com/deepinsight/insightface/tree/master/recognition/_datasets_ and download
    CASIA-Webface (faces_webface_112x112.zip: 490,623 pictures of 10,572 people, 112x112 pixels).
-2. Unpack it. The folder holds train.rec, train.idx and property: give casia:FOLDER.
+2. Unpack it. The folder holds train.rec, train.idx and property: give casia:FOLDER; or set
+   KERAS_FACES_DATA to the folder that holds casia/, and give just casia.
 A copy with a folder for each person, as it was published first, serves as well."""
 
     def __init__(self, path: str | os.PathLike):
@@ -91,7 +92,7 @@ A copy with a folder for each person, as it was published first, serves as well.
     def read(self, name: str) -> bytes:
         return self._inner.read(name)
 
-    def listing(self) -> str:
+    def make_listing(self) -> str:
         return self._inner.listing()
 
     def attributes(self) -> Attributes | None:
@@ -184,7 +185,7 @@ class RecordSource(Source):
             raise BadPicture("its record holds labels and no picture")
         return picture
 
-    def listing(self) -> str:
+    def make_listing(self) -> str:
         return self._records.listing()
 
 

@@ -147,7 +147,7 @@ class DatasetSource(Source):
     def file(self, name: str) -> Path | None:
         return self.place.file(name)
 
-    def listing(self) -> str:
+    def make_listing(self) -> str:
         facts = [self.address, self.place.listing(), *(a.stamp() for a in self.annotations())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

@@ -93,7 +93,7 @@ class FolderSource(Source):
     def file(self, name: str) -> Path:
         return self.path / name
 
-    def listing(self) -> str:
+    def make_listing(self) -> str:
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
         for name in (ATTRIBUTES_FILE, *sorted(self._names)):
             try:

@@ -213,7 +213,7 @@ class PairsSource(Source):
             return None
         return _Sketches(self)
 
-    def listing(self) -> str:
+    def make_listing(self) -> str:
         return _digest(self._inner.listing(), self.address.partition("?")[2])
 
 
@@ -233,7 +233,7 @@ class _Sketches(Source):
     def read(self, name: str) -> bytes | np.ndarray:
         return self._pairs._sketch(name)
 
-    def listing(self) -> str:
+    def make_listing(self) -> str:
         return _digest(self._pairs.listing(), "only=sketches")
 
 

@@ -210,7 +210,7 @@ class TfdsSource(Source):
                 attributes[place] = [example[group][name] for name in attribute_names]
         return people, list(numbers), attributes
 
-    def listing(self) -> str:
+    def make_listing(self) -> str:
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
         digest.update(f"{self._image} {self._identity}".encode())
         for file in sorted(self.path.iterdir()):

@@ -260,7 +260,7 @@ class VideoSource(Source):
         for entry in entries[place:]:
             yield entry, BadPicture("the video ended before this frame, which was there once")
 
-    def listing(self) -> str:
+    def make_listing(self) -> str:
         digest = hashlib.sha256(self._query.encode())
         for file in self._files:
             digest.update(self._digest(file).encode())

@@ -90,7 +90,7 @@ class ZipSource(Source):
             # Damaged, encrypted and exotic members raise zlib.error, BadZipFile, RuntimeError, ...
             raise BadPicture(f"cannot be unpacked ({error})") from error
 
-    def listing(self) -> str:
+    def make_listing(self) -> str:
         status = self.path.stat()
         facts = (status.st_size, status.st_mtime_ns, status.st_ino)
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
