@@ -80,7 +80,11 @@ class FaceCache:
     @property
     def names(self) -> list[str]:
         """Names of the pictures, in the order of their records."""
-        return [self.name(position) for position in range(self.count)]
+        data = (self.folder / "names.bin").read_bytes()
+        ends = self._mapped("name_ends").tolist()
+        return [
+            data[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise([0, *ends])
+        ]
 
     def name(self, position: int) -> str:
         """Return the name of one picture."""

@@ -8,7 +8,7 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from keras_faces.data.annotations import stem
@@ -239,8 +239,7 @@ def glance(path: Path, looked_at: int = 50) -> Glance:
     """Look at the names in a zip file, or at some of those in a folder and its folders."""
     try:
         if path.is_file():
-            status = path.stat()
-            return _glance_at_zip(path, status.st_size, status.st_mtime_ns, looked_at)
+            return _glance_at_zip(path, looked_at)
         top, folders, files = path.name, {path.name}, []
         with os.scandir(path) as entries:
             for entry in itertools.islice(entries, 1000):
@@ -266,18 +265,17 @@ def glance(path: Path, looked_at: int = 50) -> Glance:
     )
 
 
-@functools.lru_cache(maxsize=4)
-def _glance_at_zip(path: Path, size: int, time: int, looked_at: int) -> Glance:
-    # Remembered while the file stays as it is, since every kind of source asks.
+def _glance_at_zip(path: Path, looked_at: int) -> Glance:
     if not zipfile.is_zipfile(path):
         return Glance(frozenset(), frozenset(), ())
-    with zipfile.ZipFile(path) as archive:
-        names = [n for n in archive.namelist() if not any(map(hidden, n.split("/")))]
-    folders = {name.rpartition("/")[0] for name in names}
+    try:
+        seen = ZipSource(path).outline()
+    except UserError:  # no picture in it, or damaged: whoever opens it will say so
+        return Glance(frozenset(), frozenset(), ())
     return Glance(
-        frozenset(part for folder in folders for part in PurePosixPath(folder).parts),
-        frozenset(_file(name) for name in names if not is_picture(name)),
-        tuple(itertools.islice(filter(is_picture, names), looked_at)),
+        frozenset(seen["folders"]),
+        frozenset(map(_file, seen["others"])),
+        tuple(seen["pictures"][:looked_at]),
     )
 
 

@@ -1,5 +1,6 @@
 """Pictures in a zip file."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,8 @@ from keras_faces.data.sources.base import (
     with_identities,
 )
 from keras_faces.errors import UserError
+
+SHOWN = 50  # pictures in an outline
 
 
 class ZipSource(Source):
@@ -60,7 +63,25 @@ class ZipSource(Source):
     @property
     def others(self) -> list[str]:
         """Names of the members that are no pictures; `read` takes them too."""
-        return self._listed()[2]
+        return self._listed()[2] if self._contents else self.outline()["others"]
+
+    def outline(self) -> dict[str, list[str]]:
+        """Return names of `folders`, of all `others`, and of some `pictures`.
+
+        It is remembered on disk for as long as the zip file stays the same: with 200,000 pictures,
+        reading the names takes longer than the start of a training from its cache.
+        """
+        from keras_faces.data.cache import cache_folder, write_whole
+
+        note = cache_folder() / "zips" / f"{self.listing()}.json"
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads(note.read_text())
+        files, pictures, others = self._listed()
+        folders = {part for name in files for part in name.split("/")[:-1]}
+        found = {"folders": sorted(folders), "others": others, "pictures": pictures[:SHOWN]}
+        with contextlib.suppress(OSError):  # no room: then it is read again
+            write_whole(note, json.dumps(found).encode())
+        return found
 
     def _archive(self) -> zipfile.ZipFile:
         # A ZipFile has one read position, so each thread has its own.
