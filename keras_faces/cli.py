@@ -560,7 +560,12 @@ def _prepared(options):
         raise UserError(f"--image-size must be 1 or more. Received: {options.image_size}.")
     source = open_source(options.source)
     channels = options.channels or guess_channels(source)
-    return source, cache.prepare(source, options.crop, options.image_size, channels)
+    try:
+        return source, cache.prepare(source, options.crop, options.image_size, channels)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "Stopped. What is decoded so far is kept: give the same command again to go on."
+        ) from None
 
 
 def _data_check(options):

@@ -438,7 +438,7 @@ BAD_FILES = {
     "truncated JPEG": ("jpg", WHOLE_JPEG[: len(WHOLE_JPEG) // 2]),
     "JPEG cut within its header": ("jpg", WHOLE_JPEG[:30]),
     "text named .jpg": ("jpg", b"this is no picture"),
-    "a GIF named .png": ("png", encoded(noise(16, 16), "GIF")),
+    "a TIFF named .png": ("png", encoded(noise(16, 16), "TIFF")),
     "truncated PNG": ("png", encoded(noise(32, 32), "PNG")[:300]),
     "0 bytes": ("png", b""),
     "1x1": ("png", encoded(noise(1, 1), "PNG")),

@@ -13,8 +13,8 @@ from keras_faces.data import area
 from keras_faces.data.crops import apply_crop, get_crop
 from keras_faces.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".pbm", ".bmp", ".webp")
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".pbm", ".bmp", ".webp", ".gif")
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "GIF")
 
 # Part of every cache's key: raise it when the same bytes would give other pixels.
 VERSION = 3
@@ -34,9 +34,9 @@ def decode(data: bytes | np.ndarray, crop: str, size: int, channels: int) -> np.
     """Decode, turn upright, crop and resize one picture.
 
     Args:
-        data: The file's bytes: JPEG, PNG, PGM/PPM, BMP or WebP; grey, colour, palette, CMYK, with
-            transparency (laid on white) or with 16 bits a channel (the upper 8 are kept); of an
-            animation the first frame. Or pixels, uint8 of shape `(height, width, 1 or 3)`.
+        data: The file's bytes: JPEG, PNG, PGM/PPM, BMP, WebP or GIF; grey, colour, palette, CMYK,
+            with transparency (laid on white) or with 16 bits a channel (the upper 8 are kept); of
+            an animation the first frame. Or pixels, uint8 of shape `(height, width, 1 or 3)`.
         crop: A key of `CROPS`.
         size: Wanted width and height in pixels.
         channels: 1 for grey (ITU-R 601 luma of colour pictures) or 3 for colour.
