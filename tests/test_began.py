@@ -83,6 +83,31 @@ def test_the_decoder_doubles_by_nearest_neighbours():
     assert block.tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
 
 
+def test_skip_connections_bring_the_first_tensor_to_every_size():
+    """Each doubling feeds n channels more into the convolution behind it."""
+    for size, doublings in ((32, 2), (64, 3)):
+        plain = began(image_size=size)
+        joined = began(image_size=size, skip_connections=True)
+        more = doublings * 3 * 3 * 4 * 4  # 3x3 kernels from 4 more channels to 4
+        assert trainable(joined.generator) - trainable(plain.generator) == more
+        assert trainable(joined.discriminator) - trainable(plain.discriminator) == more
+    # With the convolutions before the last doubling blind, latents still show.
+    found = [layer for layer in joined.generator.layers if type(layer).__name__ == "Conv2D"]
+    for layer in found[:-3]:
+        layer.kernel.assign(np.zeros(layer.kernel.shape, "float32"))
+    pictures = joined.decode(some_latents(2) * 3)
+    assert np.abs(pictures[0] - pictures[1]).max() > 1e-4
+
+
+def test_the_generators_rate_is_a_factor_of_the_learning_rate():
+    model = began(generator_rate=0.25, learning_rate=2e-3, schedule="constant")
+    rates = {
+        name: float(optimizer.learning_rate)
+        for name, optimizer in model.default_optimizers().items()
+    }
+    assert rates == pytest.approx({"discriminator": 2e-3, "generator": 5e-4})
+
+
 def test_the_deconvolution_generator_is_zhangs_second_sentence():
     model = began(image_size=64, channels=3, filters=8, generator_architecture="deconvolution")
     ups = [layer for layer in model.generator.layers if "Transpose" in type(layer).__name__]
