@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_faces.errors import UserError
-from keras_faces.pictures import write_whole
+from keras_faces.files import write_whole
 
 FORMAT = 1
 KEEP = 2

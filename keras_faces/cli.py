@@ -488,9 +488,9 @@ def _evaluate(options):
     import json
 
     from keras_faces.data import open_faces
+    from keras_faces.files import write_whole
     from keras_faces.metrics.conditions import measured_or_why_not
     from keras_faces.metrics.scores import score, table
-    from keras_faces.pictures import write_whole
     from keras_faces.runs import load_model, training_data_facts
 
     model = load_model(options.run)

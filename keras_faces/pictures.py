@@ -11,6 +11,7 @@ from PIL import Image
 
 from keras_faces.data.stream import to_uint8
 from keras_faces.errors import UserError
+from keras_faces.files import write_whole
 
 
 def grid(faces: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:
@@ -65,28 +66,6 @@ def save_picture(image: Image.Image, path: str | os.PathLike) -> Path:
     data = io.BytesIO()
     image.save(data, format=Image.registered_extensions()[picture_suffix(path) or ".png"])
     return write_whole(path, data.getvalue())
-
-
-def write_whole(path: str | os.PathLike, data: bytes | str) -> Path:
-    """Write a file beside its place, flush it to disk and rename it there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        if os.name == "posix":  # the new name itself outlives a power cut only in a synced folder
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
 
 
 def plot_losses(rows: Sequence[dict[str, float]], path: str | os.PathLike, title: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from keras_faces.checkpoints import checkpoint_step, list_checkpoints, read_latest, restore
 from keras_faces.errors import UserError
-from keras_faces.pictures import write_whole
+from keras_faces.files import write_whole
 
 CONFIG_FORMAT = 1
 

@@ -13,10 +13,11 @@ from keras_faces.callbacks import Budget, Checkpoint, Interrupted, Progress, rec
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
 from keras_faces.data import FaceStream, guess_channels, labels_of, open_faces, open_source
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.files import write_whole
 from keras_faces.metrics.conditions import measured_or_why_not
 from keras_faces.metrics.scores import score, table
 from keras_faces.models import MODELS, create_model, hyperparameters
-from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_picture, write_whole
+from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_picture
 from keras_faces.recipes import load_recipe
 from keras_faces.runs import Run, build_model, describe, save_model, versions
 

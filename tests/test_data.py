@@ -1074,7 +1074,7 @@ def test_damaged_notes_of_contents_do_not_mix_sources_up(picture_folder, own_cac
     assert everything(open_quietly(high, image_size=8, split="all")).mean() == 200
 
 
-@pytest.mark.parametrize("written_before", range(6))
+@pytest.mark.parametrize("written_before", range(8))
 def test_a_full_disk_is_explained_and_nothing_half_written_is_used(
     orl_folder, own_cache, monkeypatch, written_before
 ):

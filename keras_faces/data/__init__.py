@@ -7,13 +7,14 @@ import zipfile
 
 import numpy as np
 
-from keras_faces.data.cache import SkippedPictures, cache_folder, prepare, write_whole
+from keras_faces.data.cache import SkippedPictures, cache_folder, prepare
 from keras_faces.data.crops import CROPS, get_crop
 from keras_faces.data.labels import LABELS, Labels, NameLabels, SketchLabels
 from keras_faces.data.sources import DATASETS, open_source
 from keras_faces.data.splits import SPLITS, split_indices
 from keras_faces.data.stream import FaceStream, to_float, to_uint8
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.files import write_whole
 
 __all__ = [
     "CROPS",

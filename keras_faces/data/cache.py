@@ -33,6 +33,7 @@ from keras_faces.data.crops import get_crop
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.data.splits import ranks
 from keras_faces.errors import UserError
+from keras_faces.files import write_whole
 
 FORMAT = 2
 SHARD_BYTES = 64 << 20
@@ -571,20 +572,6 @@ def _sweep(mine: Path) -> None:
         with contextlib.suppress(OSError):
             if part != mine and time.time() - part.stat().st_mtime > 7 * 86_400:
                 shutil.rmtree(part, ignore_errors=True)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place, flush it to disk and rename it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 _USERS_DISK_ERRORS = (

@@ -21,7 +21,7 @@ from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import Entry, Source, open_source
 from keras_faces.data.sources.celeba import ATTRIBUTES, CelebaSource
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.pictures import write_whole
+from keras_faces.files import write_whole
 
 LINKS = ("none", "hard", "symbolic")
 UNFINISHED = ".unfinished"  # in a folder of people while it is being made: the source's address

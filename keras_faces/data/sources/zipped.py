@@ -20,6 +20,7 @@ from keras_faces.data.sources.base import (
     with_identities,
 )
 from keras_faces.errors import UserError
+from keras_faces.files import write_whole
 
 SHOWN = 50  # pictures in an outline
 
@@ -71,7 +72,7 @@ class ZipSource(Source):
         It is remembered on disk for as long as the zip file stays the same: with 200,000 pictures,
         reading the names takes longer than the start of a training from its cache.
         """
-        from keras_faces.data.cache import cache_folder, write_whole
+        from keras_faces.data.cache import cache_folder
 
         note = cache_folder() / "zips" / f"{self.listing()}.json"
         with contextlib.suppress(OSError, ValueError):

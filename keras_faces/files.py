@@ -1,0 +1,27 @@
+"""Files that are there whole or not at all."""
+
+import os
+import threading
+from pathlib import Path
+
+
+def write_whole(path: str | os.PathLike, data: bytes | str) -> Path:
+    """Write a file beside its place, flush it to disk and rename it there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        if os.name == "posix":  # the new name itself outlives a power cut only in a synced folder
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
