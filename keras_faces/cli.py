@@ -112,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--budget", default="paper", help="the recipe's numbers: paper, or quick for minutes"
     )
     train.add_argument(
-        "--data", help="a dataset's name, a folder, or a zip of pictures (default: orl)"
+        "--data", help="orl, a folder, a zip, or scheme:PATH; see: list datasets (default: orl)"
     )
     train.add_argument("--run", help="the run folder (default: a new one under runs/)")
     train.add_argument("--epochs", type=int, help="epochs to train (default: the paper's)")
