@@ -19,6 +19,11 @@ CACHE = tempfile.mkdtemp(prefix="keras_faces_tests_")
 os.environ["KERAS_FACES_CACHE"] = CACHE
 
 
+def pytest_collection_modifyitems(items):
+    # The longest test first, so that no worker is alone with it at the end.
+    items.sort(key=lambda item: "learn_the_same" not in item.name)
+
+
 def pytest_unconfigure():
     shutil.rmtree(CACHE, ignore_errors=True)
 
