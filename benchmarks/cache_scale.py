@@ -51,7 +51,7 @@ def measure(folder: str, steps: int) -> None:
     from keras_faces.data import FaceStream
     from keras_faces.data.splits import split_indices
 
-    tf.constant(0)
+    tf.constant(0)  # TensorFlow starts now, so that its memory is not counted as the data's
     process = psutil.Process()
     before, began = process.memory_info().rss, time.perf_counter()
     cache = caches.FaceCache(folder)

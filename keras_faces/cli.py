@@ -632,7 +632,7 @@ def _data_people(options):
 
 def _data_sketches(options):
     _no_more(options)
-    from keras_faces.models.cyclegan import write_sketches
+    from keras_faces.data.sketches import write_sketches
 
     written = write_sketches(options.source, options.out, options.image_size, options.crop)
     print(f"{written} photos with their sketches. Use them as: pairs:{options.out}")

@@ -15,9 +15,10 @@ import keras_faces as kf
 from keras_faces import session
 from keras_faces.cli import main
 from keras_faces.data.decode import BadPicture
+from keras_faces.data.sketches import write_sketches
 from keras_faces.data.sources import open_source
 from keras_faces.data.sources.pairs import match
-from keras_faces.models.cyclegan import pencil_sketch, write_sketches
+from keras_faces.models.cyclegan import pencil_sketch
 from keras_faces.pictures import rows_grid
 
 

@@ -49,7 +49,7 @@ class SkippedPictures(UserWarning):
 class FaceCache:
     """The decoded pictures of one source, crop, size and number of channels.
 
-    Memory use does not grow with the number of pictures: records and index are read from disk when
+    Memory use hardly grows with the number of pictures: records and index are read from disk when
     asked for, and what the operating system keeps of the files counts as its own cache, not ours.
 
     Args:

@@ -73,7 +73,7 @@ CROPS = {
         scaled_decoding=True,
     ),
     "center-area": Crop(
-        "As center, several times as fast: JPEGs are decoded at half their size or less where that "
+        "As center, but faster: JPEGs are decoded at half their size or less where that "
         "is enough, and areas averaged by OpenCV (needs the extra 'fast').",
         _largest_square,
         averaged=True,

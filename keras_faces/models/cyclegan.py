@@ -18,16 +18,13 @@ of pairs the model sees none.
 """
 
 import contextlib
-import os
-from pathlib import Path, PurePosixPath
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_faces.data import open_faces
 from keras_faces.errors import UserError, require_at_least, unknown_name
-from keras_faces.pictures import grid, rows_grid, save_picture
+from keras_faces.pictures import rows_grid
 from keras_faces.training.base import FaceModel
 from keras_faces.training.normalisation import BatchNormalization
 from keras_faces.training.players import Player
@@ -344,50 +341,6 @@ def pencil_sketch(images, reach: float = 0.06):
     blurred = ops.einsum("ij,bkjc->bkic", kernel, blurred)
     sketch = ops.minimum(grey / ops.maximum(blurred, 1e-3), 1.0)
     return ops.repeat(2.0 * sketch - 1.0, channels, axis=-1)
-
-
-def write_sketches(
-    source: str | os.PathLike,
-    out: str | os.PathLike,
-    image_size: int = 128,
-    crop: str = "center",
-    progress: bool = True,
-) -> int:
-    """Write photos and pencil sketches of them as files that `pairs:OUT` reads.
-
-    Args:
-        source: As in `kf.data.load`.
-        out: Folder in which to write `photos/NAME.png` and `sketches/NAME.png`.
-        image_size: Width and height of the pictures in pixels.
-        crop: A key of `kf.data.CROPS`.
-        progress: Show a progress bar while pictures are decoded for the first time.
-
-    Returns:
-        Number of photos.
-
-    Raises:
-        UserError: If the source has no usable picture, or `out` has such folders already.
-    """
-    folders = [Path(out, side) for side in ("photos", "sketches")]
-    taken = next((folder for folder in folders if folder.exists()), None)
-    if taken is not None:
-        raise UserError(f"There is {str(taken)!r} already. Give another folder, or remove it.")
-    stream = open_faces(
-        source, image_size, 64, "all", crop=crop, labels="name", shuffle=False, progress=progress
-    )
-    used = set()
-    for photos, names in stream:
-        for photo, sketch, name in zip(photos, np.array(pencil_sketch(photos)), names):
-            # Names within a zip file may lead anywhere, those in a folder differ in suffix alone.
-            parts = PurePosixPath(name.decode("utf-8", "surrogateescape")).parts
-            kept = PurePosixPath(*(part for part in parts if part.strip("./\\")))
-            file = kept.with_suffix(".png")
-            if file in used:
-                file = kept.with_name(f"{kept.name}.png")
-            used.add(file)
-            for folder, picture in zip(folders, (photo, sketch)):
-                save_picture(grid(picture[None], gap=0), folder / file)
-    return stream.count
 
 
 def build_generator(image_size, channels, filters, residual_blocks, name):
