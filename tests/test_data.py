@@ -3,6 +3,7 @@
 import errno
 import io
 import itertools
+import json
 import os
 import shutil
 import struct
@@ -1140,6 +1141,33 @@ def test_what_killed_processes_left_behind_is_removed_after_a_week(orl_folder, o
     open_quietly(orl_folder, image_size=16, split="all")
     assert not old.exists()
     assert young.exists()
+
+
+@pytest.mark.parametrize("entry", ["format", "decoder"])
+def test_caches_of_older_versions_are_removed_after_a_week(
+    orl_folder, picture_folder, own_cache, entry
+):
+    def prepared(level):
+        other = picture_folder({"a.png": np.full((8, 8), level, np.uint8)}, f"level {level}")
+        folder = open_quietly(other, image_size=8, split="all").cache.folder
+        os.utime(folder, (0, 0))
+        return folder
+
+    old, young, current = map(prepared, (1, 2, 3))
+    for folder in (old, young):
+        meta = json.loads((folder / "meta.json").read_text())
+        (folder / "meta.json").write_text(json.dumps({**meta, entry: meta[entry] - 1}))
+        os.utime(folder, (0, 0))
+    os.utime(young)
+    open_quietly(orl_folder, image_size=16, split="all")
+    assert not old.exists()
+    assert young.exists() and current.exists()
+
+
+def test_a_pipeline_gives_the_very_numbers_that_other_backends_read():
+    stream = open_quietly("orl", image_size=16, batch_size=8)
+    for step, images in zip(range(3), stream.dataset(start=0)):
+        np.testing.assert_array_equal(images, kf.data.to_float(stream.read(step)[0]))
 
 
 # ---------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 import zlib
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,9 +38,22 @@ from keras_faces.files import write_whole
 
 FORMAT = 2
 SHARD_BYTES = 64 << 20
-OPEN_SHARDS = 64
 CHUNK = 32  # pictures that a thread takes at once
 SIDES = (None, "train", "validation", "test", LEFT_OUT)
+
+
+def _files_to_keep_open() -> int:
+    """Return a quarter of the files that the process may have open, at most 256."""
+    try:
+        import resource
+    except ImportError:  # Windows, where the C library allows 512
+        return 64
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 256 if allowed == resource.RLIM_INFINITY else max(16, min(256, allowed // 4))
+
+
+# More shards than this are opened anew whenever they are read, which takes twice as long.
+OPEN_SHARDS = _files_to_keep_open()
 
 
 class SkippedPictures(UserWarning):
@@ -368,23 +382,40 @@ class Shards:
         with (
             bar,
             decode.silent_pillow(),
-            contextlib.closing(decode_all(source, entries, start, self.facts)) as decoded,
+            # Another thread waits for the disk while the next shard is decoded.
+            ThreadPoolExecutor(1) as sealer,
+            contextlib.closing(
+                decode_all(source, entries, start, self.facts, self.per_shard)
+            ) as chunks,
         ):
+            sealed = None
             for number in range(self.done, self.count):
-                self._write_shard(number, islice(decoded, self.per_shard), source, strict, bar)
+                rows = self._write_records(number, chunks, source, strict, bar)
+                if sealed is not None:
+                    sealed.result()
+                sealed = sealer.submit(self._seal, number, rows)
+            if sealed is not None:
+                sealed.result()
 
-    def _write_shard(self, number: int, decoded, source: Source, strict: bool, bar) -> None:
+    def _write_records(self, number: int, chunks, source: Source, strict: bool, bar) -> list[dict]:
+        rows: list[dict] = []
+        wanted = min(self.per_shard, self.total - number * self.per_shard)
+        with open(self._paths(number)[0], "wb") as file:
+            while len(rows) < wanted:
+                found, records = next(chunks)
+                rows += found
+                file.write(records)
+                bar.update(len(found))
+                if strict:
+                    for row in found:
+                        if row["reason"]:
+                            raise UserError(_bad_picture(source, row["name"], row["reason"]))
+        return rows
+
+    def _seal(self, number: int, rows: list[dict]) -> None:
+        """Write the index of a shard, once its records are on the disk."""
         records, index = self._paths(number)
-        rows = []
-        with open(records, "wb") as file:
-            for entry, picture in decoded:
-                rows.append({**entry._asdict(), **picture.facts()})
-                bar.update()
-                if picture.image is not None:
-                    file.write(picture.image.data)
-                elif strict:
-                    raise UserError(_bad_picture(source, entry.name, picture.reason))
-            file.flush()
+        with open(records, "rb+") as file:
             os.fsync(file.fileno())
         write_whole(index, json.dumps(rows).encode())
 
@@ -438,37 +469,31 @@ class Columns:
         self.names = bytearray()
         self.people: dict[str, int] = {}
         self.columns = {
-            name: (bytearray(), kind)
-            for name, kind in (
-                ("name_ends", "<i8"),
-                ("people", "<i4"),
-                ("sides", "<i1"),
-                ("checksums", "<u4"),
-                ("contents", "<u8"),
-                ("raw_sizes", "<i4"),
-            )
+            "name_ends": array("q"),
+            "people": array("i"),
+            "sides": array("b"),
+            "checksums": array("I"),
+            "contents": array("Q"),
+            "raw_sizes": array("i"),
         }
 
     def __len__(self) -> int:
-        return len(self.columns["sides"][0])
+        return len(self.columns["sides"])
 
     def append(self, row: dict) -> None:
         self.names += row["name"].encode("utf-8", "surrogatepass")
         person = row["identity"]
         number = -1 if person is None else self.people.setdefault(person, len(self.people))
-        for name, value in (
-            ("name_ends", len(self.names)),
-            ("people", number),
-            ("sides", SIDES.index(row["split"])),
-            ("checksums", row["checksum"]),
-            ("contents", int(row["content"][:16], 16)),
-            ("raw_sizes", row["size"]),
-        ):
-            data, kind = self.columns[name]
-            data += np.asarray(value, kind).tobytes()
+        columns = self.columns
+        columns["name_ends"].append(len(self.names))
+        columns["people"].append(number)
+        columns["sides"].append(SIDES.index(row["split"]))
+        columns["checksums"].append(row["checksum"])
+        columns["contents"].append(int(row["content"][:16], 16))
+        columns["raw_sizes"].extend(row["size"])
 
     def save(self, folder: Path) -> None:
-        arrays = {name: np.frombuffer(*column) for name, column in self.columns.items()}
+        arrays = {name: np.asarray(column) for name, column in self.columns.items()}
         arrays["raw_sizes"] = arrays["raw_sizes"].reshape(-1, 2)
         people = arrays["people"]
         if len(self.people) > 1 and (people >= 0).all():
@@ -478,8 +503,8 @@ class Columns:
             arrays["ranks"] = ranks(
                 bytes(self.names[a:b]).decode("utf-8", "surrogatepass") for a, b in pairwise(starts)
             )
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array)
+        for name, column in arrays.items():
+            np.save(folder / f"{name}.npy", column)
         write_whole(folder / "people.json", json.dumps(list(self.people)).encode())
         write_whole(folder / "names.bin", bytes(self.names))
 
@@ -519,9 +544,14 @@ class Picture:
 
 
 def decode_all(
-    source: Source, entries: Sequence[Entry], start: int, facts: dict
-) -> Iterator[tuple[Entry, Picture]]:
-    """Yield entries from number `start` with their pictures, in order, few at a time in memory."""
+    source: Source, entries: Sequence[Entry], start: int, facts: dict, per_shard: int
+) -> Iterator[tuple[list[dict], bytes]]:
+    """Decode the pictures from number `start`, few at a time in memory.
+
+    Yields:
+        `(rows, records)` of some pictures at a time, in order and never of two shards: what the
+        index keeps of each, and the records of the good ones, one after the other.
+    """
 
     def read(entry: Entry):
         try:
@@ -531,21 +561,28 @@ def decode_all(
             return error
 
     def work(chunk: list):
-        if source.sequential:
-            return [(entry, Picture(data, facts)) for entry, data in chunk]
-        return [(entry, Picture(read(entry), facts)) for entry in chunk]
+        rows, records = [], []
+        for item in chunk:
+            entry, data = item if source.sequential else (item, read(item))
+            picture = Picture(data, facts)
+            rows.append({**entry._asdict(), **picture.facts()})
+            if picture.image is not None:
+                records.append(picture.image)
+        return rows, b"".join(records)
 
     # Threads: the decoders leave the interpreter lock.
     pool = ThreadPoolExecutor(os.cpu_count())
     pending: deque = deque()
     wanted = source.pictures(start) if source.sequential else iter(entries[start:])
+    done = start
     try:
-        while chunk := list(islice(wanted, CHUNK)):
+        while chunk := list(islice(wanted, min(CHUNK, per_shard - done % per_shard))):
+            done += len(chunk)
             pending.append(pool.submit(work, chunk))
             if len(pending) >= 8:
-                yield from pending.popleft().result()
+                yield pending.popleft().result()
         while pending:
-            yield from pending.popleft().result()
+            yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -567,11 +604,24 @@ def _only_one(path: Path, source: Source, progress: bool):
 
 
 def _sweep(mine: Path) -> None:
-    """Remove what was begun a week ago and never finished."""
-    for part in mine.parent.glob("*.part"):
+    """Remove what nobody will read, a week after it was made.
+
+    That is what was begun and never finished, and caches that an older version of this package
+    made, whose records are decoded in another way.
+    """
+    for folder in mine.parent.iterdir():
         with contextlib.suppress(OSError):
-            if part != mine and time.time() - part.stat().st_mtime > 7 * 86_400:
-                shutil.rmtree(part, ignore_errors=True)
+            useless = folder.suffix == ".part" or _is_older(folder)
+            if useless and folder != mine and time.time() - folder.stat().st_mtime > 7 * 86_400:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_older(folder: Path) -> bool:
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        return meta["format"] < FORMAT or meta["decoder"] < decode.VERSION
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 _USERS_DISK_ERRORS = (

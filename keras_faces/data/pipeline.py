@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from keras_faces.data.stream import FaceStream
+from keras_faces.data.stream import FaceStream, to_float
 
 
 def as_dataset(stream: FaceStream, start: int | None = None) -> tf.data.Dataset:
@@ -49,18 +49,18 @@ def _reader(stream: FaceStream):
     batch = stream.batch_size if stream.drop_remainder else None
 
     table = stream.label_table
-    kinds = (tf.uint8,)
+    kinds = (tf.float32,)
     if table:
         kinds += (tf.string if table.dtype == "object" else tf.as_dtype(table.dtype),)
 
     def on_cpu(number):
         images, labels = stream.read(number)
+        images = to_float(images)
         return (images, labels) if table else (images,)
 
     def read(step):
         images, *labels = tf.numpy_function(on_cpu, [step], kinds)
         images.set_shape((batch, *stream.image_shape))
-        images = tf.cast(images, tf.float32) / 127.5 - 1
         if not table:
             return images
         labels[0].set_shape((batch, *table.shape))

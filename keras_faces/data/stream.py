@@ -146,7 +146,9 @@ class FaceStream:
 
 def to_float(images: np.ndarray) -> np.ndarray:
     """Return uint8 images as float32 in [-1, 1]."""
-    return images.astype(np.float32) / 127.5 - 1
+    faces = np.divide(images, np.float32(127.5), dtype=np.float32)
+    faces -= 1
+    return faces
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
