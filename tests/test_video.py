@@ -586,6 +586,15 @@ def test_faces_of_large_and_of_small_frames_are_aligned(orl_path, tmp_path):
         assert np.abs(eyes_in(stream.cache.read([0])) - EYES).max() * 96 < 2
 
 
+@needs_landmarks
+@pytest.mark.parametrize(("across", "down"), [(-215, -115), (215, 115)])
+def test_faces_in_the_corners_of_frames_are_aligned(across, down, orl_path, tmp_path):
+    with Image.open(orl_path / "s5" / "1.pgm") as face:
+        path = write(tmp_path / "corner.mp4", [posed(face, 10, across, down, 1.0)])
+    stream = kf.data.open_faces(f"video:{path}?faces=aligned", 96, 1, "all", progress=False)
+    assert np.abs(eyes_in(stream.cache.read([0])) - EYES).max() * 96 < 2
+
+
 def celeba_like(channels: int) -> np.ndarray:
     noise = np.random.default_rng(0).integers(0, 256, (218, 178, channels))
     return noise.astype(np.uint8)
