@@ -11,12 +11,15 @@ version = re.search(r'__version__ = "(.+)"', (here / "keras_faces/__init__.py").
 jax = ["jax>=0.6"]
 fast = ["opencv-python-headless>=4.10", "simplejpeg>=1.8"]
 video = ["av>=15"]
+# Not imported: only dlib's models in it are read.
+identity = ["face_recognition_models>=0.3.0"]
 beam = ["apache-beam>=2.60"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
     *jax,
     *fast,
     *video,
+    *identity,
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -55,6 +58,7 @@ setup(
         "jax": jax,
         "fast": fast,
         "video": video,
+        "identity": identity,
         "beam": beam,
         "benchmark": benchmark,
         "dev": dev,

@@ -206,7 +206,7 @@ def build_parser() -> argparse.ArgumentParser:
         added.add_argument("--channels", type=int, choices=[1, 3], help="default: the pictures'")
         return added
 
-    decoding("check", _data_check, "Name what is damaged, copied or suspiciously small.")
+    decoding("check", _data_check, "Name what is damaged, copied, too small, or not as published.")
     info = decoding("info", _data_info, "Say what a source holds, and show some of it.")
     info.add_argument("--out", default="faces.png", help="contact sheet (default: faces.png)")
     info.add_argument("--count", type=int, default=64, help="pictures on it")
@@ -573,6 +573,8 @@ def _data_check(options):
 
     source, prepared = _prepared(options)
     print("\n".join(describe(source, prepared)[:4]))
+    for line in source.compare_with_published():
+        print(line)
     found = problems(prepared)
     print("\n".join(found) if found else "nothing damaged, copied or suspiciously small")
     if prepared.bad:

@@ -1,6 +1,8 @@
 """CelebA: every layout in which people have it, its annotation files, and what can be wrong."""
 
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +40,7 @@ from keras_faces.data.decode import decode
 from keras_faces.data.preparation import attributes_csv, people_folders
 from keras_faces.data.sources import LEFT_OUT, Entry, open_source
 from keras_faces.data.sources.celeba import CelebaSource
+from keras_faces.data.sources.dataset import Published
 
 SIDES = ("train", "validation", "test")
 
@@ -496,6 +499,135 @@ def test_without_data_it_says_what_to_do_by_hand(monkeypatch, capsys, tmp_path):
         open_source("celeba:nowhere")
     with pytest.raises(kf.UserError, match=r"No picture[\s\S]*mmlab"):
         open_source(f"celeba:{tmp_path}")
+
+
+# ---------------------------------------------------------------------------------------------
+# What is published of the files
+
+
+def publish(monkeypatch, files: dict[str, bytes]) -> None:
+    """Publish files of these contents; whoever looks at their MD5 finds another one."""
+    facts = [
+        Published(name, len(content), hashlib.sha256(content).hexdigest(), "0" * 32)
+        for name, content in files.items()
+    ]
+    monkeypatch.setattr(CelebaSource, "published", facts)
+
+
+def compared(path, capsys, status: int = 0) -> list[str]:
+    """Return what `data check` says on published files."""
+    assert main(["data", "check", f"celeba:{path}", "--image-size", "32"]) == status
+    said = capsys.readouterr()
+    return [line for line in (said.out + said.err).splitlines() if line.startswith("published")]
+
+
+ATTRIBUTES = celeba_texts()["list_attr_celeba.txt"]
+
+
+@pytest.mark.parametrize(
+    "layout", [official_folder, drive_folder, drive_folder_with_zip, pictures_folder_itself]
+)
+@pytest.mark.parametrize(
+    ("published", "line"),
+    [
+        (ATTRIBUTES, "as published"),
+        (
+            ATTRIBUTES + b"1",
+            f"{len(ATTRIBUTES):,} bytes, published are {len(ATTRIBUTES) + 1:,}: the download is "
+            "not whole (get it again), or the file was shortened since",
+        ),
+        (
+            ATTRIBUTES[:-1],
+            f"{len(ATTRIBUTES):,} bytes, published are {len(ATTRIBUTES) - 1:,}: another version, "
+            "or the file was changed since",
+        ),
+        (
+            ATTRIBUTES[:-1] + b" ",
+            "SHA-256 differs from the published one: another version, or a damaged download",
+        ),
+    ],
+    ids=["same", "longer", "shorter", "other"],
+)
+def test_files_are_compared_with_what_is_published(
+    layout, published, line, tmp_path, monkeypatch, capsys, own_cache
+):
+    publish(monkeypatch, {"Anno/list_attr_celeba.txt": published})
+    assert compared(layout(tmp_path), capsys) == [f"published: list_attr_celeba.txt: {line}"]
+    # A copy that differs is as good as another.
+    for file in tmp_path.rglob("list_attr_celeba.txt"):
+        file.unlink()
+    shutil.rmtree(own_cache)
+    assert compared(next(tmp_path.glob("[cC]eleb*")), capsys) == []
+
+
+@pytest.mark.parametrize(
+    "layout", [folder_with_zip, zip_with_texts_beside, drive_folder_with_zip, folder_with_both]
+)
+def test_the_zip_of_the_pictures_is_compared(layout, tmp_path, monkeypatch, capsys, own_cache):
+    path = layout(tmp_path)
+    (file,) = tmp_path.rglob("img_align_celeba.zip")
+    data = file.read_bytes()
+    publish(monkeypatch, {"Img/img_align_celeba.zip": data})
+    assert compared(path, capsys) == ["published: img_align_celeba.zip: as published"]
+    changed = data.replace(b"000001.jpg", b"000006.jpg")
+    assert len(changed) == len(data)
+    file.write_bytes(changed)
+    (line,) = compared(path, capsys)
+    assert "img_align_celeba.zip: SHA-256 differs" in line
+
+
+def test_files_within_a_zip_and_several_copies_are_compared(
+    tmp_path, monkeypatch, capsys, own_cache
+):
+    publish(monkeypatch, {"Anno/list_attr_celeba.txt": ATTRIBUTES})
+    path = zip_of_everything(tmp_path)
+    assert compared(path, capsys) == ["published: list_attr_celeba.txt: as published"]
+    write({"list_attr_celeba.txt": ATTRIBUTES[:-2]}, tmp_path)
+    beside, within = compared(path, capsys)
+    shorter = f"{len(ATTRIBUTES) - 2:,} bytes, published are {len(ATTRIBUTES):,}"
+    assert beside.startswith(f"published: {tmp_path / 'list_attr_celeba.txt'}: {shorter}")
+    assert within == f"published: celeba/list_attr_celeba.txt in {str(path)!r}: as published"
+
+
+def test_a_file_of_several_names_is_compared_once(tmp_path, monkeypatch, capsys, own_cache):
+    publish(monkeypatch, {"Anno/list_attr_celeba.txt": ATTRIBUTES})
+    folder = official_folder(tmp_path)
+    (folder / "Anno").mkdir()
+    os.link(folder / "list_attr_celeba.txt", folder / "Anno" / "list_attr_celeba.txt")
+    assert compared(folder, capsys) == ["published: list_attr_celeba.txt: as published"]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path, monkeypatch, capsys, own_cache):
+    publish(monkeypatch, {"Anno/list_attr_celeba.txt": ATTRIBUTES})
+    folder = official_folder(tmp_path)
+    source = open_source(folder)
+    real = open
+
+    def refuses(name, *arguments, **keywords):
+        if str(name).endswith("list_attr_celeba.txt"):
+            raise PermissionError(13, "Permission denied", str(name))
+        return real(name, *arguments, **keywords)
+
+    monkeypatch.setattr("builtins.open", refuses)
+    (line,) = source.compare_with_published()
+    assert re.match("published: list_attr_celeba.txt: cannot be compared: .*denied", line)
+
+
+@pytest.mark.parametrize("given", ["celeba", "celeba/img_align_celeba.zip"])
+def test_a_zip_that_was_cut_is_told_beside_its_published_size(
+    given, tmp_path, monkeypatch, capsys, own_cache
+):
+    (file,) = folder_with_zip(tmp_path).rglob("*.zip")
+    data = file.read_bytes()
+    publish(monkeypatch, {"Img/img_align_celeba.zip": data, "Anno/list_attr_celeba.txt": b"short"})
+    os.truncate(file, len(data) // 2)
+    (line,) = compared(tmp_path / given, capsys, status=2)
+    assert line.startswith(
+        f"published: img_align_celeba.zip: {len(data) // 2:,} bytes, published are {len(data):,}: "
+        "the download is not whole"
+    )
+    file.write_bytes(b"\0" * len(data))  # of the right size, so nothing is said of it
+    assert compared(tmp_path / given, capsys, status=2) == []
 
 
 # ---------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """LFW, UTKFace and FFHQ in the layouts in which people have them, whole and damaged."""
 
+import hashlib
 import re
 import shutil
 import tarfile
@@ -31,7 +32,7 @@ import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.data.annotations import UnmatchedAnnotations, stem
 from keras_faces.data.sources import LEFT_OUT, SCHEMES, open_source
-from keras_faces.data.sources.dataset import how_to_unpack, once
+from keras_faces.data.sources.dataset import Published, how_to_unpack, once
 from keras_faces.data.sources.ffhq import FfhqSource
 from keras_faces.data.sources.lfw import LfwSource
 from keras_faces.data.sources.utkface import UtkFaceSource
@@ -440,6 +441,46 @@ def test_without_data_each_says_what_to_do_by_hand(scheme, tmp_path, monkeypatch
         with pytest.raises(kf.UserError, match="There is no folder") as error:
             open_source(address)
         assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "file"),
+    [(name, file) for name, kind in SCHEMES.items() for file in getattr(kind, "published", ())],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_what_is_published_of_a_file_is_in_the_text(scheme, file):
+    assert file.size or file.sha256 or file.md5
+    assert {len(file.sha256 or "0" * 64), len(file.md5 or "0" * 32)} == {64, 32}
+    entry = rf"(?m)^   {re.escape(file.name)}(?: .*)?$(?:\n {{5}}.*)*"
+    (own,) = re.findall(entry, SCHEMES[scheme].by_hand)
+    for fact in (file.sha256, file.md5, file.note, file.size and f" {file.size:,} bytes"):
+        assert not fact or fact in own
+
+
+def test_files_of_lfw_are_compared_by_md5_where_nothing_else_is_published(
+    tmp_path, monkeypatch, capsys, own_cache
+):
+    path = lfw_files_beside(tmp_path)
+    train = (tmp_path / "peopleDevTrain.txt").read_bytes()
+    monkeypatch.setattr(
+        LfwSource,
+        "published",
+        (
+            Published("lfw-funneled.tgz", md5="0" * 32),
+            Published("peopleDevTrain.txt", md5=hashlib.md5(train).hexdigest()),
+            Published("peopleDevTest.txt", md5=hashlib.md5(train).hexdigest()),
+        ),
+    )
+    assert main(["data", "check", f"lfw:{path}"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "published" in line]
+    assert lines[0] == "published: peopleDevTrain.txt: as published"
+    assert re.match(r"published: peopleDevTest\.txt: MD5 differs from the published", lines[1])
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("scheme", ["utkface", "ffhq"])
+def test_where_nothing_is_published_nothing_is_compared(scheme, tmp_path):
+    assert open_source(EACH[scheme](tmp_path)).compare_with_published() == []
 
 
 @pytest.mark.parametrize("scheme", EACH)

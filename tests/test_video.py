@@ -1,6 +1,7 @@
 """Frames of videos: which are kept, on which side, upright, and what becomes of damaged files."""
 
 import builtins
+import importlib.util
 import os
 import struct
 from fractions import Fraction
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_faces as kf
+from keras_faces.data.alignment import FIVE_POINTS, align
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import LEFT_OUT, open_source
 from keras_faces.data.sources import video as video_module
@@ -451,8 +453,197 @@ def test_faces_are_cut_out_of_frames_that_show_one(people):
 def test_a_video_without_faces_is_refused_where_faces_are_asked_for(tmp_path):
     frames = [np.full((120, 160, 3), 10 * n, np.uint8) for n in range(10)]
     path = write(tmp_path / "sky.mp4", frames)
-    with pytest.raises(kf.UserError, match=r"None of the 10 frames .*shows a face"):
+    with pytest.raises(kf.UserError, match=r"None of the 10 frames .*shows a face.*faces=yes"):
         open_source(f"video:{path}?faces=yes").entries()
+
+
+# ---------------------------------------------------------------------------------------------
+# Aligned faces
+
+LANDMARKS = importlib.util.find_spec("face_recognition_models")
+needs_landmarks = pytest.mark.skipif(not LANDMARKS, reason="needs the extra identity")
+
+# Degrees counterclockwise, pixels across and down, and how much larger than 184x224.
+POSES = [
+    (-25, -70, -25, 0.9),
+    (-15, 60, 20, 1.0),
+    (-8, -90, 10, 1.1),
+    (0, 0, 0, 1.0),
+    (8, 95, -30, 0.8),
+    (15, -50, 25, 1.1),
+    (25, 65, 10, 0.9),
+]
+EYES = ((0.39, 0.514), (0.61, 0.514))  # of CelebA's central square
+
+
+def posed(face: Image.Image, degrees: float, across: int, down: int, scale: float) -> np.ndarray:
+    """A frame of 640x480 pixels with a face in it."""
+    face = face.convert("RGBA").resize((round(184 * scale), round(224 * scale)))
+    face = face.rotate(degrees, Image.Resampling.BICUBIC, expand=True)
+    frame = Image.new("RGB", (640, 480), (70, 90, 110))
+    frame.paste(face, (320 + across - face.width // 2, 240 + down - face.height // 2), face)
+    return np.asarray(frame)
+
+
+def posing(person, orl_path, path) -> Path:
+    """A video of a person in each pose, `person(number)`, and of an empty frame after each."""
+    frames = []
+    for number, pose in enumerate(POSES):
+        with Image.open(orl_path / f"s{person(number)}" / "1.pgm") as face:
+            frames.append(posed(face, *pose))
+        frames.append(np.full((480, 640, 3), 60 + 10 * number, np.uint8))
+    return write(path, frames)
+
+
+@pytest.fixture(scope="session")
+def posers(orl_path, tmp_path_factory) -> Path:
+    """Seven people, each in another pose."""
+    return posing(lambda n: n + 1, orl_path, tmp_path_factory.mktemp("posers") / "posers.mp4")
+
+
+def eyes_in(pictures: np.ndarray) -> np.ndarray:
+    """Find the eyes in pictures anew: `(count, 2 eyes, 2)`, in shares of their side."""
+    dlib = pytest.importorskip("dlib")
+    folder = LANDMARKS.submodule_search_locations[0]
+    predict = dlib.shape_predictor(os.path.join(folder, "models", FIVE_POINTS))
+    detect = dlib.get_frontal_face_detector()
+    found = []
+    for pixels in pictures:
+        large = np.asarray(Image.fromarray(pixels).resize((512, 512)))
+        (face,) = detect(large, 0)
+        corners = [(point.x, point.y) for point in predict(large, face).parts()]
+        found.append([np.mean(corners[2:4], 0), np.mean(corners[0:2], 0)])
+    return np.array(found) / 512
+
+
+@needs_landmarks
+@pytest.mark.parametrize("size", [64, 128])
+def test_aligned_faces_have_level_eyes_at_celebas_place(posers, size):
+    turned = {}
+    for faces in ("yes", "aligned"):
+        address = f"video:{posers}?faces={faces}"
+        stream = kf.data.open_faces(address, size, 4, "all", progress=False)
+        eyes = eyes_in(stream.cache.read(range(len(POSES))))
+        across, down = (eyes[:, 1] - eyes[:, 0]).T
+        turned[faces] = np.degrees(np.arctan2(down, across)), eyes * size
+    degrees, places = turned["aligned"]
+    assert np.abs(degrees).max() < 3
+    assert np.abs(places / size - EYES).max() < 1 / 64
+    degrees, places = turned["yes"]
+    assert np.abs(degrees).max() > 20
+    assert np.ptp(places, axis=0).max() > size / 10
+
+
+@needs_landmarks
+def test_the_same_face_in_any_pose_gives_the_same_picture(orl_path, tmp_path):
+    path = posing(lambda n: 4, orl_path, tmp_path / "one.mp4")
+    alike = {}
+    for faces in ("yes", "aligned"):
+        stream = kf.data.open_faces(f"video:{path}?faces={faces}", 64, 4, "all", progress=False)
+        inner = stream.cache.read(range(len(POSES)))[:, 22:48, 22:42].reshape(len(POSES), -1)
+        alike[faces] = np.corrcoef(inner).min()
+    assert alike["aligned"] > 0.97
+    assert alike["yes"] < 0.5
+    # Each is as large as in its frame: nothing is lost before the crop shrinks it.
+    sides = stream.cache.raw_sizes[:, 0] / [scale for *_, scale in POSES]
+    assert sides.max() / sides.min() < 1.03
+
+
+@needs_landmarks
+def test_aligned_faces_come_from_frames_that_show_one_and_are_remembered(
+    posers, own_cache, monkeypatch
+):
+    source = open_source(f"video:{posers}?faces=aligned")
+    names = [entry.name for entry in source.entries()]
+    assert names == [f"{2 * n:06d}" for n in range(len(POSES))]
+    assert source.counts["without a face"] == len(POSES)
+    assert source.address.endswith("?faces=aligned")
+    pictures = taken(source)
+    assert all(pixels.shape[0] == pixels.shape[1] for pixels in pictures.values())
+    monkeypatch.setattr(video_module, "eye_finder", None)  # it is not asked again
+    again = taken(open_source(source.address), 3)
+    assert list(again) == names[3:]
+    assert all(np.array_equal(again[name], pictures[name]) for name in again)
+    listings = {open_source(f"video:{posers}?faces={f}").listing() for f in ("yes", "aligned")}
+    assert len(listings) == 2
+
+
+@needs_landmarks
+def test_a_video_without_faces_to_align_is_refused(tmp_path):
+    path = write(tmp_path / "sky.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 2)
+    with pytest.raises(kf.UserError, match=r"None of the 2 frames .*leave faces=aligned out"):
+        open_source(f"video:{path}?faces=aligned").entries()
+
+
+@needs_landmarks
+def test_faces_of_large_and_of_small_frames_are_aligned(orl_path, tmp_path):
+    with Image.open(orl_path / "s5" / "1.pgm") as face:
+        frame = Image.fromarray(posed(face, 17, 30, 10, 1.0))
+    for factor in (0.35, 3):  # for the detector the one is enlarged, the other shrunk
+        pixels = np.asarray(frame.resize((round(320 * factor) * 2, round(240 * factor) * 2)))
+        path = write(tmp_path / f"{factor}.mp4", [pixels])
+        stream = kf.data.open_faces(f"video:{path}?faces=aligned", 96, 1, "all", progress=False)
+        assert np.abs(eyes_in(stream.cache.read([0])) - EYES).max() * 96 < 2
+
+
+@needs_landmarks
+@pytest.mark.parametrize(("across", "down"), [(-215, -115), (215, 115)])
+def test_faces_in_the_corners_of_frames_are_aligned(across, down, orl_path, tmp_path):
+    with Image.open(orl_path / "s5" / "1.pgm") as face:
+        path = write(tmp_path / "corner.mp4", [posed(face, 10, across, down, 1.0)])
+    stream = kf.data.open_faces(f"video:{path}?faces=aligned", 96, 1, "all", progress=False)
+    assert np.abs(eyes_in(stream.cache.read([0])) - EYES).max() * 96 < 2
+
+
+def celeba_like(channels: int) -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (218, 178, channels))
+    return noise.astype(np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_eyes_where_celebas_are_leave_its_central_square_as_it_is(channels):
+    pixels = celeba_like(channels)
+    eyes = (69.5, 111.5, 108.5, 111.5)  # the middles of the pixels (69, 111) and (108, 111)
+    assert np.array_equal(align(pixels, eyes), pixels[20:198])
+
+
+def test_a_turned_picture_is_turned_back():
+    pixels = celeba_like(3)
+    turned = np.rot90(pixels)  # counterclockwise: (x, y) goes to (y, 178 - x)
+    eyes = (111.5, 178 - 69.5, 111.5, 178 - 108.5)
+    assert np.array_equal(align(turned, eyes), pixels[20:198])
+
+
+def test_faces_at_the_edge_are_filled_up_with_its_pixels():
+    pixels = celeba_like(3)
+    left, down = 60, 40  # cut off, so that the square begins outside
+    cut = pixels[down:, left:]
+    eyes = (69.5 - left, 111.5 - down, 108.5 - left, 111.5 - down)
+    square = align(cut, eyes)
+    assert np.array_equal(square[20:, 60:], pixels[40:198, 60:])
+    assert (square[20:, :60] == pixels[40:198, 60:61]).all()
+    assert (square[:20, 60:] == pixels[40:41, 60:]).all()
+    assert (square[:20, :60] == pixels[40, 60]).all()
+
+
+@pytest.mark.parametrize("lacks", ["the package", "its files"])
+def test_without_landmarks_it_says_what_to_install_before_decoding(
+    lacks, clip, tmp_path, monkeypatch
+):
+    real = importlib.util.find_spec
+
+    def without(name, *arguments):
+        if name != "face_recognition_models":
+            return real(name, *arguments)
+        found = importlib.util.spec_from_loader(name, None, is_package=True)
+        found.submodule_search_locations.append(str(tmp_path))
+        return found if lacks == "its files" else None
+
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    monkeypatch.setattr(video_module, "_Video", None)
+    with pytest.raises(kf.UserError, match=r"pip install 'keras-faces\[identity\]'"):
+        open_source(f"video:{clip}?faces=aligned")
+    open_source(f"video:{clip}?faces=yes")  # which does without
 
 
 # ---------------------------------------------------------------------------------------------

@@ -113,6 +113,10 @@ class Source:
         """Return lines on what a user should know of this copy: files that do not match, ..."""
         return []
 
+    def compare_with_published(self) -> list[str]:
+        """Return a line for each file of this copy whose size or checksum is published."""
+        return []
+
     def sketches(self) -> "Source | None":
         """Return a source of the sketches of these faces, with the same entries, or None."""
         return None

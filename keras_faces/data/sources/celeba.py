@@ -17,7 +17,9 @@ from keras_faces.data.sources.base import LEFT_OUT, Entry
 from keras_faces.data.sources.dataset import (
     Annotation,
     DatasetSource,
+    Published,
     glance,
+    listed,
     once,
     one_of,
     open_place,
@@ -77,22 +79,40 @@ class CelebaSource(DatasetSource):
     )
     # Sizes and SHA-256: tensorflow_datasets 4.9, datasets/celeb_a/checksums.tsv. MD5: torchvision,
     # datasets/celeba.py.
-    by_hand = """\
+    published = (
+        Published(
+            "Img/img_align_celeba.zip",
+            1_443_490_838,
+            "46fb89443c578308acf364d7d379fe1b9efb793042c0af734b6112e4fd3a8c74",
+            "00d2c5bc6d35e252742224ab0c1e8fcb",
+        ),
+        Published(
+            "Anno/list_attr_celeba.txt",
+            26_721_026,
+            "f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0",
+            "75e246fa4810816ffd6ee81facbd244c",
+            "(attributes)",
+        ),
+        Published(
+            "Anno/identity_CelebA.txt",
+            3_424_458,
+            "c6143857c3e2630ac2da9f782e9c1232e5e59be993a9d44e8a7916c78a6158c0",
+            "32bd1bd63d3c78cd57e08160ec5ed1e2",
+            "(people)",
+        ),
+        Published(
+            "Eval/list_eval_partition.txt",
+            2_836_386,
+            "fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7",
+            "d32c9cbf5e040fd4025c592c306e6668",
+            "(splits)",
+        ),
+    )
+    by_hand = f"""\
 CelebA must be downloaded by hand; it is for research that is not commercial.
 1. Open https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, "Align&Cropped Images" (Google Drive).
 2. Download into one folder, named celeba for example; the first file is enough for pictures alone:
-   Img/img_align_celeba.zip         1,443,490,838 bytes
-     SHA-256 46fb89443c578308acf364d7d379fe1b9efb793042c0af734b6112e4fd3a8c74
-     MD5     00d2c5bc6d35e252742224ab0c1e8fcb
-   Anno/list_attr_celeba.txt           26,721,026 bytes (attributes)
-     SHA-256 f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0
-     MD5     75e246fa4810816ffd6ee81facbd244c
-   Anno/identity_CelebA.txt             3,424,458 bytes (people)
-     SHA-256 c6143857c3e2630ac2da9f782e9c1232e5e59be993a9d44e8a7916c78a6158c0
-     MD5     32bd1bd63d3c78cd57e08160ec5ed1e2
-   Eval/list_eval_partition.txt         2,836,386 bytes (splits)
-     SHA-256 fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7
-     MD5     d32c9cbf5e040fd4025c592c306e6668
+{listed(published)}
    Or Kaggle's copy, https://www.kaggle.com/datasets/jessicali9530/celeba-dataset, archive.zip,
    which lacks the people.
 3. Nothing needs to be unpacked. Give celeba:FOLDER or celeba:FILE.zip; or set KERAS_FACES_DATA to

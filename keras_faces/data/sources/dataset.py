@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -11,12 +12,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tqdm import tqdm
+
 from keras_faces.data.annotations import stem
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources.base import Entry, Source, hidden, is_picture, natural
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
+
+BAR_FROM = 100_000_000  # bytes; larger files take seconds
 
 UNPACK = {
     (".tar.gz", ".tgz"): "tar -xzf",
@@ -59,6 +64,49 @@ class Annotation(NamedTuple):
         return self.title, status.st_size, status.st_mtime_ns
 
 
+class Published(NamedTuple):
+    """What is published of a data set's file.
+
+    Attributes:
+        name: Its name, after the folder in which the data set's page has it.
+        size: Its size in bytes, None where it is not published.
+        sha256: Its SHA-256 in hexadecimal digits, likewise.
+        md5: Its MD5, likewise.
+        note: What is in it, or where it is.
+    """
+
+    name: str
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    note: str = ""
+
+    def compare_size(self, size: int) -> str | None:
+        """Return what is wrong with a copy of `size` bytes, or None."""
+        if self.size is None or size == self.size:
+            return None
+        what = (
+            "the download is not whole (get it again), or the file was shortened since"
+            if size < self.size
+            else "another version, or the file was changed since"
+        )
+        return f"{size:,} bytes, published are {self.size:,}: {what}"
+
+
+def listed(files: Sequence[Published]) -> str:
+    """Return what is published of files, as lines of the text on how to get them."""
+    names = max(len(file.name) for file in files) + 2
+    sizes = [f"{file.size:,} bytes" if file.size else "" for file in files]
+    lines = []
+    for file, size in zip(files, sizes, strict=True):
+        lines.append(f"   {file.name:{names}}{size:>{max(map(len, sizes))}} {file.note}".rstrip())
+        if file.sha256:
+            lines.append(f"     SHA-256 {file.sha256}")
+        if file.md5:
+            lines.append(f"     MD5     {file.md5}")
+    return "\n".join(lines)
+
+
 class DatasetSource(Source):
     """A published data set, in a folder or a zip file.
 
@@ -72,11 +120,13 @@ class DatasetSource(Source):
     Attributes:
         scheme: What `open_source` takes before the path.
         by_hand: How to get the data set, for the user who does not have it.
+        published: Files of it of which a size or a checksum is published.
         place: The pictures, as plain files of a folder or a zip file.
     """
 
     scheme: str
     by_hand: str
+    published: Sequence[Published] = ()
 
     def __init__(self, path: str | os.PathLike, labelled: str = "no", **options: str):
         self.path = Path(os.path.abspath(Path(path).expanduser()))
@@ -86,7 +136,13 @@ class DatasetSource(Source):
             options["labelled"] = labelled
         query = "&".join(f"{option}={value}" for option, value in options.items())
         self.address = f"{self.scheme}:{self.path}" + (query and f"?{query}")
-        self.place = self.open_place()
+        try:
+            self.place = self.open_place()
+        except UserError as error:
+            lines = self._archives_of_another_size()
+            if not lines:
+                raise
+            raise UserError("\n".join([str(error), *lines])) from error
 
     @functools.cached_property
     def files(self) -> list[Entry]:
@@ -147,9 +203,81 @@ class DatasetSource(Source):
     def file(self, name: str) -> Path | None:
         return self.place.file(name)
 
+    def compare_with_published(self) -> list[str]:
+        lines = []
+        for file in self.published:
+            copies = self._copies(file)
+            for copy in copies:
+                title = _file(file.name) if len(copies) == 1 else copy.title
+                lines.append(f"published: {title}: {_compare(file, copy)}")
+        return lines
+
+    def _copies(self, file: Published) -> list[Annotation]:
+        """Return the copies of a published file beside the pictures and among them."""
+        wanted = _file(file.name).lower()
+        inside = [name for name in self.place.others if _file(name).lower() == wanted]
+        paths = [self.path, self.place.path, *filter(None, map(self.place.file, inside))]
+        top = self.path if self.path.is_dir() else self.path.parent
+        paths += [
+            folder / name
+            for folder in (top, *self.folders_beside())
+            for name in (_file(file.name), file.name)
+        ]
+        found = {}
+        for path in paths:
+            if path.name.lower() == wanted and os.path.isfile(path):
+                status = path.stat()  # one file may have several paths
+                found.setdefault((status.st_dev, status.st_ino), str(path))
+        return [Annotation(path, None, path) for path in found.values()] + [
+            Annotation(f"{name} in {self.place.title!r}", self.place, name)
+            for name in inside
+            if self.place.file(name) is None
+        ]
+
+    def _archives_of_another_size(self) -> list[str]:
+        """Return lines on archives that explain why a copy cannot be opened."""
+        lines = []
+        for file in self.published:
+            name = _file(file.name)
+            for path in (self.path, self.path / name, self.path / file.name):
+                if path.name == name and path.suffix in (".zip", ".tgz") and path.is_file():
+                    what = file.compare_size(path.stat().st_size)
+                    lines += [f"published: {name}: {what}"] if what else []
+        return lines
+
     def make_listing(self) -> str:
         facts = [self.address, self.place.listing(), *(a.stamp() for a in self.annotations())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _compare(file: Published, copy: Annotation) -> str:
+    kind, digits = ("SHA-256", file.sha256) if file.sha256 else ("MD5", file.md5)
+    try:
+        content = copy.read() if copy.place else None
+        size = len(content) if copy.place else os.path.getsize(copy.name)
+        wrong = file.compare_size(size)
+        if wrong:
+            return wrong
+        if not digits:
+            return "of the published size"
+        summed = hashlib.new(kind.replace("-", ""), usedforsecurity=False)
+        with open(copy.name, "rb") if content is None else io.BytesIO(content) as data:
+            bar = tqdm(
+                desc=f"{kind} of {_file(file.name)}",
+                total=size,
+                unit="B",
+                unit_scale=True,
+                disable=None if size > BAR_FROM else True,
+            )
+            with bar:
+                while part := data.read(1 << 20):
+                    summed.update(part)
+                    bar.update(len(part))
+    except (OSError, UserError) as error:
+        return f"cannot be compared: {error}"
+    if summed.hexdigest() == digits:
+        return "as published"
+    return f"{kind} differs from the published one: another version, or a damaged download"
 
 
 def open_place(path: Path, by_hand: str) -> FolderSource | ZipSource:

@@ -14,7 +14,7 @@ import numpy as np
 from keras_faces.data.annotations import UnmatchedAnnotations, read_table, stem, text_of
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import LEFT_OUT, Entry
-from keras_faces.data.sources.dataset import Annotation, DatasetSource, glance
+from keras_faces.data.sources.dataset import Annotation, DatasetSource, Published, glance, listed
 from keras_faces.errors import UserError
 
 VERSIONS = ("lfw", "lfw_funneled", "lfw-funneled", "lfw-deepfunneled", "lfw_deepfunneled", "lfwa")
@@ -44,22 +44,36 @@ class LfwSource(DatasetSource):
     )
     # SHA-256: tensorflow_datasets 4.9, datasets/lfw/checksums.tsv; scikit-learn, datasets/_lfw.py.
     # MD5: torchvision, datasets/lfw.py.
-    by_hand = """\
+    published = (
+        Published(
+            "lfw.tgz",
+            180_566_744,
+            "055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0",
+            "a17d05bd522c52d84eca14327a23d494",
+            "https://ndownloader.figshare.com/files/5976018",
+        ),
+        Published(
+            "lfw-funneled.tgz",
+            sha256="b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+            md5="1b42dfed7d15c9b2dd63d5e5840c86ad",
+            note="https://ndownloader.figshare.com/files/5976015",
+        ),
+        Published(
+            "lfw-deepfunneled.tgz",
+            md5="68331da3eb755a505a502b5aacb3c201",
+            note="http://vis-www.cs.umass.edu/lfw/",
+        ),
+        Published("peopleDevTrain.txt", md5="54eaac34beb6d042ed3a7d883e247a21"),
+        Published("peopleDevTest.txt", md5="e4bf5be0a43b5dcd9dc5ccfcb8fb19c5"),
+    )
+    by_hand = f"""\
 LFW must be downloaded by hand. Its page is http://vis-www.cs.umass.edu/lfw/; where that does not
 answer, figshare has copies.
 1. Download one of
-   lfw.tgz               https://ndownloader.figshare.com/files/5976018    180,566,744 bytes
-     SHA-256 055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0
-     MD5     a17d05bd522c52d84eca14327a23d494
-   lfw-funneled.tgz      https://ndownloader.figshare.com/files/5976015
-     SHA-256 b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a
-     MD5     1b42dfed7d15c9b2dd63d5e5840c86ad
-   lfw-deepfunneled.tgz  http://vis-www.cs.umass.edu/lfw/
-     MD5     68331da3eb755a505a502b5aacb3c201
+{listed(published[:3])}
 2. Unpack it: tar -xzf lfw.tgz
 3. For the official split put these beside the folder that this makes (from LFW's page):
-   peopleDevTrain.txt    MD5 54eaac34beb6d042ed3a7d883e247a21
-   peopleDevTest.txt     MD5 e4bf5be0a43b5dcd9dc5ccfcb8fb19c5
+{listed(published[3:])}
    and for attributes lfw_attributes.txt, from
    http://www.cs.columbia.edu/CAVE/databases/pubfig/download/lfw_attributes.txt
 4. Give lfw:FOLDER; or set KERAS_FACES_DATA to the folder that holds lfw/, and give just lfw.

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from keras_faces.data.alignment import FIVE_POINTS, align, eye_finder, model_file
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source, hidden, natural
 from keras_faces.errors import UserError, unknown_name
@@ -24,11 +25,12 @@ from keras_faces.errors import UserError, unknown_name
 SUFFIXES = (".mp4", ".mov", ".webm", ".m4v", ".mkv", ".avi")
 
 # Part of every remembered pass: raise it when the same video would give other frames.
-VERSION = 1
+VERSION = 2
 
 STRETCHES = 4
 FRAMES_A_STRETCH = 10  # fewer stretches where they would be shorter
 
+FACES = ("no", "yes", "aligned")
 MARGIN = 0.35  # around a detected face, as a share of its size; the detector ends at brows and chin
 DETECTED_SIDE = 960  # pixels; larger frames are shrunk for the detector, those below half enlarged
 
@@ -47,13 +49,15 @@ class VideoSource(Source):
         test: Share of the frames on the test side, or from 1 on their number: four stretches of
             time, spread over the video.
         gap: Frames between the sides that belong to neither.
-        faces: `"yes"` to cut out the largest face of each frame; frames without one are left out.
+        faces: `"yes"` to cut out the largest face of each frame, `"aligned"` to turn, scale and
+            place it by its eyes as well; frames without one are left out.
 
     Attributes:
         counts: Dict of the numbers of frames: all, `"similar"`, `"without a face"` and `"kept"`.
 
     Raises:
-        UserError: If there is no video, an option makes no sense, or PyAV is not installed.
+        UserError: If there is no video, an option makes no sense, or PyAV is not installed, or
+            for aligned faces dlib's landmarks are not.
     """
 
     sequential = True
@@ -70,8 +74,8 @@ class VideoSource(Source):
         self.path = Path(path).expanduser()
         if not self.path.exists():
             raise UserError(f"There is no file or folder {os.fspath(path)!r}. Check the path.")
-        if faces not in ("yes", "no"):
-            raise unknown_name("answer to 'faces'", faces, ("yes", "no"))
+        if faces not in FACES:
+            raise unknown_name("answer to 'faces'", faces, FACES)
         self.title = os.fspath(path)
         options = {
             "every": _number("every", every, 1, whole=True),
@@ -83,7 +87,7 @@ class VideoSource(Source):
         if options["test"] > 1 and options["test"] % 1:
             raise UserError(f"test must be a share below 1 or a whole number. Received: {test}.")
         self._every, self._similar = options["every"], options["similar"]
-        self._test, self._gap, self._faces = options["test"], options["gap"], faces == "yes"
+        self._test, self._gap, self._faces = options["test"], options["gap"], faces
         defaults = {"every": 1, "similar": 1, "test": 0.1, "gap": 3, "faces": "no"}
         query = "&".join(
             f"{name}={value if name == 'faces' else format(value, '.12g')}"
@@ -93,6 +97,8 @@ class VideoSource(Source):
         self.address = f"video:{os.path.abspath(self.path)}" + (f"?{query}" if query else "")
         self._query = query
         _import_av()
+        if faces == "aligned":
+            model_file(FIVE_POINTS)  # missing, it is told now and not after the first face
         self._files = self._videos()
         self._found: tuple[list[Entry], list[tuple[Path, Pass]]] | None = None
 
@@ -193,8 +199,9 @@ class VideoSource(Source):
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _pass(self, file: Path) -> "Pass":
-        detect = _detector() if self._faces else None
-        kept, boxes = [], []
+        detect = None if self._faces == "no" else _detector()
+        find_eyes = eye_finder() if self._faces == "aligned" else None
+        kept, boxes, eyes = [], [], []
         frames = similar = faceless = 0
         last = None
         with _Video(file) as video:
@@ -214,11 +221,17 @@ class VideoSource(Source):
                     similar += 1
                     continue
                 if detect is not None:
-                    box = detect(video.pixels(frame))
-                    if box is None:
+                    pixels = video.pixels(frame)
+                    found = detect(pixels)
+                    if found is None:
                         faceless += 1
                         continue
-                    boxes.append(box)
+                    face, scale = found
+                    if find_eyes is None:
+                        boxes.append(_square(face, scale, *pixels.shape[:2]))
+                    else:
+                        edges = (face.left(), face.top(), face.right() + 1, face.bottom() + 1)
+                        eyes.append(find_eyes(pixels, [edge / scale for edge in edges]))
                 last = thumbnail
                 kept.append(number)
             problem = video.problem
@@ -230,9 +243,9 @@ class VideoSource(Source):
         if not kept:
             raise UserError(
                 f"None of the {faceless} frames looked at in {str(file)!r} shows a face that the "
-                "detector finds. Look at more frames, or leave faces=yes out."
+                f"detector finds. Look at more frames, or leave faces={self._faces} out."
             )
-        return Pass(frames, similar, faceless, kept, boxes, problem)
+        return Pass(frames, similar, faceless, kept, boxes, eyes, problem)
 
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, np.ndarray | Exception]]:
         entries, passes = self._look()
@@ -253,6 +266,8 @@ class VideoSource(Source):
                 if found.boxes:
                     left, top, right, bottom = found.boxes[place]
                     pixels = pixels[top:bottom, left:right]
+                elif found.eyes:
+                    pixels = align(pixels, found.eyes[place])
                 yield entries[place], np.ascontiguousarray(pixels)
                 place += 1
                 if place == len(entries):
@@ -275,7 +290,9 @@ class Pass(NamedTuple):
         similar: Number of those dropped because they look like the frame kept before.
         faceless: Number of those without a face, where faces are looked for.
         kept: Numbers of the frames to use, counted from 0.
-        boxes: Where their faces are: left, top, right, bottom; empty for whole frames.
+        boxes: Where their faces are: left, top, right, bottom; else empty.
+        eyes: Where the eyes of faces to align are: x and y of the one left in the frame, then of
+            the other; else empty.
         problem: What is wrong with the video, or None.
     """
 
@@ -284,6 +301,7 @@ class Pass(NamedTuple):
     faceless: int
     kept: list[int]
     boxes: list[list[int]]
+    eyes: list[list[float]]
     problem: str | None
 
 
@@ -408,8 +426,8 @@ def _detector():
 
     detector = _import_dlib().get_frontal_face_detector()
 
-    def detect(pixels: np.ndarray) -> list[int] | None:
-        """Return the square around the largest face, or None."""
+    def detect(pixels: np.ndarray):
+        """Return the largest face as dlib's rectangle and the scale it was found at, or None."""
         from PIL import Image
 
         height, width = pixels.shape[:2]
@@ -421,14 +439,18 @@ def _detector():
         faces = detector(np.asarray(image), int(enlarged))
         if not faces:
             return None
-        face = max(faces, key=lambda face: face.area())
-        side = min(round((1 + 2 * MARGIN) * face.width() / scale), height, width)
-        centre = ((face.left() + face.right()) / 2, (face.top() + face.bottom()) / 2)
-        left = min(max(0, round(centre[0] / scale - side / 2)), width - side)
-        top = min(max(0, round(centre[1] / scale - side / 2)), height - side)
-        return [left, top, left + side, top + side]
+        return max(faces, key=lambda face: face.area()), scale
 
     return detect
+
+
+def _square(face, scale: float, height: int, width: int) -> list[int]:
+    """Return left, top, right and bottom of the square around a face, within its frame."""
+    side = min(round((1 + 2 * MARGIN) * face.width() / scale), height, width)
+    centre = ((face.left() + face.right()) / 2, (face.top() + face.bottom()) / 2)
+    left = min(max(0, round(centre[0] / scale - side / 2)), width - side)
+    top = min(max(0, round(centre[1] / scale - side / 2)), height - side)
+    return [left, top, left + side, top + side]
 
 
 def _number(name: str, given, minimum: float, whole: bool = False) -> float:
