@@ -70,7 +70,7 @@ def train(
         say: Where to send lines for the user.
         **hyperparameters_given: The model's hyper-parameters. Where they are not given, channels
             are those of the pictures, conditions those of the labels, and a linear or cosine decay
-            of the learning rate ends with the run.
+            of the learning rate ends with the run, at 0.
 
     Returns:
         The finished run.
@@ -402,16 +402,20 @@ def _open(
 def _stretched_decay(given: dict, known: dict, steps: int | None) -> dict:
     """Return the decay that ends with the run, where none was asked for and its length is known.
 
-    How the steps before the decay and those of the decay relate is kept.
+    How the steps before the decay and those of the decay relate is kept. A default rate belongs to
+    the default schedule: a tenth less after every so many steps is no end of a cosine.
     """
     schedule = given.get("schedule", known["schedule"].default)
-    if schedule not in ("linear", "cosine") or steps is None:
+    if schedule not in ("linear", "cosine"):
         return {}
-    if "decay_steps" in given or "decay_after" in given:
-        return {}
-    after, decay = known["decay_after"].default, known["decay_steps"].default
-    waiting = round(steps * after / (after + decay)) if after else 0
-    return {"decay_after": waiting, "decay_steps": max(1, steps - waiting)}
+    found = {}
+    if schedule != known["schedule"].default and "decay_rate" not in given:
+        found["decay_rate"] = 0.0
+    if steps is not None and not {"decay_steps", "decay_after"} & set(given):
+        after, decay = known["decay_after"].default, known["decay_steps"].default
+        waiting = round(steps * after / (after + decay)) if after else 0
+        found |= {"decay_after": waiting, "decay_steps": max(1, steps - waiting)}
+    return found
 
 
 def _free_folder(model: str, data) -> str:
