@@ -339,6 +339,25 @@ def test_exports_signatures_that_serve_the_same_output(name, tmp_path):
             np.testing.assert_allclose(output.numpy(), own, atol=1e-4)
 
 
+# What no value may be, each where the model has it.
+OUT_OF_RANGE = {
+    "beta_1": (-0.1, 1.0, 1.5, float("nan")),
+    "clip": (float("nan"), float("inf")),
+    "gamma": (float("nan"), float("inf")),
+    "learning_rate": (float("nan"), float("inf")),
+    "momentum": (-0.1, 1.0, float("nan")),
+    "rho": (-0.1, 1.0, float("nan")),
+}
+
+
+@EVERY_MODEL
+def test_refuses_values_that_no_training_survives(name):
+    for parameter, refused in of(name, OUT_OF_RANGE).items():
+        for value in refused:
+            with pytest.raises(kf.UserError, match=parameter):
+                small(name, **{parameter: value})
+
+
 NEVER_ZERO = {"filters": 0, "hidden_units": 0, "latent_dim": 0, "learning_rate": 0.0}
 
 
