@@ -1,6 +1,7 @@
 """The error that a user can mend."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -31,19 +32,37 @@ def require_at_least(minimum: float, **given: float) -> None:
     """Check arguments against their least value.
 
     Raises:
-        UserError: If one is below it, or not a number.
+        UserError: If one is below it, infinite, or not a number.
     """
     for name, value in given.items():
         if not isinstance(value, (int, float)) or not value >= minimum:
             raise UserError(f"{name} must be {minimum} or more. Received: {value!r}.")
+        _require_finite(name, value)
+
+
+def require_decay(**given: float) -> None:
+    """Check decays of moving averages, which lie in [0, 1).
+
+    Raises:
+        UserError: If one does not, or is not a number.
+    """
+    for name, value in given.items():
+        if not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise UserError(f"{name} must lie in [0, 1). Received: {value!r}.")
 
 
 def require_above(limit: float, **given: float) -> None:
     """Check arguments that must be greater than a limit.
 
     Raises:
-        UserError: If one is not, or is not a number.
+        UserError: If one is not, is infinite, or is not a number.
     """
     for name, value in given.items():
         if not isinstance(value, (int, float)) or not value > limit:
             raise UserError(f"{name} must be above {limit}. Received: {value!r}.")
+        _require_finite(name, value)
+
+
+def _require_finite(name, value):
+    if value == math.inf:
+        raise UserError(f"{name} must be finite. Received: {value!r}.")

@@ -6,6 +6,7 @@ import pytest
 
 import keras_faces as kf
 from keras_faces.checkpoints import read_latest, restore, save_checkpoint
+from keras_faces.training.normalisation import BatchNormalization
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 # What makes a model small, each where the model has it.
@@ -339,6 +340,25 @@ def test_exports_signatures_that_serve_the_same_output(name, tmp_path):
             np.testing.assert_allclose(output.numpy(), own, atol=1e-4)
 
 
+# What no value may be, each where the model has it.
+OUT_OF_RANGE = {
+    "beta_1": (-0.1, 1.0, 1.5, float("nan")),
+    "clip": (float("nan"), float("inf")),
+    "gamma": (float("nan"), float("inf")),
+    "learning_rate": (float("nan"), float("inf")),
+    "momentum": (-0.1, 1.0, float("nan")),
+    "rho": (-0.1, 1.0, float("nan")),
+}
+
+
+@EVERY_MODEL
+def test_refuses_values_that_no_training_survives(name):
+    for parameter, refused in of(name, OUT_OF_RANGE).items():
+        for value in refused:
+            with pytest.raises(kf.UserError, match=parameter):
+                small(name, **{parameter: value})
+
+
 NEVER_ZERO = {"filters": 0, "hidden_units": 0, "latent_dim": 0, "learning_rate": 0.0}
 
 
@@ -390,6 +410,27 @@ def test_refuses_latents_and_samplers_that_it_does_not_have(name):
         model.generate(1, seed=-1)
     with pytest.raises(kf.UserError, match="prior"):
         model.generate(1, sampler="priro")
+
+
+@EVERY_MODEL
+def test_every_network_normalises_by_its_batch_in_training_and_never_else(name, monkeypatch):
+    model = small(name, run_eagerly=True)
+    call, modes = BatchNormalization.call, []
+
+    def watched(layer, inputs, training=None, mask=None):
+        modes.append(bool(training))
+        return call(layer, inputs, training=training, mask=mask)
+
+    monkeypatch.setattr(BatchNormalization, "call", watched)
+    learn(model, noise_faces(4))
+    assert all(modes)
+    trained_by = len(modes)
+    model.evaluate(noise_faces(4), *known(model, 4), batch_size=4, verbose=0)
+    made(model, 2)
+    assert not any(modes[trained_by:])
+    assert bool(modes) == any(
+        isinstance(layer, BatchNormalization) for layer in model._flatten_layers()
+    )
 
 
 @EVERY_MODEL

@@ -55,6 +55,20 @@ def test_the_resnet_has_the_parameters_of_the_papers_code():
         assert trainable(discriminator) == 2_764_737
 
 
+def test_the_papers_discriminator_scores_patches_of_70x70():
+    model = kf.create_model(
+        "cyclegan", image_size=128, channels=3, architecture="resnet", filters=4, pool_size=0
+    )
+    for discriminator in (model.photo_discriminator, model.sketch_discriminator):
+        convolutions = [layer for layer in discriminator.layers if "Conv2D" in type(layer).__name__]
+        assert [layer.filters for layer in convolutions] == [4, 8, 16, 32, 1]
+        side = 1  # of what a score sees, from the last layer to the picture
+        for layer in reversed(convolutions):
+            side = (side - 1) * layer.strides[0] + layer.kernel_size[0]
+        assert side == 70
+        assert discriminator.output_shape == (None, 14, 14, 1)
+
+
 def test_the_slides_networks_stand_as_they_are_printed():
     model = kf.create_model("cyclegan", image_size=128, channels=3, pool_size=0)
     block = [(3, 3, 256, 16, "nr"), (3, 3, 256, 16, "n+")]
@@ -109,6 +123,9 @@ def test_the_four_networks_begin_with_weights_of_their_own():
 
 def test_cyclegan_losses_follow_from_its_four_networks():
     model = cyclegan(cycle_weight=7.0, identity_weight=3.0, pool_size=0)
+    for variable in model.trainable_variables:  # translations that differ, not all nearly 0
+        if variable.name == "kernel":
+            variable.assign(10 * variable)
     photos, sketches = noise_faces(seed=1), noise_faces(seed=2)
     terms = model.losses((photos, sketches, None, None), training=False)
 

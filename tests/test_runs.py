@@ -216,6 +216,15 @@ def test_load_model_says_what_it_wanted(tmp_path):
             kf.load_model(given)
 
 
+def test_weights_of_another_model_are_refused(tmp_path):
+    small = {"image_size": 32, "channels": 1, "filters": 4}
+    path = tmp_path / "vae.weights.h5"
+    kf.create_model("vae", **small).save_weights(path)
+    for name, given in (("dcgan", small), ("vae", {**small, "filters": 8})):
+        with pytest.raises(kf.UserError, match="does not hold the weights of this"):
+            kf.create_model(name, **given).load_weights(path)
+
+
 def test_a_keras_file_of_another_model_is_refused(tmp_path):
     import keras
 

@@ -22,7 +22,13 @@ dense layer followed by transposed convolutions with stride 2, ReLU, and tanh at
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import UserError, require_above, require_at_least, unknown_name
+from keras_faces.errors import (
+    UserError,
+    require_above,
+    require_at_least,
+    require_decay,
+    unknown_name,
+)
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
 from keras_faces.training.base import FaceModel
@@ -92,6 +98,8 @@ class BEGAN(FaceModel):
         )
         require_at_least(1, latent_dim=latent_dim, filters=filters)
         require_at_least(0, k_gain=k_gain)
+        require_above(0, generator_rate=generator_rate)
+        require_decay(beta_1=beta_1)
         if not 0 < gamma <= 1:
             raise UserError(f"gamma must lie in (0, 1]. Received: {gamma!r}.")
         if generator_architecture not in ARCHITECTURES:
@@ -102,7 +110,6 @@ class BEGAN(FaceModel):
         self.k_gain = k_gain
         self.generator_architecture = generator_architecture
         self.skip_connections = skip_connections
-        require_above(0, generator_rate=generator_rate)
         self.learning_rate = learning_rate
         self.generator_rate = generator_rate
         self.beta_1 = beta_1

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_faces.errors import UserError, require_at_least, unknown_name
+from keras_faces.errors import UserError, require_at_least, require_decay, unknown_name
 from keras_faces.pictures import rows_grid
 from keras_faces.training.base import FaceModel
 from keras_faces.training.normalisation import BatchNormalization
@@ -95,6 +95,7 @@ class CycleGAN(FaceModel):
             identity_weight=identity_weight,
             pool_size=pool_size,
         )
+        require_decay(beta_1=beta_1)
         self.architecture = architecture
         self.filters = filters
         self.residual_blocks = residual_blocks

@@ -15,7 +15,7 @@ Goodfellow's algorithm 1 lets the discriminator move first.
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import require_at_least
+from keras_faces.errors import require_at_least, require_decay
 from keras_faces.training.base import FaceModel
 from keras_faces.training.normalisation import BatchNormalization
 from keras_faces.training.players import Player
@@ -53,6 +53,7 @@ class DCGAN(FaceModel):
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim, filters=filters)
+        require_decay(beta_1=beta_1)
         self.latent_dim = latent_dim
         self.filters = filters
         self.learning_rate = learning_rate

@@ -17,7 +17,7 @@ without, and so it is here; see `hidden_activation`.
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import UserError, require_at_least, unknown_name
+from keras_faces.errors import require_at_least, require_decay, unknown_name
 from keras_faces.models.dcgan import accuracies, cross_entropy, one_sided
 from keras_faces.training.base import FaceModel
 from keras_faces.training.normalisation import BatchNormalization
@@ -72,8 +72,7 @@ class GAN(FaceModel):
             raise unknown_name("hidden_activation", hidden_activation, ("linear", "tanh"))
         if rule not in ("momentum", "adam"):
             raise unknown_name("rule", rule, ("momentum", "adam"))
-        if not 0 <= momentum < 1:
-            raise UserError(f"momentum must lie in [0, 1). Received: {momentum!r}.")
+        require_decay(momentum=momentum)
         self.latent_dim = latent_dim
         self.filters = filters
         self.hidden_units = hidden_units

@@ -19,7 +19,7 @@ One forward pass serves all three, and no loss reaches weights of another player
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import UserError, require_above, require_at_least
+from keras_faces.errors import require_above, require_at_least, require_decay
 from keras_faces.models.dcgan import cross_entropy
 from keras_faces.models.vae import kl_divergence, posterior_collapse, split
 from keras_faces.training.encoding import EncodingModel
@@ -77,8 +77,7 @@ class VAEGAN(EncodingModel):
         require_at_least(2, filters=filters, hidden_units=hidden_units)
         require_above(0, gamma=gamma)
         require_at_least(0, kl_weight=kl_weight, equilibrium=equilibrium, margin=margin)
-        if not 0 <= rho < 1:
-            raise UserError(f"rho must lie in [0, 1). Received: {rho!r}.")
+        require_decay(rho=rho)
         self.latent_dim = latent_dim
         self.filters = filters
         self.hidden_units = hidden_units

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_faces.data.stream import FaceStream
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import UserError, require_decay, unknown_name
 from keras_faces.pictures import grid
 from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
 from keras_faces.training.players import Player, PlayerOptimizers
@@ -98,8 +98,7 @@ class FaceModel(Steps, keras.Model):
             )
         if channels not in (1, 3):
             raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
-        if not 0 <= ema < 1:
-            raise UserError(f"ema must lie in [0, 1). Received: {ema!r}.")
+        require_decay(ema=ema)
         dtype = dtype or "float32"
         if getattr(dtype, "name", dtype) not in DTYPES:
             raise UserError(f"dtype must be one of {', '.join(DTYPES)}. Received: {dtype!r}.")

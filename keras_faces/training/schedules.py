@@ -1,5 +1,7 @@
 """Learning-rate schedules by name and plain numbers."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -65,8 +67,10 @@ def learning_rate_schedule(
     """
     if schedule not in SCHEDULES:
         raise unknown_name("learning-rate schedule", schedule, SCHEDULES)
-    if learning_rate <= 0:
-        raise UserError(f"learning_rate must be above 0. Received: {learning_rate}.")
+    if not 0 < learning_rate < math.inf:
+        raise UserError(
+            f"learning_rate must be a finite number above 0. Received: {learning_rate}."
+        )
     if decay_after < 0:
         raise UserError(f"decay_after must be 0 or more steps. Received: {decay_after}.")
     if schedule == "constant":
