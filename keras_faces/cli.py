@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
             build_parser().print_help()
             return 2
         options.rest = rest
-        needs_keras = options.command.split()[0] not in ("list", "data")
-        if needs_keras and not getattr(options, "help", False):
+        if _needs_keras(options):
             _import_keras(own_process)
         options.function(options)
         return 0
@@ -267,6 +266,14 @@ def _quiet():
         finally:
             os.dup2(screen, 2)
             os.close(screen)
+
+
+def _needs_keras(options) -> bool:
+    if options.command.split()[0] not in ("list", "data"):
+        return not getattr(options, "help", False)
+    # These import TensorFlow, which is noisy.
+    source = getattr(options, "source", "")
+    return options.command == "data sketches" or source.startswith("tfds:")
 
 
 def _import_keras(own_process: bool):
