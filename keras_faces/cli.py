@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
             build_parser().print_help()
             return 2
         options.rest = rest
-        needs_keras = options.command.split()[0] not in ("list", "data")
-        if needs_keras and not getattr(options, "help", False):
+        if _needs_keras(options):
             _import_keras(own_process)
         options.function(options)
         return 0
@@ -267,6 +266,14 @@ def _quiet():
         finally:
             os.dup2(screen, 2)
             os.close(screen)
+
+
+def _needs_keras(options) -> bool:
+    if options.command.split()[0] not in ("list", "data"):
+        return not getattr(options, "help", False)
+    # These import TensorFlow, which is noisy.
+    source = getattr(options, "source", "")
+    return options.command == "data sketches" or source.startswith("tfds:")
 
 
 def _import_keras(own_process: bool):
@@ -551,31 +558,41 @@ def _export(options):
 
 
 def _prepared(options):
+    """Return the source, its prepared pictures, and what it warned of."""
     _no_more(options)
-    warnings.simplefilter("ignore")  # what is bad is listed, all of it
-    from keras_faces.data import cache, get_crop, guess_channels, open_source
+    from keras_faces.data import SkippedPictures, cache, get_crop, guess_channels, open_source
 
     get_crop(options.crop)
     if options.image_size < 1:
         raise UserError(f"--image-size must be 1 or more. Received: {options.image_size}.")
-    source = open_source(options.source)
-    channels = options.channels or guess_channels(source)
-    try:
-        return source, cache.prepare(source, options.crop, options.image_size, channels)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            "Stopped. What is decoded so far is kept: give the same command again to go on."
-        ) from None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        source = open_source(options.source)
+        source.entries()  # warns, which a source that is prepared would not be asked for
+        channels = options.channels or guess_channels(source)
+        try:
+            prepared = cache.prepare(source, options.crop, options.image_size, channels)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "Stopped. What is decoded so far is kept: give the same command again to go on."
+            ) from None
+    warned = [
+        str(warning.message)
+        for warning in caught
+        # What is bad is listed, all of it.
+        if issubclass(warning.category, UserWarning) and warning.category is not SkippedPictures
+    ]
+    return source, prepared, list(dict.fromkeys(warned))
 
 
 def _data_check(options):
     from keras_faces.data.overview import describe, problems
 
-    source, prepared = _prepared(options)
-    print("\n".join(describe(source, prepared)[:4]))
+    source, prepared, warned = _prepared(options)
+    print("\n".join([*describe(source, prepared)[:4], *source.remarks()]))
     for line in source.compare_with_published():
         print(line)
-    found = problems(prepared)
+    found = warned + problems(prepared)
     print("\n".join(found) if found else "nothing damaged, copied or suspiciously small")
     if prepared.bad:
         print(f"{len(prepared.bad)} bad pictures are skipped in training")
@@ -587,8 +604,8 @@ def _data_info(options):
 
     if not picture_suffix(options.out):
         raise UserError(f"--out must name a picture, such as faces.png. Received: {options.out!r}.")
-    source, prepared = _prepared(options)
-    print("\n".join(describe(source, prepared)))
+    source, prepared, warned = _prepared(options)
+    print("\n".join(describe(source, prepared) + warned))
     sheet = contact_sheet(prepared, options.count, options.seed)
     print(f"contact sheet: {save_picture(sheet, options.out)}")
 
@@ -597,7 +614,7 @@ def _data_prepare(options):
     import time
 
     began = time.perf_counter()
-    source, prepared = _prepared(options)
+    source, prepared, warned = _prepared(options)
     seconds = time.perf_counter() - began
     size = sum(file.stat().st_size for file in prepared.folder.iterdir())
     print(
@@ -605,6 +622,8 @@ def _data_prepare(options):
         f"{'x'.join(map(str, prepared.image_shape))}, crop {options.crop}: ready after "
         f"{seconds:.1f} s, {size / 2**20:,.1f} MiB in {prepared.folder}"
     )
+    for line in warned:
+        print(line)
     if prepared.bad:
         print(f"{len(prepared.bad)} bad pictures were left out; see: keras-faces data check")
 

@@ -4,6 +4,8 @@ import difflib
 import math
 from collections.abc import Iterable
 
+MANY = 50  # names, and more are only counted: CelebA has 40 attributes, TFDS hundreds of data sets
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: says what was given, expected, and what to do.
@@ -23,9 +25,8 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
     known = sorted(known)
     near = difflib.get_close_matches(given, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return UserError(
-        f"There is no {kind} named {given!r}. {hint} Known: {', '.join(known)}.".replace("  ", " ")
-    )
+    listed = f"Known: {', '.join(known)}." if len(known) <= MANY else f"{len(known):,} are known."
+    return UserError(f"There is no {kind} named {given!r}. {hint} {listed}".replace("  ", " "))
 
 
 def require_at_least(minimum: float, **given: float) -> None:

@@ -18,6 +18,7 @@ from layouts import (
     LFW_TRAIN,
     UTKFACE_LACKING,
     UTKFACE_NAMES,
+    face,
     ffhq_pictures,
     lfw_pictures,
     lfw_texts,
@@ -358,7 +359,25 @@ def ffhq_zip(path: Path) -> Path:
     return zipped(under("thumbnails128x128", ffhq_pictures()), path / "thumbnails128x128.zip")
 
 
-@pytest.mark.parametrize("layout", [ffhq_thumbnails, ffhq_images, ffhq_above, ffhq_zip])
+def ffhq_folders_alone(path: Path) -> Path:
+    return write(ffhq_pictures(), path / "faces")
+
+
+def ffhq_folders_alone_zipped(path: Path) -> Path:
+    return zipped(under("faces", ffhq_pictures()), path / "faces.zip")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ffhq_thumbnails,
+        ffhq_images,
+        ffhq_above,
+        ffhq_zip,
+        ffhq_folders_alone,
+        ffhq_folders_alone_zipped,
+    ],
+)
 def test_every_layout_of_ffhq_reads_the_same(layout, tmp_path):
     source = open_source(layout(tmp_path))
     assert isinstance(source, FfhqSource)
@@ -389,6 +408,8 @@ def test_two_sizes_of_ffhq_in_one_folder_are_refused_and_photographs_passed_over
 
 
 def test_other_pictures_are_not_ffhq(orl_folder, tmp_path):
+    numbered = {f"{n:05d}/{n:05d}.png": face(n, 8, 8, "PNG") for n in (1, 2, 3)}
+    assert not FfhqSource.recognises(write(numbered, tmp_path / "a folder for each person"))
     with pytest.raises(kf.UserError, match=r"named as FFHQ's are.*s1/1\.pgm"):
         open_source(f"ffhq:{orl_folder}").entries()
     with pytest.raises(kf.UserError, match="does not know 'labelled=yes'"):

@@ -74,6 +74,32 @@ def test_check_names_bad_copied_small_and_blank_pictures(capsys, picture_folder)
     assert len([line for line in lines if line.split(":")[0] in ("bad", "copies", "small")]) == 3
 
 
+def test_check_names_what_the_source_warns_of_however_often_it_is_asked(capsys, picture_folder):
+    folder = picture_folder(
+        {f"{side}/{n}.png": noise(n) for side in ("photos", "sketches") for n in range(4)}
+    )
+    (folder / "sketches" / "2.png").unlink()
+    for _ in range(2):
+        for action in ("check", "info", "prepare"):
+            lines = said(capsys, "data", action, f"pairs:{folder}")
+            assert any(line.startswith("1 of 4 photos and 0 of 3 sketches") for line in lines)
+            assert "  photos/2.png" in lines
+            assert not any(line.startswith("nothing damaged") for line in lines)
+
+
+def test_check_tells_which_annotations_and_pictures_do_not_match(capsys, tmp_path):
+    folder = celeba_folder(tmp_path / "celeba")
+    (folder / "img_align_celeba" / "000003.jpg").unlink()
+    partition = folder / "list_eval_partition.txt"
+    partition.write_bytes(b"".join(partition.read_bytes().splitlines(keepends=True)[:-1]))
+    for _ in range(2):
+        lines = said(capsys, "data", "check", f"celeba:{folder}")
+        [line] = [line for line in lines if "list_attr_celeba.txt: 12 rows" in line]
+        assert line.endswith("1 rows without a picture, such as 000003.jpg")
+        [line] = [line for line in lines if line.endswith("'img_align_celeba/202599.jpg'.")]
+        assert line.startswith("1 of 11 pictures have no row in ")
+
+
 def test_check_of_faultless_pictures_says_so(capsys):
     assert said(capsys, "data", "check", "orl")[-1].startswith("nothing damaged")
 

@@ -401,3 +401,19 @@ def test_pictures_and_labels_are_loaded_as_any_faces(data_dir):
         for split in ("train", "validation", "test", "all")
     }
     assert sides == {"train": 4, "validation": 2, "test": 2, "all": 9}
+
+
+def test_the_command_line_shows_nothing_of_what_tensorflow_says_of_itself(data_dir, tmp_path):
+    words = ["data", "info", f"tfds:tiny_faces/splits?data_dir={data_dir}", "--out", "sheet.png"]
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_faces", *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("9 good pictures")
+    assert done.stderr == ""
+
+
+def test_the_hundreds_of_data_sets_that_tfds_knows_are_counted_and_not_listed():
+    with pytest.raises(kf.UserError, match="'celeb_a'") as told:
+        open_source("tfds:celeba")
+    assert len(str(told.value)) < 200

@@ -5,6 +5,7 @@ Networks, CVPR 2019.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,9 +52,14 @@ FFHQ must be downloaded by hand, with its authors' script or from their Google D
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        if path.is_dir():
-            return path.name in FOLDERS or any(os.path.isdir(path / name) for name in FOLDERS)
-        return not glance(path).folders.isdisjoint(FOLDERS)
+        if path.is_dir() and (
+            path.name in FOLDERS or any(os.path.isdir(path / name) for name in FOLDERS)
+        ):
+            return True
+        seen = glance(path)
+        if not seen.folders.isdisjoint(FOLDERS):
+            return True
+        return bool(seen.pictures) and all(map(_in_folder_of_1000, seen.pictures))
 
     def list_entries(self) -> list[Entry]:
         names = [name for name in self._numbered() if UNALIGNED not in name.split("/")]
@@ -77,3 +83,8 @@ FFHQ must be downloaded by hand, with its authors' script or from their Google D
             number = stem(entry.name)
             if len(number) == 5 and number.isascii() and number.isdigit() and int(number) < COUNT:
                 yield entry.name
+
+
+def _in_folder_of_1000(name: str) -> bool:
+    """Whether a picture lies as `01000/01234.png` does."""
+    return re.fullmatch(r"(?:.*/)?(\d\d)000/\1\d{3}\.\w+", name, re.ASCII) is not None

@@ -127,12 +127,13 @@ class TfdsSource(Source):
                 end = shard_end if size == 1 else split.num_examples
                 error: Exception = BadPicture("it has fewer records than it should")
                 try:
-                    rest = self._builder.as_dataset(
-                        split=f"{name}[{done}:{end}]",
-                        shuffle_files=False,
-                        decoders=decoders,
-                        read_config=config,
-                    )
+                    with _silent_absl():
+                        rest = self._builder.as_dataset(
+                            split=f"{name}[{done}:{end}]",
+                            shuffle_files=False,
+                            decoders=decoders,
+                            read_config=config,
+                        )
                     for batch in rest.batch(size).as_numpy_iterator():
                         for example in _examples_of(batch):
                             yield first + done, example
@@ -217,6 +218,19 @@ class TfdsSource(Source):
             status = file.stat()
             digest.update(json.dumps((file.name, status.st_size, status.st_mtime_ns)).encode())
         return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _silent_absl() -> Iterator[None]:
+    """Silence TFDS, which warns of its own use of what it calls deprecated."""
+    from absl import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _examples_of(batch: dict) -> Iterator[dict]:
