@@ -95,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
             help=help,
             description=help,
             allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_Help,
             **kwargs,
         )
         added.set_defaults(function=function, command=name)
@@ -222,7 +222,7 @@ def build_parser() -> argparse.ArgumentParser:
     sketches = actions.add_parser(
         "sketches",
         help="draw pencil sketches of photos by the filter, as files for pairs:DIR",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
     )
     sketches.set_defaults(function=_data_sketches, command="data sketches")
     sketches.add_argument("source", metavar="SOURCE")
@@ -244,6 +244,20 @@ class _Parser(argparse.ArgumentParser):
             given = message.split("invalid choice: ")[1].split("'")[1]
             raise unknown_name("command", given, COMMANDS)
         raise UserError(f"{message}. See: {self.prog} --help")
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action):
+        # Where None stands for something, the help says for what.
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+def _needs_keras(options) -> bool:
+    if options.command == "train":
+        return options.model is not None
+    if options.command == "list":
+        return options.what == "models"
+    return not options.command.startswith("data ")
 
 
 @contextlib.contextmanager
@@ -286,6 +300,11 @@ def _import_keras(own_process: bool):
 
 
 def _train(options):
+    if options.model is None and options.recipe and not options.help:
+        from keras_faces.recipes import load_recipe
+
+        model = load_recipe(options.recipe).model
+        raise UserError(f"Name its model: keras-faces train {model} --recipe {options.recipe}")
     if options.help or options.model is None:
         _train_help(options)
         return
@@ -439,7 +458,7 @@ def _translate(options):
 
     model, faces, _ = _model_and_faces(options)
     if not hasattr(model, "translate"):
-        raise UserError(f"A {type(model).__name__} does not translate. A CycleGAN does.")
+        raise UserError(f"{type(model).__name__} does not translate. CycleGAN does.")
     save_picture(rows_grid(faces, model.translate(faces, options.to)), options.out)
     print(f"{len(faces)} pictures over the {options.to} made of each: {options.out}")
 
@@ -480,7 +499,7 @@ def _conditions(options, model, needed: bool = False) -> dict:
     """Return the argument of a conditional model that the flag stands for."""
     if not model.conditional:
         if options.conditions is not None:
-            raise UserError(f"A {type(model).__name__} takes no conditions. Leave them out.")
+            raise UserError(f"{type(model).__name__} takes no conditions. Leave them out.")
         return {}
     if options.conditions is None and needed:
         raise UserError(
@@ -550,10 +569,10 @@ def _export(options):
     _no_more(options)
     from keras_faces.runs import Run, load_model
 
-    run = Run(options.run)
+    run, model = Run(options.run), load_model(options.run)
     if options.out is None and not run.exists:
         raise UserError("Say where to write with --out DIR.")
-    path = load_model(options.run).export(options.out or run.saved_model)
+    path = model.export(options.out or run.saved_model)
     print(f"SavedModel, the same output as the model's: {path}")
 
 

@@ -136,7 +136,7 @@ def train(
     elif MODELS[model].takes_sketches and labels in (None, "sketch"):
         labels = "sketch" if source.sketches() is not None else labels
     elif labels is not None:
-        raise UserError(f"A {MODELS[model].__name__} learns no conditions. Leave labels out.")
+        raise UserError(f"{MODELS[model].__name__} learns no conditions. Leave labels out.")
     built = create_model(model, seed=seed, **given)
     options = {
         "source": source,

@@ -48,6 +48,21 @@ def test_help_and_imports_load_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("words", [["list", "models"], ["train", "vae", "--help"]])
+def test_what_is_only_read_comes_without_the_backends_chatter(words):
+    # In a process of its own: TensorFlow writes to the file descriptor, and only once.
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_faces", *words], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_says_a_default_once(capsys):
+    _, out, _ = run(capsys, "train", "--help")
+    assert "(default: paper)" in out
+    assert "None" not in out
+
+
 def test_help_lists_every_command(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
@@ -96,6 +111,9 @@ def test_a_models_flags_are_its_constructors_parameters(capsys, name):
         ("evaluate {runs}/vae --scores sharpness", "laplacian_variance"),
         ("evaluate {runs}/vae --count 1", "2 samples"),
         ("export {runs}/vae --out {tmp}", "not a SavedModel"),
+        ("export {tmp}/missing", "not there"),
+        ("export {runs}/vae/model.keras", "--out DIR"),
+        ("train --recipe report-vae", "keras-faces train vae --recipe report-vae"),
         ("train --latent-dim 64 vae", "Put the model first"),
         ("generate {runs}/vae --seed -1", "seed"),
         ("data check {tmp}", "No picture"),

@@ -60,7 +60,7 @@ def condition_accuracy(
             model's, or there are too few faces.
     """
     if not getattr(model, "conditional", False):
-        raise UserError(f"A {type(model).__name__} takes no conditions, so it cannot obey them.")
+        raise UserError(f"{type(model).__name__} takes no conditions, so it cannot obey them.")
     if not stream.labels:
         raise UserError(
             "Whether conditions are obeyed shows on faces with labels. Load them with "
