@@ -66,8 +66,8 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
     except BrokenPipeError:
         return 1
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        print(f"keras-faces: {error.strerror or error}:{where}", file=sys.stderr)
+        where = f": {error.filename}" if error.filename else ""
+        print(f"keras-faces: {error.strerror or error}{where}", file=sys.stderr)
         if getattr(options, "command", "") in ("train", "resume"):
             print("A run that has begun goes on with: keras-faces resume RUN", file=sys.stderr)
         return 1

@@ -22,6 +22,9 @@ def write_whole(path: str | os.PathLike, data: bytes | str) -> Path:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+    except OSError as error:
+        error.filename = os.fspath(path)  # a full disk names nothing, others the part
+        raise
     finally:
         part.unlink(missing_ok=True)
     return path

@@ -1,5 +1,6 @@
 """The command line as a user types it."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -455,3 +456,15 @@ def test_list_recipes_names_each_with_its_model_and_document(capsys):
     for name, line in lines.items():
         recipe = kf.recipes.load_recipe(name)
         assert f"{recipe.model}: {recipe.document}" in line
+
+
+def test_a_full_disk_names_the_file_that_has_no_room(capsys, tmp_path, monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    picture = tmp_path / "crops.png"
+    status, _, err = run(capsys, "list", "crops", "--picture", picture)
+    assert status == 1
+    assert err == f"keras-faces: No space left on device: {picture}\n"
+    assert not list(tmp_path.iterdir())
