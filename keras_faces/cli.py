@@ -257,7 +257,11 @@ def _needs_keras(options) -> bool:
         return options.model is not None
     if options.command == "list":
         return options.what == "models"
-    return not options.command.startswith("data ")
+    if options.command.startswith("data "):
+        # These import TensorFlow, which is noisy.
+        source = getattr(options, "source", "")
+        return options.command == "data sketches" or source.startswith("tfds:")
+    return not getattr(options, "help", False)
 
 
 @contextlib.contextmanager
@@ -280,14 +284,6 @@ def _quiet():
         finally:
             os.dup2(screen, 2)
             os.close(screen)
-
-
-def _needs_keras(options) -> bool:
-    if options.command.split()[0] not in ("list", "data"):
-        return not getattr(options, "help", False)
-    # These import TensorFlow, which is noisy.
-    source = getattr(options, "source", "")
-    return options.command == "data sketches" or source.startswith("tfds:")
 
 
 def _import_keras(own_process: bool):
