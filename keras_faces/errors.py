@@ -23,7 +23,7 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
         known: The names that exist.
     """
     known = sorted(known)
-    near = difflib.get_close_matches(given, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(given), known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
     listed = f"Known: {', '.join(known)}." if len(known) <= MANY else f"{len(known):,} are known."
     return UserError(f"There is no {kind} named {given!r}. {hint} {listed}".replace("  ", " "))

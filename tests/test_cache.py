@@ -313,7 +313,7 @@ def test_workers_share_the_records_equally_and_none_is_with_two(workers):
     assert {len(part) for part in parts} == {400 // workers}
     assert len(set(np.concatenate(parts).tolist())) == workers * (400 // workers)
     assert all(np.all(np.diff(part) == 1) for part in parts)  # one stretch of the records
-    with pytest.raises(kf.UserError, match="worker must be"):
+    with pytest.raises(kf.UserError, match="worker one of"):
         kf.data.open_faces("orl", 8, worker=workers, workers=workers)
 
 

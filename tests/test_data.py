@@ -620,13 +620,19 @@ def test_an_unreadable_folder_is_named(orl_folder):
         ({"batch_size": 401, "split": "all", "drop_remainder": True}, "400 pictures are too few"),
         ({"test_fraction": 0}, "test_fraction must lie between 0 and 1.*0"),
         ({"test_fraction": 1.0}, "test_fraction must lie between 0 and 1.*1.0"),
+        ({"test_fraction": "0.1"}, "test_fraction must lie between 0 and 1.*'0.1'"),
         ({"seed": -1}, "seed.*-1"),
+        ({"crop": None}, "no crop named None.*center"),
+        ({"workers": "2"}, "workers must be an integer.*'2'"),
+        ({"workers": 0}, "workers must be an integer, 1 or more.*workers=0"),
+        ({"worker": 2, "workers": 2}, "worker one of 0 to workers - 1.*worker=2"),
+        ({"source": ""}, "source of faces is empty"),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
 )
 def test_an_argument_out_of_its_range_is_refused(arguments, message):
     with pytest.raises(kf.UserError, match=message):
-        kf.data.open_faces("orl", **{"image_size": 16, "progress": False, **arguments})
+        kf.data.open_faces(**{"source": "orl", "image_size": 16, "progress": False, **arguments})
 
 
 @pytest.mark.parametrize("arguments", [{"split": "tain"}, {"labels": "names"}, {"batch_size": 0}])

@@ -60,10 +60,14 @@ def load(
 
     Args:
         source: A name from `kf.list_datasets()`, a folder of pictures (flat, or one folder for
-            each person, nested), or a zip file of pictures, which is read in place.
+            each person, nested), a zip file of pictures, which is read in place, or
+            `scheme:PATH?option=value` of a published data set, sketches, a video or TFDS; see
+            `kf.data.open_source`.
         image_size: Width and height in pixels.
         batch_size: Pictures in a batch.
-        split: `"train"`, `"test"` or `"all"`. Where identities are known, nobody is on both sides.
+        split: `"train"`, `"validation"` (where the source has one of its own), `"test"` or
+            `"all"`. Where identities are known, nobody is on both sides, unless the source's own
+            splits say so.
         seed: Seed of the order.
         crop: A key of `CROPS`: how a raw picture becomes a square one.
         channels: 1 for grey or 3 for colour. None takes grey where all looked-at pictures are grey.
@@ -137,11 +141,13 @@ def open_faces(
         raise unknown_name("kind of labels", str(labels), [kind for kind in LABELS if kind])
     if channels not in (None, 1, 3):
         raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
-    if not 0 < test_fraction < 1:
+    if not isinstance(test_fraction, (int, float)) or not 0 < test_fraction < 1:
         raise UserError(f"test_fraction must lie between 0 and 1. Received: {test_fraction!r}.")
-    if not 0 <= worker < workers:
+    numbers = isinstance(worker, int) and isinstance(workers, int)
+    if not numbers or not 0 <= worker < workers:
         raise UserError(
-            f"worker must be one of 0 to workers - 1. Received: worker={worker}, workers={workers}."
+            "workers must be an integer, 1 or more, and worker one of 0 to workers - 1. "
+            f"Received: worker={worker!r}, workers={workers!r}."
         )
     get_crop(crop)
     opened = open_source(source)

@@ -112,9 +112,10 @@ def read_table(data: bytes, title: str, kind: str, header: bool = True) -> Table
             values.extend(map(value, cells[1:]))
         except (KeyError, ValueError, OverflowError) as error:
             many = f"{width} values, each {kind}" if width > 1 else kind
+            found = "" if len(cells) == width + 1 else f" {len(cells) - 1} after the name"
             raise UserError(
-                f"{title}, line {number}: expected a file name and {many}. Received "
-                f"{len(cells) - 1} after the name: {line[:80]!r}."
+                f"{title}, line {number}: expected a file name and {many}. Received{found}: "
+                f"{line[:80]!r}."
             ) from error
         names.append(cells[0])
     if count not in (None, len(names)):

@@ -56,6 +56,8 @@ def open_source(source: str | os.PathLike | Source) -> Source:
     if isinstance(source, Source):
         return source
     name = os.fspath(source)
+    if not name:  # which a path takes for the current folder
+        raise UserError("The source of faces is empty. Give orl, a folder, a zip or scheme:PATH.")
     if name in DATASETS:
         return DATASETS[name]()
     scheme, colon, rest = name.partition(":")
