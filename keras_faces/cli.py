@@ -601,13 +601,15 @@ def _prepared(options):
 
 
 def _data_check(options):
-    from keras_faces.data.overview import describe, problems
+    from keras_faces.data.overview import UNMATCHED, describe, problems
 
     source, prepared, warned = _prepared(options)
-    print("\n".join([*describe(source, prepared)[:4], *source.remarks()]))
+    described = describe(source, prepared)
+    print("\n".join([*described[:4], *source.remarks()]))
     for line in source.compare_with_published():
         print(line)
-    found = warned + problems(prepared)
+    unmatched = [line for line in described if line.startswith(UNMATCHED)]
+    found = [*warned, *unmatched, *problems(prepared)]
     print("\n".join(found) if found else "nothing damaged, copied or suspiciously small")
     if prepared.bad:
         print(f"{len(prepared.bad)} bad pictures are skipped in training")

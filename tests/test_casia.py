@@ -317,6 +317,13 @@ def test_a_scan_stops_where_the_file_is_damaged(folder):
     assert good["5"][0] == "1"
 
 
+def test_a_cut_index_is_told_with_how_many_pictures_it_lacks(folder, faces):
+    index = folder / "train.idx"
+    index.write_bytes(b"".join(index.read_bytes().splitlines(keepends=True)[:3]))
+    with pytest.warns(UserWarning, match=f"has 2 of the {len(faces)} pictures"):
+        assert len(open_source(folder).entries()) == 2
+
+
 def test_a_property_that_says_otherwise_is_told(folder):
     (folder / "property").write_text("10572,112,112\n")
     with pytest.warns(UserWarning, match="says 10572 identities, its records say 3"):

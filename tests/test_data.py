@@ -658,9 +658,16 @@ def test_labels_need_a_folder_for_each_person(picture_folder):
         kf.data.load(folder, 8, 2, labels="identity", progress=False)
 
 
-def test_pictures_that_are_all_too_small_for_a_crop_name_it(orl_folder):
-    with pytest.raises(kf.UserError, match=r"None of the 12 .*'began'.*crop 'center'"):
+def test_pictures_that_are_all_too_small_for_a_crop_name_it_once(orl_folder):
+    with pytest.raises(kf.UserError, match=r"None of the 12 .*'began'.*crop 'center'") as told:
         open_quietly(orl_folder, image_size=64, crop="began")
+    assert str(told.value).count("'began'") == 1
+    assert all(f"s1/{number}.pgm" in str(told.value) for number in range(1, 5))
+
+
+def test_a_misspelt_data_set_gets_the_nearest():
+    with pytest.raises(kf.UserError, match=r"no source of faces .*'clebea'.*'celeba'"):
+        kf.data.open_source("clebea")
 
 
 @pytest.mark.parametrize("target", [".", "s1"])

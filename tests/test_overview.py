@@ -100,6 +100,18 @@ def test_check_tells_which_annotations_and_pictures_do_not_match(capsys, tmp_pat
         assert line.startswith("1 of 11 pictures have no row in ")
 
 
+def test_check_and_info_count_pictures_without_attributes_and_rows_without_pictures(
+    capsys, picture_folder
+):
+    folder = picture_folder({f"{n}.png": noise(n) for n in range(3)})
+    write({"attributes.csv": b"file,glasses\r\n0.png,1\r\n8.png,0\r\n9.png,0\r\n"}, folder)
+    for action in ("check", "info"):
+        lines = said(capsys, "data", action, folder)
+        assert "unmatched: 2 pictures have no attributes" in lines
+        assert "unmatched: 2 rows of attributes are of pictures not there" in lines
+        assert not any(line.startswith("nothing damaged") for line in lines)
+
+
 def test_check_of_faultless_pictures_says_so(capsys):
     assert said(capsys, "data", "check", "orl")[-1].startswith("nothing damaged")
 

@@ -442,9 +442,12 @@ class Shards:
             sizes.append(len(good) - before)
         if not len(good):
             shutil.rmtree(self.folder, ignore_errors=True)
+            named: dict[str, list[str]] = {}
+            for name, reason in bad[:5]:
+                named.setdefault(reason, []).append(name)
             raise UserError(
                 f"None of the {len(bad)} pictures in {source.title!r} can be used. "
-                + "; ".join(f"{name}: {reason}" for name, reason in bad[:5])
+                + "; ".join(f"{', '.join(names)}: {reason}" for reason, names in named.items())
             )
         good.save(self.folder)
         write_whole(self.folder / "bad.json", json.dumps(bad).encode())

@@ -12,6 +12,7 @@ from keras_faces.data.stream import to_float
 from keras_faces.pictures import grid
 
 SHOWN = 10  # names in a list
+UNMATCHED = "unmatched: "  # begins a line on attributes and pictures that do not match
 
 
 def describe(source: Source, cache: FaceCache) -> list[str]:
@@ -63,9 +64,10 @@ def _attributes(source: Source, cache: FaceCache) -> list[str]:
     shown = [f"{name} {share:.0%}" for name, share in zip(attributes.names, shares, strict=True)]
     lines = [f"attributes: {len(shown)} (labels='attributes'): {', '.join(shown)}"]
     if len(rows) < cache.count:
-        lines.append(f"  {cache.count - len(rows):,} pictures have none")
+        lines.append(f"{UNMATCHED}{cache.count - len(rows):,} pictures have no attributes")
     if len(attributes.rows) > len(rows):
-        lines.append(f"  {len(attributes.rows) - len(rows):,} rows are of pictures not there")
+        other = len(attributes.rows) - len(rows)
+        lines.append(f"{UNMATCHED}{other:,} rows of attributes are of pictures not there")
     return lines
 
 

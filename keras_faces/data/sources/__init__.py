@@ -85,7 +85,9 @@ def open_source(source: str | os.PathLike | Source) -> Source:
         raise unknown_name("kind of source", scheme, SCHEMES)
     if os.sep in name or "/" in name or path.suffix:
         raise UserError(f"There is no folder or file {name!r}. Check the path.")
-    raise unknown_name("source of faces (nor a folder or zip file of that name)", name, DATASETS)
+    usual = [scheme for scheme, kind in SCHEMES.items() if hasattr(kind, "by_hand")]
+    known = [*DATASETS, *usual]
+    raise unknown_name("source of faces (nor a folder or zip file of that name)", name, known)
 
 
 def _with_options(scheme: str, path: str, query: str) -> Source:

@@ -129,6 +129,12 @@ class RecordSource(Source):
                 f"{self.title!r} has no picture: its first record says that pictures are records "
                 f"1 to {ends[0] - 1}, the index has none of those."
             )
+        if len(pictures) < ends[0] - 1:
+            warnings.warn(
+                f"{self.title!r} has {len(pictures):,} of the {ends[0] - 1:,} pictures that its "
+                "first record counts. Look whether its .idx and .rec files are whole.",
+                stacklevel=2,
+            )
         identities = self._ranges(pictures, *ends)
         self._check_property(ends[1] - ends[0])
         return pictures, self._labels(pictures) if identities is None else identities
