@@ -601,15 +601,13 @@ def _prepared(options):
 
 
 def _data_check(options):
-    from keras_faces.data.overview import UNMATCHED, describe, problems
+    from keras_faces.data.overview import outline, problems, unmatched
 
     source, prepared, warned = _prepared(options)
-    described = describe(source, prepared)
-    print("\n".join([*described[:4], *source.remarks()]))
+    print("\n".join([*outline(source, prepared), *source.remarks()]))
     for line in source.compare_with_published():
         print(line)
-    unmatched = [line for line in described if line.startswith(UNMATCHED)]
-    found = [*warned, *unmatched, *problems(prepared)]
+    found = [*warned, *unmatched(source.attributes(), prepared), *problems(prepared)]
     print("\n".join(found) if found else "nothing damaged, copied or suspiciously small")
     if prepared.bad:
         print(f"{len(prepared.bad)} bad pictures are skipped in training")

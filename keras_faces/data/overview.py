@@ -7,21 +7,16 @@ from PIL import Image, ImageDraw
 
 from keras_faces.data.cache import SIDES, FaceCache
 from keras_faces.data.crops import CROPS, apply_crop
+from keras_faces.data.labels import Attributes
 from keras_faces.data.sources import Source
 from keras_faces.data.stream import to_float
 from keras_faces.pictures import grid
 
 SHOWN = 10  # names in a list
-UNMATCHED = "unmatched: "  # begins a line on attributes and pictures that do not match
 
 
-def describe(source: Source, cache: FaceCache) -> list[str]:
-    """Return lines of text on a source and its labels.
-
-    Args:
-        source: What `open_source` returned.
-        cache: Its prepared pictures.
-    """
+def outline(source: Source, cache: FaceCache) -> list[str]:
+    """Return lines of text on a source's pictures and people; arguments as of `describe`."""
     lines = [f"{cache.count:,} good pictures in {source.title!r}, {len(cache.bad):,} bad"]
     sizes, counts = np.unique(cache.raw_sizes, axis=0, return_counts=True)
     if len(sizes) == 1:
@@ -43,7 +38,17 @@ def describe(source: Source, cache: FaceCache) -> list[str]:
         )
     else:
         lines.append("people: not known")
-    lines += _attributes(source, cache)
+    return lines
+
+
+def describe(source: Source, cache: FaceCache) -> list[str]:
+    """Return lines of text on a source and its labels.
+
+    Args:
+        source: What `open_source` returned.
+        cache: Its prepared pictures.
+    """
+    lines = outline(source, cache) + _attributes(source.attributes(), cache)
     counts = np.bincount(cache.sides, minlength=len(SIDES)).tolist()
     own = [f"{name} {count:,}" for name, count in zip(SIDES, counts, strict=True) if name and count]
     lines.append(f"splits of its own: {', '.join(own) if own else 'none'}")
@@ -55,19 +60,25 @@ def describe(source: Source, cache: FaceCache) -> list[str]:
     return lines
 
 
-def _attributes(source: Source, cache: FaceCache) -> list[str]:
-    attributes = source.attributes()
+def _attributes(attributes: Attributes | None, cache: FaceCache) -> list[str]:
     if attributes is None:
         return ["attributes: none"]
     rows = [attributes.rows[name] for name in cache.names if name in attributes.rows]
     shares = attributes.values[rows].mean(axis=0) if rows else np.zeros(len(attributes.names))
     shown = [f"{name} {share:.0%}" for name, share in zip(attributes.names, shares, strict=True)]
-    lines = [f"attributes: {len(shown)} (labels='attributes'): {', '.join(shown)}"]
-    if len(rows) < cache.count:
-        lines.append(f"{UNMATCHED}{cache.count - len(rows):,} pictures have no attributes")
-    if len(attributes.rows) > len(rows):
-        other = len(attributes.rows) - len(rows)
-        lines.append(f"{UNMATCHED}{other:,} rows of attributes are of pictures not there")
+    line = f"attributes: {len(shown)} (labels='attributes'): {', '.join(shown)}"
+    return [line, *unmatched(attributes, cache)]
+
+
+def unmatched(attributes: Attributes | None, cache: FaceCache) -> list[str]:
+    """Return lines of text on attributes and pictures that do not match, most likely none."""
+    if attributes is None:
+        return []
+    matched = sum(name in attributes.rows for name in cache.names)
+    bare, other = cache.count - matched, len(attributes.rows) - matched
+    lines = [f"unmatched: {bare:,} pictures have no attributes"] if bare else []
+    if other > 0:
+        lines.append(f"unmatched: {other:,} rows of attributes are of pictures not there")
     return lines
 
 
