@@ -36,12 +36,11 @@ def make(folder: Path, count: int, size: int) -> None:
     for number, records in enumerate(shards):
         with open(folder / f"shard-{number:05d}.bin", "wb") as file:
             file.truncate(records * len(record))
-    columns, checksum = caches.Columns(), zlib.crc32(record)
+    index, checksum = caches.Index(), zlib.crc32(record)
     for number in range(count):
         row = {"split": None, "size": (178, 218), "checksum": checksum, "content": f"{number:016x}"}
-        columns.append({"name": f"{number:07d}.jpg", "identity": None, **row})
-    columns.save(folder)
-    (folder / "bad.json").write_text("[]")
+        index.add([{"name": f"{number:07d}.jpg", "identity": None, "reason": "", **row}])
+    index.save(folder)
     meta = {"image_size": size, "channels": 3, "count": count, "shards": shards, "content": ""}
     (folder / "meta.json").write_text(json.dumps(meta))
 

@@ -27,6 +27,7 @@ from keras_faces.data import cache as cache_module
 from keras_faces.data import decode as decode_module
 from keras_faces.data.crops import CROPS, apply_crop
 from keras_faces.data.decode import BadPicture, decode, decode_with_size
+from keras_faces.data.sources.base import in_natural_order, natural
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.splits import ranks, split_indices
 
@@ -123,6 +124,20 @@ def test_orl_is_400_pictures_of_40_people():
     assert {stream.cache.identities.count(person) for person in stream.cache.identities} == {10}
     assert stream.image_shape == (16, 16, 1)
     assert "AT&T" in stream.facts["credit"]
+
+
+@given(st.lists(st.text("0129ab/.-é", min_size=1, max_size=8), max_size=12))
+def test_names_of_one_shape_are_ordered_as_all_others(names):
+    assert in_natural_order(names) == sorted(names, key=natural)
+
+
+@given(st.lists(st.integers(0, 9999), max_size=12))
+def test_numbered_names_come_in_the_order_of_their_numbers(numbers):
+    expected = sorted(numbers)
+    assert in_natural_order([f"s{n:04d}.jpg" for n in numbers]) == [
+        f"s{n:04d}.jpg" for n in expected
+    ]
+    assert in_natural_order([f"s{n}.jpg" for n in numbers]) == [f"s{n}.jpg" for n in expected]
 
 
 def test_orl_comes_in_the_order_in_which_people_number():

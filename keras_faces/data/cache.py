@@ -21,7 +21,7 @@ import zlib
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -38,7 +38,8 @@ from keras_faces.files import write_whole
 
 FORMAT = 2
 SHARD_BYTES = 64 << 20
-CHUNK = 32  # pictures that a thread takes at once
+SYNC_BYTES = 16 << 20  # records that go to the disk while the next ones are decoded
+CHUNK = 64  # pictures that a thread takes at once
 SIDES = (None, "train", "validation", "test", LEFT_OUT)
 
 
@@ -350,22 +351,25 @@ class Shards:
         self.record_bytes = facts["image_size"] ** 2 * facts["channels"]
         self.per_shard = max(1, SHARD_BYTES // self.record_bytes)
         self.count = -(-total // self.per_shard)
+        self.index = Index()
         self.done = 0
-        while self.done < self.count and self._is_whole(self.done):
+        while self.done < self.count and (rows := self._rows_if_whole(self.done)) is not None:
+            self.index.add(rows)
+            self.index.end_shard()
             self.done += 1
 
     def _paths(self, number: int) -> tuple[Path, Path]:
         stem = self.folder / f"shard-{number:05d}"
         return stem.with_suffix(".bin"), stem.with_suffix(".json")
 
-    def _is_whole(self, number: int) -> bool:
+    def _rows_if_whole(self, number: int) -> list[dict] | None:
         records, index = self._paths(number)
         try:
             rows = json.loads(index.read_text())
             expected = sum(not row["reason"] for row in rows) * self.record_bytes
-            return records.stat().st_size == expected
+            return rows if records.stat().st_size == expected else None
         except (OSError, ValueError, TypeError, KeyError):
-            return False
+            return None
 
     def write(self, source: Source, entries: Sequence[Entry], strict: bool, progress: bool):
         """Decode the pictures of all shards that are missing."""
@@ -390,17 +394,28 @@ class Shards:
         ):
             sealed = None
             for number in range(self.done, self.count):
-                rows = self._write_records(number, chunks, source, strict, bar)
+                rows, syncs = self._write_records(number, chunks, source, strict, bar, sealer)
                 if sealed is not None:
                     sealed.result()
-                sealed = sealer.submit(self._seal, number, rows)
+                sealed = sealer.submit(self._seal, number, rows, syncs)
             if sealed is not None:
                 sealed.result()
 
-    def _write_records(self, number: int, chunks, source: Source, strict: bool, bar) -> list[dict]:
+    def _write_records(
+        self,
+        number: int,
+        chunks: Iterator[tuple[list[dict], bytes]],
+        source: Source,
+        strict: bool,
+        bar: tqdm,
+        sealer: ThreadPoolExecutor,
+    ) -> tuple[list[dict], list[Future]]:
         rows: list[dict] = []
+        syncs: list[Future] = []
+        unsynced = 0
+        path = self._paths(number)[0]
         wanted = min(self.per_shard, self.total - number * self.per_shard)
-        with open(self._paths(number)[0], "wb") as file:
+        with open(path, "wb", buffering=0) as file:
             while len(rows) < wanted:
                 found, records = next(chunks)
                 rows += found
@@ -410,13 +425,20 @@ class Shards:
                     for row in found:
                         if row["reason"]:
                             raise UserError(_bad_picture(source, row["name"], row["reason"]))
-        return rows
+                self.index.add(found)
+                unsynced += len(records)
+                if unsynced >= SYNC_BYTES:
+                    syncs.append(sealer.submit(_sync, path))
+                    unsynced = 0
+        self.index.end_shard()
+        return rows, syncs
 
-    def _seal(self, number: int, rows: list[dict]) -> None:
+    def _seal(self, number: int, rows: list[dict], syncs: list[Future]) -> None:
         """Write the index of a shard, once its records are on the disk."""
         records, index = self._paths(number)
-        with open(records, "rb+") as file:
-            os.fsync(file.fileno())
+        for sync in syncs:  # an error of the disk is told to one of them only
+            sync.result()
+        _sync(records)
         write_whole(index, json.dumps(rows).encode())
 
     def finish(self, source: Source) -> tuple[str, list[str]]:
@@ -425,50 +447,49 @@ class Shards:
         Returns:
             The digest of all pictures' contents, and the names of those that could not be read.
         """
-        digest = hashlib.sha256()
-        good, bad, unreadable, sizes = Columns(), [], [], []
-        for number in range(self.count):
-            rows = json.loads(self._paths(number)[1].read_text())
-            before = len(good)
-            for row in rows:
-                entry = [row["name"], row["identity"]]
-                digest.update(json.dumps(entry + [row["split"]] * bool(row["split"])).encode())
-                digest.update(bytes.fromhex(row["content"]) or row["reason"].encode())
-                if row["reason"]:
-                    bad.append((row["name"], row["reason"]))
-                    unreadable += [row["name"]] if not row["content"] else []
-                else:
-                    good.append(row)
-            sizes.append(len(good) - before)
-        if not len(good):
+        index = self.index
+        if not len(index):
             shutil.rmtree(self.folder, ignore_errors=True)
             named: dict[str, list[str]] = {}
-            for name, reason in bad[:5]:
+            for name, reason in index.bad[:5]:
                 named.setdefault(reason, []).append(name)
             raise UserError(
-                f"None of the {len(bad)} pictures in {source.title!r} can be used. "
+                f"None of the {len(index.bad)} pictures in {source.title!r} can be used. "
                 + "; ".join(f"{', '.join(names)}: {reason}" for reason, names in named.items())
             )
-        good.save(self.folder)
-        write_whole(self.folder / "bad.json", json.dumps(bad).encode())
+        index.save(self.folder)
         meta = {
             **self.facts,
-            "content": digest.hexdigest(),
-            "count": len(good),
-            "shards": sizes,
-            "skipped": len(bad),
+            "content": index.content,
+            "count": len(index),
+            "shards": index.shards,
+            "skipped": len(index.bad),
             "source": source.title,
         }
         write_whole(self.folder / "meta.json", json.dumps(meta, indent=1).encode())
         for number in range(self.count):
             self._paths(number)[1].unlink()
-        return meta["content"], unreadable
+        return index.content, index.unreadable
 
 
-class Columns:
-    """The index of a cache, gathered row by row in arrays."""
+def _sync(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+class Index:
+    """What a cache knows of its pictures, gathered in arrays while they are decoded.
+
+    Attributes:
+        shards: Records of each shard.
+        bad: Name and reason of each picture that cannot be used.
+        unreadable: Names of those of them whose bytes could not even be read.
+    """
 
     def __init__(self):
+        self.shards: list[int] = []
+        self.bad: list[tuple[str, str]] = []
+        self.unreadable: list[str] = []
         self.names = bytearray()
         self.people: dict[str, int] = {}
         self.columns = {
@@ -479,11 +500,32 @@ class Columns:
             "contents": array("Q"),
             "raw_sizes": array("i"),
         }
+        self._digest = hashlib.sha256()
+
+    @property
+    def content(self) -> str:
+        """The digest of all pictures' contents, good or bad."""
+        return self._digest.hexdigest()
+
+    def end_shard(self) -> None:
+        self.shards.append(len(self) - sum(self.shards))
+
+    def add(self, rows: Sequence[dict]) -> None:
+        for row in rows:
+            entry = [row["name"], row["identity"]]
+            self._digest.update(json.dumps(entry + [row["split"]] * bool(row["split"])).encode())
+            self._digest.update(bytes.fromhex(row["content"]) or row["reason"].encode())
+            if not row["reason"]:
+                self._append(row)
+                continue
+            self.bad.append((row["name"], row["reason"]))
+            if not row["content"]:
+                self.unreadable.append(row["name"])
 
     def __len__(self) -> int:
         return len(self.columns["sides"])
 
-    def append(self, row: dict) -> None:
+    def _append(self, row: dict) -> None:
         self.names += row["name"].encode("utf-8", "surrogatepass")
         person = row["identity"]
         number = -1 if person is None else self.people.setdefault(person, len(self.people))
@@ -510,6 +552,7 @@ class Columns:
             np.save(folder / f"{name}.npy", column)
         write_whole(folder / "people.json", json.dumps(list(self.people)).encode())
         write_whole(folder / "names.bin", bytes(self.names))
+        write_whole(folder / "bad.json", json.dumps(self.bad).encode())
 
 
 class Picture:

@@ -140,6 +140,17 @@ def hidden(name: str) -> bool:
     return (name.startswith(".") and name not in (".", "..")) or name == "__MACOSX"
 
 
+_SAME_DIGIT = str.maketrans("123456789", "000000000")
+
+
+def in_natural_order(names: list[str]) -> list[str]:
+    """Return names sorted by `natural`."""
+    shapes = (name.translate(_SAME_DIGIT) for name in names)
+    if len(names) and all(map(next(shapes).__eq__, shapes)):
+        return sorted(names)  # 000001.jpg, 000002.jpg, ...: the same order, three times as fast
+    return sorted(names, key=natural)
+
+
 def natural(name: str) -> str:
     """Return a key that sorts s2 before s10, the order in which people number folders."""
     return re.sub("[0-9]+", _number_key, name) + "\1"

@@ -16,7 +16,14 @@ from tqdm import tqdm
 
 from keras_faces.data.annotations import stem
 from keras_faces.data.decode import BadPicture
-from keras_faces.data.sources.base import Entry, Source, hidden, is_picture, natural
+from keras_faces.data.sources.base import (
+    Entry,
+    Source,
+    hidden,
+    in_natural_order,
+    is_picture,
+    natural,
+)
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
@@ -346,7 +353,7 @@ def once(names: Iterable[str]) -> list[str]:
     kept: dict[str, str] = {}
     for name in sorted(names, key=lambda name: rank[name.rpartition("/")[0]]):
         kept.setdefault(stem(name), name)
-    return sorted(kept.values(), key=natural)
+    return in_natural_order(list(kept.values()))
 
 
 class Glance(NamedTuple):

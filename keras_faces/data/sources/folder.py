@@ -11,8 +11,8 @@ from keras_faces.data.sources.base import (
     Source,
     attributes_file,
     hidden,
+    in_natural_order,
     is_picture,
-    natural,
     no_picture,
     with_identities,
 )
@@ -71,7 +71,7 @@ class FolderSource(Source):
     def names(self) -> list[str]:
         """Return the pictures' paths within the folder, in the order in which people count."""
         if not self._sorted:  # which takes seconds where there are 200,000
-            self._names.sort(key=natural)
+            self._names = in_natural_order(self._names)
             self._sorted = True
         return self._names
 
@@ -80,13 +80,20 @@ class FolderSource(Source):
 
     def read(self, name: str) -> bytes:
         try:
-            with open(f"{self._top}/{name}", "rb", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
+            # Of a file object's 19 us, 12 are its own.
+            file = os.open(f"{self._top}/{name}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                size = os.fstat(file).st_size
                 if size > MAX_FILE_BYTES:
                     raise BadPicture(
                         f"the file has {size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
                     )
-                return file.read()
+                data = os.read(file, size + 1)
+                while len(data) < size and (rest := os.read(file, size)):  # it came in pieces
+                    data += rest
+                return data
+            finally:
+                os.close(file)
         except OSError as error:
             raise BadPicture(f"cannot be read ({error.strerror})") from error
 

@@ -14,8 +14,8 @@ from keras_faces.data.sources.base import (
     Entry,
     Source,
     hidden,
+    in_natural_order,
     is_picture,
-    natural,
     no_picture,
     with_identities,
 )
@@ -58,7 +58,7 @@ class ZipSource(Source):
                 files[info.filename] = info
             if not pictures:
                 raise UserError(no_picture(self.title, others))
-            self._contents = files, sorted(pictures, key=natural), others
+            self._contents = files, in_natural_order(pictures), others
         return self._contents
 
     @property
