@@ -1,6 +1,7 @@
 """CelebA: every layout in which people have it, its annotation files, and what can be wrong."""
 
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -32,6 +33,7 @@ from layouts import (
     write,
     zipped,
 )
+from PIL import Image
 
 import keras_faces as kf
 from keras_faces.cli import main
@@ -166,6 +168,92 @@ def test_celeba_loads_through_the_front_door(layout, tmp_path):
     assert stream.label_names == CELEBA_ATTRIBUTES
     assert stream.labels_at(np.arange(12)).tolist() == [celeba_bits(n) for n in CELEBA_NUMBERS]
     assert "CelebA" in stream.facts["credit"]
+
+
+LANDMARKS = "list_landmarks_align_celeba.txt"
+
+
+def landmarks(path, crop: str, image_size: int):
+    return kf.data.open_faces(
+        f"celeba:{path}", image_size, 4, "all", crop=crop, labels="landmarks", progress=False
+    )
+
+
+@pytest.mark.parametrize("layout", [official_folder, drive_folder, kaggle_zip])
+def test_landmarks_are_told_in_pixels_of_the_cropped_picture(layout, tmp_path, own_cache):
+    path = layout(tmp_path)
+    stream = landmarks(path, "closecrop140", 70)  # rows 39:179, columns 19:159, halved
+    assert stream.label_names[:4] == ["lefteye_x", "lefteye_y", "righteye_x", "righteye_y"]
+    told = stream.labels_at(np.arange(12))
+    assert told.dtype == np.float32
+    expected = [25, 35, 43.5, 37, 29, 51.5, 27, 56.5, 44.5, 57.5]
+    np.testing.assert_array_equal(told, [expected] * 12)
+    batch, labels = next(iter(stream.dataset()))
+    assert batch.shape == (4, 70, 70, 3)
+    np.testing.assert_array_equal(labels, [expected] * 4)
+
+
+@pytest.mark.parametrize("crop", sorted(kf.data.CROPS))
+def test_landmarks_follow_their_pixels_through_every_crop(crop, tmp_path, own_cache):
+    places = (69, 109, 106, 113, 77, 142, 73, 152, 108, 154)
+    # As `celeba_texts` places them, a block of 5x5 pixels for each point, in a picture by itself.
+    pictures = {}
+    for number, (x, y) in enumerate(zip(places[::2], places[1::2]), 1):
+        pixels = np.zeros((218, 178, 3), np.uint8)
+        pixels[y - 2 : y + 3, x - 2 : x + 3] = 255
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        pictures[f"{number:06d}.png"] = buffer.getvalue()
+    folder = write(under("img_align_celeba", pictures), tmp_path / "celeba")
+    write(celeba_texts(range(1, 6)), folder)
+    stream = landmarks(folder, crop, 64)
+    told = stream.labels_at(np.arange(5))
+    for number, image in enumerate(stream.cache.read(np.arange(5)).astype(float)):
+        weights = image.sum(axis=2)
+        centre = [(weights.sum(axis) * np.arange(64)).sum() / weights.sum() for axis in (0, 1)]
+        # The middle of pixel 3 lies at 3.5, and a point names a pixel by its corner.
+        np.testing.assert_allclose(told[number, 2 * number :][:2], centre, atol=0.6)
+
+
+def test_landmarks_that_are_cut_off_lie_outside(tmp_path, own_cache):
+    def high(data):
+        return change_row(data, 3, b" 69  109", b" -6   10")
+
+    folder = edited(official_folder(tmp_path), LANDMARKS, high)
+    assert landmarks(folder, "closecrop140", 70).labels_at(np.arange(1))[0, :2].tolist() == [
+        -12.5,
+        -14.5,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: d.replace(b"000003.jpg", b"000033.jpg"), r"1 of 12 pictures have no landmarks"),
+        (lambda d: d.replace(b".jpg", b"_hq.jpg"), r"names none of the 12"),
+        (lambda d: change_row(d, 5, b"109", b""), r"line 5: .*10 values.*Received 9"),
+        (lambda d: change_row(d, 5, b"109", b"1.5"), r"line 5: .*a whole number"),
+        (lambda d: change_row(d, 2, b"nose", b"nase"), r"columns lefteye_x.*Received: .*nase_x"),
+    ],
+)
+def test_landmarks_that_do_not_match_are_refused(edit, message, tmp_path, own_cache):
+    folder = edited(official_folder(tmp_path), LANDMARKS, edit)
+    with pytest.raises(kf.UserError, match=message):
+        landmarks(folder, "center", 32)
+
+
+def test_landmarks_of_a_source_without_them_are_refused(tmp_path, own_cache):
+    with pytest.raises(kf.UserError, match="says where eyes, nose and mouth are"):
+        kf.data.load("orl", 16, 4, labels="landmarks", progress=False)
+
+
+def test_a_cvae_takes_no_landmarks_for_conditions(tmp_path, own_cache):
+    stream = landmarks(official_folder(tmp_path), "center", 32)
+    conditions = ",".join(stream.label_names)
+    model = kf.create_model("cvae", image_size=32, channels=3, conditions=conditions, filters=4)
+    model.compile()
+    with pytest.raises(kf.UserError, match="labels='attributes' or labels='identity'"):
+        model.fit(stream.dataset(), epochs=1)
 
 
 def test_a_folder_of_pictures_alone_is_enough(tmp_path):
@@ -347,7 +435,7 @@ def test_rows_without_pictures_do_no_harm_and_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "file", ["identity_CelebA.txt", "list_eval_partition.txt", "list_attr_celeba.txt"]
+    "file", ["identity_CelebA.txt", "list_eval_partition.txt", "list_attr_celeba.txt", LANDMARKS]
 )
 def test_the_file_of_another_data_set_is_refused(tmp_path, file):
     folder = edited(official_folder(tmp_path), file, lambda d: d.replace(b".jpg", b"_hq.jpg"))
@@ -355,6 +443,7 @@ def test_the_file_of_another_data_set_is_refused(tmp_path, file):
     with pytest.raises(kf.UserError, match=rf"{file} names none of the 12 .*'000001_hq\.jpg'"):
         source.entries()
         source.attributes()
+        source.landmarks()
 
 
 def change_row(data: bytes, number: int, old: bytes, new: bytes) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_faces.data.cache import SkippedPictures, cache_folder, prepare
 from keras_faces.data.crops import CROPS, get_crop
-from keras_faces.data.labels import LABELS, Labels, NameLabels, SketchLabels
+from keras_faces.data.labels import CONDITIONS, LABELS, Labels, NameLabels, SketchLabels
 from keras_faces.data.sources import DATASETS, open_source
 from keras_faces.data.splits import SPLITS, split_indices
 from keras_faces.data.stream import FaceStream, to_float, to_uint8
@@ -73,8 +73,9 @@ def load(
         channels: 1 for grey or 3 for colour. None takes grey where all looked-at pictures are grey.
         labels: None; or to yield `(images, labels)`: `"attributes"`, float32 of shape
             `(batch, attributes)`; `"identity"`, int32 numbers of people of shape `(batch,)`;
-            `"name"`, the pictures' names, strings of shape `(batch,)`; `"sketch"`, the photos'
-            sketches, as float32 images.
+            `"landmarks"`, float32 of shape `(batch, 10)`, x and y of eyes, nose and mouth in pixels
+            of the cropped picture; `"name"`, the pictures' names, strings of shape `(batch,)`;
+            `"sketch"`, the photos' sketches, as float32 images.
         test_fraction: Share of the people, or else of the pictures, on the test side.
         strict: Stop at a bad picture instead of skipping it with a warning.
         progress: Show a progress bar while pictures are decoded for the first time.
@@ -161,6 +162,8 @@ def open_faces(
         table = _attributes(opened, cache)
     elif labels == "identity":
         table = _people(cache)
+    elif labels == "landmarks":
+        table = _landmarks(opened, cache, crop)
     elif labels == "name":
         table = NameLabels(cache.names)
     elif labels == "sketch":
@@ -203,23 +206,44 @@ def _part_of_worker(indices: np.ndarray, worker: int, workers: int) -> np.ndarra
 
 
 def _attributes(source, cache) -> Labels:
-    # Kept beside the records, as CelebA's text takes seconds to read.
-    kept = cache.folder / f"attributes-{source.listing()[:24]}.npz"
-    try:
-        with np.load(kept) as found:
-            names, values = found["names"].tolist(), found["values"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    def look_up():
         attributes = source.attributes()
         if attributes is None:
             raise UserError(
                 f"labels='attributes' needs a source with attributes: {source.attributes_hint}"
-            ) from None
-        names, values = list(attributes.names), attributes.table(cache.names)
+            )
+        return attributes.names, attributes.table(cache.names)
+
+    return Labels("attributes", *_kept_beside(cache, "attributes", source, look_up), "float32")
+
+
+def _landmarks(source, cache, crop: str) -> Labels:
+    def look_up():
+        landmarks = source.landmarks()
+        if landmarks is None:
+            raise UserError(
+                f"labels='landmarks' needs a source that says where eyes, nose and mouth are: "
+                f"CelebA with list_landmarks_align_celeba beside it. {source.title!r} does not."
+            )
+        box, size = get_crop(crop).box, cache.meta["image_size"]
+        return landmarks.names, landmarks.table(cache.names, cache.raw_sizes, box, size)
+
+    return Labels("landmarks", *_kept_beside(cache, "landmarks", source, look_up), "float32")
+
+
+def _kept_beside(cache, kind: str, source, look_up) -> tuple[list[str], np.ndarray]:
+    """Return names and values of labels, kept beside the records: CelebA's text takes seconds."""
+    kept = cache.folder / f"{kind}-{source.listing()[:24]}.npz"
+    try:
+        with np.load(kept) as found:
+            return found["names"].tolist(), found["values"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        names, values = look_up()
         data = io.BytesIO()
         np.savez(data, names=np.array(names), values=values)
         with contextlib.suppress(OSError):  # a full disk: then it is read again
             write_whole(kept, data.getvalue())
-    return Labels("attributes", names, values, "float32")
+        return list(names), values
 
 
 def _people(cache) -> Labels:
@@ -253,7 +277,7 @@ def _sketches(source, cache, crop, strict, progress) -> Labels:
 
 
 def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, list[str]]:
-    """Return the kind of labels that a source has, and their names.
+    """Return the kind of conditions that a source has, and their names.
 
     Args:
         source: As in `load`.
@@ -262,8 +286,8 @@ def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, 
     Raises:
         UserError: If it has none of them.
     """
-    if kind not in LABELS:
-        raise unknown_name("kind of labels", str(kind), [kind for kind in LABELS if kind])
+    if kind not in CONDITIONS:
+        raise unknown_name("kind of conditions", str(kind), [kind for kind in CONDITIONS if kind])
     opened = open_source(source)
     attributes = opened.attributes() if kind != "identity" else None
     if attributes is not None:

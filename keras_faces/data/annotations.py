@@ -60,6 +60,7 @@ VALUES: dict[str, Callable[[str], int]] = {
     "1 or -1": {"1": 1, "-1": 0, "0": 0}.__getitem__,
     "0, 1 or 2": {"0": 0, "1": 1, "2": 2}.__getitem__,
     "a number": lambda cell: int(cell if cell.isascii() and cell.isdigit() else "no"),
+    "a whole number": lambda cell: int(cell if cell.isascii() and "_" not in cell else "no"),
 }
 
 

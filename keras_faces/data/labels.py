@@ -12,7 +12,8 @@ from keras_faces.errors import UserError
 
 ATTRIBUTES_FILE = "attributes.csv"
 
-LABELS = (None, "attributes", "identity", "name", "sketch")
+LABELS = (None, "attributes", "identity", "landmarks", "name", "sketch")
+CONDITIONS = (None, "attributes", "identity")  # those that a face can be made after
 
 
 class Attributes(NamedTuple):
@@ -36,13 +37,56 @@ class Attributes(NamedTuple):
         Raises:
             UserError: If a picture has none.
         """
-        missing = [name for name in pictures if name not in self.rows]
-        if missing:
-            raise UserError(
-                f"{len(missing)} of {len(pictures)} pictures have no attributes, the first is "
-                f"{missing[0]!r}. {self.remedy}"
-            )
-        return self.values[[self.rows[name] for name in pictures]]
+        return self.values[_rows(self, pictures, "attributes")]
+
+
+class Landmarks(NamedTuple):
+    """Points of a source's faces.
+
+    Attributes:
+        names: Names of the coordinates, each x followed by its y: `lefteye_x`, `lefteye_y`, ...
+        rows: Dict mapping each picture's name to its row in `values`.
+        values: int32 array of shape `(pictures, coordinates)`, in pixels of the raw picture.
+        remedy: What to do about a picture that has none.
+    """
+
+    names: tuple[str, ...]
+    rows: dict[str, int]
+    values: np.ndarray
+    remedy: str
+
+    def table(self, pictures: Sequence[str], raw_sizes: np.ndarray, box, size: int) -> np.ndarray:
+        """Return where the points of pictures lie once these are cropped and resized.
+
+        Args:
+            pictures: Their names.
+            raw_sizes: Width and height of each raw picture, of shape `(pictures, 2)`.
+            box: The crop's `box(width, height)`, which returns the edges of what is kept.
+            size: Width and height of the cropped pictures in pixels.
+
+        Returns:
+            float32 array of shape `(pictures, coordinates)`, in pixels of the cropped picture from
+            its upper left corner; outside of [0, size] where a point was cut off.
+
+        Raises:
+            UserError: If a picture has none.
+        """
+        points = self.values[_rows(self, pictures, "landmarks")]
+        points = points.reshape(len(pictures), -1, 2).astype(np.float64)
+        sizes, which = np.unique(raw_sizes, axis=0, return_inverse=True)
+        boxes = np.array([box(*map(int, raw)) for raw in sizes], float)[which.reshape(-1), None]
+        moved = (points - boxes[..., :2]) * size / (boxes[..., 2:] - boxes[..., :2])
+        return moved.reshape(len(pictures), -1).astype(np.float32)
+
+
+def _rows(known: Attributes | Landmarks, pictures: Sequence[str], what: str) -> list[int]:
+    missing = [name for name in pictures if name not in known.rows]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(pictures)} pictures have no {what}, the first is "
+            f"{missing[0]!r}. {known.remedy}"
+        )
+    return [known.rows[name] for name in pictures]
 
 
 class Labels:
@@ -50,7 +94,7 @@ class Labels:
 
     Args:
         kind: One of `LABELS`.
-        names: Names of the attributes or of the people; none for the other kinds.
+        names: Names of the attributes, people or coordinates; none for the other kinds.
         values: One row for each picture.
         dtype: What batches of labels come as.
     """

@@ -52,6 +52,10 @@ def describe(source: Source, cache: FaceCache) -> list[str]:
     counts = np.bincount(cache.sides, minlength=len(SIDES)).tolist()
     own = [f"{name} {count:,}" for name, count in zip(SIDES, counts, strict=True) if name and count]
     lines.append(f"splits of its own: {', '.join(own) if own else 'none'}")
+    landmarks = source.landmarks()
+    if landmarks is not None:
+        points = dict.fromkeys(name.rpartition("_")[0] for name in landmarks.names)
+        lines.append(f"landmarks: {', '.join(points)} (labels='landmarks')")
     if source.sketches() is not None:
         lines.append("sketches: one for each photo (labels='sketch')")
     lines += source.remarks()

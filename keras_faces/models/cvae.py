@@ -175,7 +175,7 @@ class CVAE(EncodingModel):
                     f"{_some(self.condition_names)}. Received: {labels.shape[1]}."
                 )
             return
-        if not stream.labels:
+        if stream.labels not in ("attributes", "identity"):
             raise UserError(NEEDS_LABELS)
         if list(stream.label_names) != self.condition_names:
             raise UserError(

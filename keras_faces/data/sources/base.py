@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_faces.data.decode import SUFFIXES
-from keras_faces.data.labels import Attributes, read_attributes
+from keras_faces.data.labels import Attributes, Landmarks, read_attributes
 from keras_faces.errors import UserError
 
 LEFT_OUT = "left out"
@@ -107,6 +107,10 @@ class Source:
 
     def attributes(self) -> Attributes | None:
         """Return what is known of the faces, or None."""
+        return None
+
+    def landmarks(self) -> Landmarks | None:
+        """Return where eyes, nose and mouth are, or None."""
         return None
 
     def remarks(self) -> list[str]:

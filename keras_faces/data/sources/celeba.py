@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_faces.data.annotations import Table, UnmatchedAnnotations, read_table, stem
-from keras_faces.data.labels import Attributes
+from keras_faces.data.labels import Attributes, Landmarks
 from keras_faces.data.sources.base import LEFT_OUT, Entry
 from keras_faces.data.sources.dataset import (
     Annotation,
@@ -30,6 +30,7 @@ from keras_faces.errors import UserError
 
 COUNT = 202_599
 PARTITIONS = ("official", "sfu", "identity")
+POINTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
 SIDES = ("train", "validation", "test")
 BOUNDARIES = (162_770, 182_637, COUNT)  # last numbers of the official sides
 SFU_TRAIN, SFU_TEST = 9000, 1000
@@ -38,7 +39,9 @@ KAGGLE = "archive.zip"
 FOLDERS = ("img_align_celeba", "img_align_celeba_png")
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 IDENTITIES = ("identity_CelebA.txt", "identity_celeba.txt", "identity_CelebA.csv")
+LANDMARKS = ("list_landmarks_align_celeba.txt", "list_landmarks_align_celeba.csv")
 PARTITION = ("list_eval_partition.txt", "list_eval_partition.csv")
+ANNOTATIONS = (ATTRIBUTES, IDENTITIES, PARTITION, LANDMARKS)
 
 
 class Match(NamedTuple):
@@ -107,6 +110,13 @@ class CelebaSource(DatasetSource):
             "d32c9cbf5e040fd4025c592c306e6668",
             "(splits)",
         ),
+        Published(
+            "Anno/list_landmarks_align_celeba.txt",
+            12_156_055,
+            "6c02a87569907f6db2ba99019085697596730e8129f67a3d61659f198c48d43b",
+            "cc24ecafdb5b50baae59b03474781f8c",
+            "(eyes, nose, mouth)",
+        ),
     )
     by_hand = f"""\
 CelebA must be downloaded by hand; it is for research that is not commercial.
@@ -156,7 +166,9 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             yield from (top, top / "Anno", top / "Eval", top / "Img")
 
     def annotations(self) -> list[Annotation]:
-        found = (self.annotation(*names) for names in (ATTRIBUTES, IDENTITIES, PARTITION))
+        found = (
+            self.annotation(*names) for names in (ATTRIBUTES, IDENTITIES, PARTITION, LANDMARKS)
+        )
         return [annotation for annotation in found if annotation]
 
     @functools.cached_property
@@ -181,7 +193,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
         """Read an annotation file.
 
         Args:
-            which: `ATTRIBUTES`, `IDENTITIES` or `PARTITION`.
+            which: One of `ANNOTATIONS`.
 
         Returns:
             Its rows, or None where the file is not there.
@@ -189,8 +201,13 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
         annotation = self.annotation(*which)
         if annotation is None:
             return None
-        kind = {ATTRIBUTES: "1 or -1", PARTITION: "0, 1 or 2"}.get(which, "a number")
-        return read_table(annotation.read(), annotation.title, kind, header=which is ATTRIBUTES)
+        kind, header = {
+            ATTRIBUTES: ("1 or -1", True),
+            IDENTITIES: ("a number", False),
+            PARTITION: ("0, 1 or 2", False),
+            LANDMARKS: ("a whole number", True),
+        }[which]
+        return read_table(annotation.read(), annotation.title, kind, header)
 
     def list_entries(self) -> list[Entry]:
         people = self._people()
@@ -266,6 +283,24 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             "without one out.",
         )
 
+    def landmarks(self) -> Landmarks | None:
+        table = self.table(LANDMARKS)
+        if table is None:
+            return None
+        expected = tuple(f"{point}_{axis}" for point in POINTS for axis in "xy")
+        if table.columns != expected:
+            raise UserError(
+                f"{table.title} must have the columns {', '.join(expected)}. "
+                f"Received: {', '.join(table.columns)}."
+            )
+        rows = zip(self._names, table.match(self._stems))
+        return Landmarks(
+            table.columns,
+            {name: row for name, row in rows if row is not None},
+            table.values,
+            f"Each needs a row in {table.title}; get the whole file.",
+        )
+
     def remarks(self) -> list[str]:
         lines = []
         for title, rows, without_row, without_picture in self.matches():
@@ -280,7 +315,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
     def matches(self) -> list[Match]:
         """Compare each annotation file that is there with the pictures."""
         found = []
-        for which in (ATTRIBUTES, IDENTITIES, PARTITION):
+        for which in ANNOTATIONS:
             table = self.table(which)
             if table is not None:
                 rows, stems = {stem(name) for name in table.names}, set(self._stems)
