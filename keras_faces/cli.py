@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import Interrupted, UserError, number_of, unknown_name
 from keras_faces.process import prepare_process
 
 COMMANDS = (
@@ -34,7 +34,12 @@ def console() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     prepare_process()
     warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(main(own_process=True))
+
+
+def _terminated(number, frame):
+    raise Interrupted("", number)
 
 
 def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> int:
@@ -73,7 +78,7 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
         return 1
     except KeyboardInterrupt as error:
         print(f"\n{error}" if str(error) else "\nStopped.", file=sys.stderr)
-        return 128 + getattr(error, "signal_number", signal.SIGINT)
+        return 128 + number_of(error)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -301,9 +306,16 @@ def _train(options):
 
         model = load_recipe(options.recipe).model
         raise UserError(f"Name its model: keras-faces train {model} --recipe {options.recipe}")
-    if options.help or options.model is None:
+    if options.help:
         _train_help(options)
         return
+    if options.model is None:
+        from keras_faces.models import list_models
+
+        raise UserError(
+            "Name a model first: keras-faces train MODEL. See: keras-faces train --help. "
+            f"Models: {', '.join(list_models())}."
+        )
     from keras_faces.models import MODELS
 
     misplaced = [word for word in options.rest if word in MODELS]
@@ -587,9 +599,10 @@ def _prepared(options):
         channels = options.channels or guess_channels(source)
         try:
             prepared = cache.prepare(source, options.crop, options.image_size, channels)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                "Stopped. What is decoded so far is kept: give the same command again to go on."
+        except KeyboardInterrupt as stop:
+            raise Interrupted(
+                "Stopped. What is decoded so far is kept: give the same command again to go on.",
+                number_of(stop),
             ) from None
     warned = [
         str(warning.message)
@@ -670,7 +683,13 @@ def _data_sketches(options):
     _no_more(options)
     from keras_faces.data.sketches import write_sketches
 
-    written = write_sketches(options.source, options.out, options.image_size, options.crop)
+    try:
+        written = write_sketches(options.source, options.out, options.image_size, options.crop)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            "Stopped. What is drawn so far is kept: give the same command again to go on.",
+            number_of(stop),
+        ) from None
     print(f"{written} photos with their sketches. Use them as: pairs:{options.out}")
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import signal
 from collections.abc import Iterable
 
 MANY = 50  # names, and more are only counted: CelebA has 40 attributes, TFDS hundreds of data sets
@@ -12,6 +13,19 @@ class UserError(ValueError):
 
     The command line prints it as one line; every other exception keeps its stack.
     """
+
+
+class Interrupted(KeyboardInterrupt):
+    """Work was stopped by Ctrl-C or SIGTERM; the message says what is kept."""
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+def number_of(stop: KeyboardInterrupt) -> int:
+    """Return the number of the signal by which the process was stopped."""
+    return getattr(stop, "signal_number", signal.SIGINT)
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:

@@ -4,15 +4,14 @@ import importlib.util
 import json
 import math
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable
 
-from keras_faces.callbacks import Budget, Checkpoint, Interrupted, Progress, recording
+from keras_faces.callbacks import Budget, Checkpoint, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
 from keras_faces.data import FaceStream, guess_channels, labels_of, open_faces, open_source
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import Interrupted, UserError, number_of, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.conditions import measured_or_why_not
 from keras_faces.metrics.scores import score, table
@@ -294,7 +293,7 @@ def _go_on(run: Run, model, stream: FaceStream, position: dict, arrays, say) -> 
         raise Interrupted(
             "Training is done and saved. Make its pictures and scores with: "
             f"keras-faces resume {run.folder}",
-            signal.SIGINT,
+            number_of(error),
         ) from error
 
 

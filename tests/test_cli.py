@@ -2,8 +2,10 @@
 
 import errno
 import json
+import signal
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -84,7 +86,6 @@ def test_a_models_flags_are_its_constructors_parameters(capsys, name):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("train", None),
         ("trian vae", "train"),
         ("train dcgam", "'dcgan'"),
         ("train vae --noise-scael 0.2", "--noise-scale"),
@@ -128,10 +129,7 @@ def test_mistakes_get_a_line_that_helps(capsys, runs, tmp_path, words, expected)
         (folder / "mine.txt").write_text("keep me")
     if "text.jpg" in words:
         (folder / "text.jpg").write_text("not a picture at all")
-    status, out, err = run(capsys, *words.format(tmp=folder, runs=runs).split())
-    if expected is None:
-        assert "MODEL" in out
-        return
+    status, _, err = run(capsys, *words.format(tmp=folder, runs=runs).split())
     assert status == 2
     assert err.startswith("keras-faces: ")
     assert expected in err
@@ -456,6 +454,38 @@ def test_list_recipes_names_each_with_its_model_and_document(capsys):
     for name, line in lines.items():
         recipe = kf.recipes.load_recipe(name)
         assert f"{recipe.model}: {recipe.document}" in line
+
+
+def test_train_without_a_model_is_refused_and_names_them(capsys):
+    for words in ([], ["--epochs", "3"]):
+        status, out, err = run(capsys, "train", *words)
+        assert (status, out) == (2, "")
+        assert err.startswith("keras-faces: Name a model first")
+        assert all(model in err for model in kf.list_models())
+
+
+def test_data_prepare_that_is_terminated_says_how_to_go_on_and_does(orl_folder, own_cache):
+    script = """
+        import os, signal, time
+        from keras_faces import cli
+        from keras_faces.data.sources.folder import FolderSource
+        read = FolderSource.read
+        def killed(self, name):
+            if name == "s1/1.pgm":
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.2)
+            return read(self, name)
+        FolderSource.read = killed
+        cli.console()
+    """
+    words = ["data", "prepare", str(orl_folder), "--channels", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *words], capture_output=True, text=True
+    )
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert "What is decoded so far is kept" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert main(words) == 0
 
 
 def test_a_full_disk_names_the_file_that_has_no_room(capsys, tmp_path, monkeypatch):

@@ -642,6 +642,8 @@ def test_an_unreadable_folder_is_named(orl_folder):
         ({"workers": 0}, "workers must be an integer, 1 or more.*workers=0"),
         ({"worker": 2, "workers": 2}, "worker one of 0 to workers - 1.*worker=2"),
         ({"source": ""}, "source of faces is empty"),
+        ({"source": None}, "scheme:PATH. Received: None, of type NoneType"),
+        ({"source": 7}, "scheme:PATH. Received: 7, of type int"),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
 )

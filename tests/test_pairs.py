@@ -1,6 +1,8 @@
 """Photos with sketches: CUFS, two folders, side by side, and training a CycleGAN on them."""
 
+import errno
 import io
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -19,7 +21,7 @@ from keras_faces.data.sketches import write_sketches
 from keras_faces.data.sources import open_source
 from keras_faces.data.sources.pairs import match
 from keras_faces.models.cyclegan import pencil_sketch
-from keras_faces.pictures import rows_grid
+from keras_faces.pictures import rows_grid, save_picture
 
 
 def level(value: int, size=(10, 8)) -> np.ndarray:
@@ -459,7 +461,44 @@ def test_sketches_of_any_source_are_written_as_pairs(orl_folder, tmp_path, capsy
             with Image.open(io.BytesIO(read.read(name))) as image:
                 assert np.array_equal(np.asarray(image), kf.data.to_uint8(expected)[..., 0])
     assert main(words) == 2
-    assert "already" in capsys.readouterr().err
+    assert "not empty" in capsys.readouterr().err
+
+
+def test_sketches_stopped_by_a_full_disk_go_on_where_they_were(orl_folder, tmp_path, capsys):
+    out = tmp_path / "made"
+    words = ["data", "sketches", str(orl_folder), "--out", str(out), "--image-size", "48"]
+    written = []
+
+    def full(image, path):
+        if len(written) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        return save_picture(image, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_faces.data.sketches.save_picture", full)
+        assert main(words) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"sketches/s1/3.png': No space left on device; [\d,]+ bytes are free", said)
+    assert len(list(out.rglob("*.png"))) == 5
+    before = {path: path.stat().st_mtime_ns for path in written}
+    other = ["data", "sketches", "orl", "--out", str(out), "--image-size", "48"]
+    assert main(other) == 2  # another source, whose pictures would be mixed with these
+    assert "begun with another source" in capsys.readouterr().err
+    assert main(words) == 0
+    assert "12 photos" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in written} == before
+    assert len(list(out.rglob("*.png"))) == 24
+    assert not list(out.rglob(".*"))
+
+
+def test_sketches_that_were_interrupted_say_how_to_go_on(orl_folder, tmp_path, capsys, monkeypatch):
+    def stops(image, path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_faces.data.sketches.save_picture", stops)
+    assert main(["data", "sketches", str(orl_folder), "--out", str(tmp_path / "made")]) == 130
+    assert "give the same command again to go on" in capsys.readouterr().err
 
 
 def test_names_that_lead_elsewhere_or_differ_in_suffix_alone_are_written_within(tmp_path):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from keras_faces.callbacks.checkpoint import Checkpoint, Claim, Interrupted
+from keras_faces.callbacks.checkpoint import Checkpoint, Claim
 from keras_faces.callbacks.grids import Grids
 from keras_faces.callbacks.guard import Guard, NonFiniteLoss, TrainingWarning
 from keras_faces.callbacks.progress import Budget, Progress
@@ -15,7 +15,6 @@ __all__ = [
     "Claim",
     "Grids",
     "Guard",
-    "Interrupted",
     "NonFiniteLoss",
     "Progress",
     "Records",

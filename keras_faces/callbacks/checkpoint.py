@@ -9,16 +9,8 @@ from tqdm import tqdm
 
 from keras_faces.callbacks.base import RunCallback
 from keras_faces.checkpoints import restore_metrics, save_checkpoint
-from keras_faces.errors import UserError
+from keras_faces.errors import Interrupted, UserError
 from keras_faces.runs import describe
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop, by Ctrl-C or SIGTERM, and has saved its state."""
-
-    def __init__(self, message: str, signal_number: int):
-        super().__init__(message)
-        self.signal_number = signal_number
 
 
 class Checkpoint(RunCallback):

@@ -124,7 +124,8 @@ def people_folders(
             f"The pictures in {opened.title!r} are no files of their own, so there is nothing to "
             "link to. Leave --link out to copy them."
         )
-    folder = _begin(Path(out).expanduser(), opened)
+    folder = Path(out).expanduser()
+    mark = begin(folder, opened.address, [folder])
     bad = []
     bar = tqdm(
         _places(known),
@@ -141,7 +142,7 @@ def people_folders(
             _put(opened, entry, target, link)
         except BadPicture as error:
             bad.append((entry.name, str(error)))
-    (folder / UNFINISHED).unlink()
+    mark.unlink()
     return People(
         folder,
         len({entry.identity for entry in known}),
@@ -151,23 +152,47 @@ def people_folders(
     )
 
 
-def _begin(folder: Path, source: Source) -> Path:
+def begin(folder: Path, made_from: str, taken: Sequence[Path]) -> Path:
+    """Begin to make a folder, or go on with it.
+
+    Args:
+        folder: The folder.
+        made_from: What it is made from.
+        taken: What must not be there, or be an empty folder, unless an earlier call left it.
+
+    Returns:
+        A file that says that the folder is unfinished, to be removed when it is finished.
+
+    Raises:
+        UserError: If something else is there, or something that was made from something else.
+    """
     mark = folder / UNFINISHED
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{str(folder)!r} is a file. Give a folder that is empty or not there yet.")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not mark.is_file():
-            raise UserError(
-                f"The folder {str(folder)!r} is not empty. Give one that is empty or not there yet."
-            )
+    others = [found for found in folder.iterdir() if found != mark] if folder.is_dir() else []
+    if mark.is_file() and others:
         earlier = mark.read_text(encoding="utf-8", errors="surrogateescape")
-        if earlier != source.address:
+        if earlier != made_from:
             raise UserError(
                 f"The folder {str(folder)!r} was begun with another source, {earlier}. Give that "
                 "one to go on with it, or another folder."
             )
-    write_whole(mark, os.fsencode(source.address))
-    return folder
+        return mark
+    for place in taken:
+        if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+            raise UserError(
+                f"The folder {str(place)!r} is not empty. Give one that is empty or not there yet."
+            )
+    return write_whole(mark, os.fsencode(made_from))
+
+
+def cannot_write(target: Path, error: OSError, otherwise: str = "") -> UserError:
+    """Return the error for a file that cannot be written half-way through many."""
+    free = shutil.disk_usage(next(p for p in target.absolute().parents if p.exists())).free
+    return UserError(
+        f"Cannot write {str(target)!r}: {error.strerror}; {free:,} bytes are free there. "
+        f"Make room and call again, which goes on from here{otherwise}."
+    )
 
 
 def _places(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Path]]:
@@ -198,11 +223,7 @@ def _put(source: Source, entry: Entry, target: Path, link: str) -> None:
             part.replace(target)
         except OSError as error:
             part.unlink(missing_ok=True)
-            free = shutil.disk_usage(target.parent).free
-            raise UserError(
-                f"Cannot write {str(target)!r}: {error.strerror}; {free:,} bytes are free there. "
-                "Make room and call again, which goes on from here; or link with --link."
-            ) from error
+            raise cannot_write(target, error, "; or link with --link") from error
         return
     file = source.file(entry.name).resolve()
     try:

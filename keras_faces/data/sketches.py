@@ -4,9 +4,10 @@ import os
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from tqdm import tqdm
 
-from keras_faces.data import open_faces
-from keras_faces.errors import UserError
+from keras_faces.data import open_faces, open_source
+from keras_faces.data.preparation import begin, cannot_write
 from keras_faces.pictures import grid, save_picture
 
 
@@ -19,30 +20,39 @@ def write_sketches(
 ) -> int:
     """Write photos and pencil sketches of them as files that `pairs:OUT` reads.
 
+    Stopped half-way, the same call goes on where it was.
+
     Args:
         source: As in `kf.data.load`.
         out: Folder in which to write `photos/NAME.png` and `sketches/NAME.png`.
         image_size: Width and height of the pictures in pixels.
         crop: A key of `kf.data.CROPS`.
-        progress: Show a progress bar while pictures are decoded for the first time.
+        progress: Show a progress bar.
 
     Returns:
         Number of photos.
 
     Raises:
-        UserError: If the source has no usable picture, or `out` has such folders already.
+        UserError: If the source has no usable picture, `out` has such folders already, or cannot
+            be written.
     """
     from keras_faces.models.cyclegan import pencil_sketch
 
-    folders = [Path(out, side) for side in ("photos", "sketches")]
-    taken = next((folder for folder in folders if folder.exists()), None)
-    if taken is not None:
-        raise UserError(f"There is {str(taken)!r} already. Give another folder, or remove it.")
+    out = Path(out).expanduser()
+    folders = [out / side for side in ("photos", "sketches")]
+    opened = open_source(source)
+    mark = begin(out, f"{opened.address} (crop {crop}, {image_size} pixels)", folders)
     stream = open_faces(
-        source, image_size, 64, "all", crop=crop, labels="name", shuffle=False, progress=progress
+        opened, image_size, 64, "all", crop=crop, labels="name", shuffle=False, progress=progress
     )
     used = set()
-    for photos, names in stream:
+    bar = tqdm(
+        stream,
+        desc=f"Sketches of {opened.title}",
+        unit=" batches of 64",
+        disable=None if progress else True,
+    )
+    for photos, names in bar:
         for photo, sketch, name in zip(photos, np.array(pencil_sketch(photos)), names):
             # Names within a zip file may lead anywhere, those in a folder differ in suffix alone.
             parts = PurePosixPath(name.decode("utf-8", "surrogatepass")).parts
@@ -52,5 +62,12 @@ def write_sketches(
                 file = kept.with_name(f"{kept.name}.png")
             used.add(file)
             for folder, picture in zip(folders, (photo, sketch)):
-                save_picture(grid(picture[None], gap=0), folder / file)
+                target = folder / file
+                if target.exists():  # of an earlier call
+                    continue
+                try:
+                    save_picture(grid(picture[None], gap=0), target)
+                except OSError as error:
+                    raise cannot_write(target, error) from error
+    mark.unlink()
     return stream.count

@@ -55,6 +55,11 @@ def open_source(source: str | os.PathLike | Source) -> Source:
     """
     if isinstance(source, Source):
         return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise UserError(
+            "A source of faces is orl, a folder, a zip or scheme:PATH. "
+            f"Received: {source!r}, of type {type(source).__name__}."
+        )
     name = os.fspath(source)
     if not name:  # which a path takes for the current folder
         raise UserError("The source of faces is empty. Give orl, a folder, a zip or scheme:PATH.")
