@@ -23,6 +23,7 @@ COMMANDS = (
     "blend",
     "translate",
     "evaluate",
+    "compare",
     "export",
     "data",
     "list",
@@ -132,6 +133,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--steps-per-execution", type=int, default=1, help="steps in one backend call"
     )
     train.add_argument("--grid-every", type=int, help="epochs between grids (default: ever rarer)")
+    train.add_argument(
+        "--score-every", type=int, help="epochs between scores while it learns (default: none)"
+    )
+    train.add_argument("--scores", nargs="+", metavar="SCORE", help="only these (default: all)")
+    train.add_argument("--best", metavar="SCORE", help="keep the model that was best by it")
     train.add_argument("--checkpoint-seconds", type=float, default=60.0, help="between checkpoints")
     train.add_argument(
         "--count", type=int, default=1000, help="samples to score at the end, 0: none"
@@ -184,8 +190,18 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--count", type=int, default=1000, help="faces to generate")
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the latents")
     evaluate.add_argument("--sampler", help="score only this one (default: all)")
-    evaluate.add_argument("--scores", nargs="+", metavar="SCORE", help="only these (default: all)")
+    evaluate.add_argument(
+        "--scores",
+        nargs="+",
+        metavar="SCORE",
+        help="only these (default: all)",
+    )
     evaluate.add_argument("--out", help="write the scores and their protocol as JSON")
+
+    compare = command("compare", _compare, "Put the scores of several runs into one table.")
+    compare.add_argument(
+        "runs", metavar="RUN", nargs="+", help="a run folder, or what evaluate --out wrote"
+    )
 
     export = command("export", _export, "Write a model for use without keras_faces.")
     export.add_argument("run", metavar="RUN")
@@ -339,6 +355,9 @@ def _train(options):
         minutes=options.minutes,
         steps_per_execution=options.steps_per_execution,
         grid_every=options.grid_every,
+        score_every=options.score_every,
+        scores=options.scores,
+        best=options.best,
         checkpoint_seconds=options.checkpoint_seconds,
         count=options.count,
         strict=options.strict,
@@ -556,6 +575,33 @@ def _evaluate(options):
         write_whole(options.out, json.dumps(result, indent=2) + "\n")
     print(lines)
     print("Protocol: " + ", ".join(f"{key} {value}" for key, value in result["protocol"].items()))
+
+
+def _compare(options):
+    _no_more(options)
+    import json
+    from pathlib import Path
+
+    from keras_faces.metrics.scores import compare
+    from keras_faces.runs import Run
+
+    results = {}
+    for name in options.runs:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            path = Run(path).scores_path
+        try:
+            results[name] = json.loads(path.read_text())
+        except OSError as error:
+            raise UserError(
+                f"There are no scores of {name!r}: {path} cannot be read ({error.strerror}). Make "
+                f"them with: keras-faces evaluate {name} --out FILE"
+            ) from error
+        except ValueError as error:
+            raise UserError(f"{str(path)!r} holds no scores: {error}.") from error
+    print(compare(results))
+    protocol = next(iter(results.values()))["protocol"]
+    print("Protocol: " + ", ".join(f"{key} {value}" for key, value in protocol.items()))
 
 
 def _labels_for(model, source) -> str | None:

@@ -68,6 +68,24 @@ def save_picture(image: Image.Image, path: str | os.PathLike) -> Path:
     return write_whole(path, data.getvalue())
 
 
+def save_gif(
+    pictures: Sequence[Image.Image], path: str | os.PathLike, seconds: float = 0.5
+) -> Path:
+    """Write pictures of one size as an animation that holds the last one for longer.
+
+    Args:
+        pictures: Pillow images.
+        path: The .gif file.
+        seconds: How long each is shown.
+    """
+    data = io.BytesIO()
+    frames = [picture.convert("P", palette=Image.Palette.ADAPTIVE) for picture in pictures]
+    shown = round(1000 * seconds)
+    durations = [shown] * (len(frames) - 1) + [4 * shown]
+    frames[0].save(data, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return write_whole(path, data.getvalue())
+
+
 def plot_losses(rows: Sequence[dict[str, float]], path: str | os.PathLike, title: str) -> Path:
     """Draw each logged scalar over the epochs.
 

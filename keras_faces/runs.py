@@ -17,6 +17,52 @@ from keras_faces.files import write_whole
 CONFIG_FORMAT = 1
 
 
+class Rows:
+    """A .csv file of numbers to which a row is added now and then.
+
+    Args:
+        path: The file; it need not exist yet.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def rows(self) -> list[dict[str, float]]:
+        """Return the rows, each with its epoch and step; one cut short by a crash is left out."""
+        if not self.path.is_file():
+            return []
+        with open(self.path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        good = []
+        for row in rows:
+            with contextlib.suppress(ValueError, TypeError):
+                values = {name: float(value) for name, value in row.items()}
+                good.append({**values, "epoch": int(values["epoch"]), "step": int(values["step"])})
+        return good
+
+    def write(self, rows: list[dict[str, float]]) -> None:
+        """Write the file anew; without rows none is made."""
+        if not rows and not self.path.exists():
+            return
+        text = io.StringIO()
+        if rows:
+            writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        write_whole(self.path, text.getvalue())
+
+    def add(self, row: dict[str, float]) -> None:
+        """Append a row."""
+        new = not self.path.is_file() or not self.path.stat().st_size
+        with open(self.path, "a", newline="") as file:
+            writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+            file.flush()
+            os.fsync(file.fileno())
+
+
 class Run:
     """The files of one run.
 
@@ -27,13 +73,17 @@ class Run:
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder).expanduser()
         self.config_path = self.folder / "config.json"
-        self.metrics_path = self.folder / "metrics.csv"
+        self.metrics = Rows(self.folder / "metrics.csv")
+        self.score_rows = Rows(self.folder / "scores.csv")
+        self.best_path = self.folder / "best.keras"
+        self.best_score_path = self.folder / "best.json"
         self.model_path = self.folder / "model.keras"
         self.checkpoints = self.folder / "checkpoints"
         self.tensorboard = self.folder / "tensorboard"
         self.grids = self.folder / "grids"
         self.saved_model = self.folder / "saved_model"
         self.scores_path = self.folder / "scores.json"
+        self.board = None  # writes TensorBoard's logs; one for all, as it follows one file only
         self._lock = None
 
     @property
@@ -69,6 +119,13 @@ class Run:
         """Write `config.json`."""
         config = {"format": CONFIG_FORMAT, **config}
         write_whole(self.config_path, json.dumps(config, indent=2) + "\n")
+
+    def best_score(self) -> dict | None:
+        """Return `best.json`: step, epoch and score of `best.keras`, or None."""
+        try:
+            return json.loads(self.best_score_path.read_text())
+        except (OSError, ValueError):
+            return None
 
     def lock(self) -> None:
         """Keep other processes out until `unlock` or the end of this process.
@@ -112,36 +169,7 @@ class Run:
 
     def rows(self) -> list[dict[str, float]]:
         """Return `metrics.csv`, one dict a whole epoch; a row cut short by a crash is left out."""
-        if not self.metrics_path.is_file():
-            return []
-        with open(self.metrics_path, newline="") as file:
-            rows = list(csv.DictReader(file))
-        good = []
-        for row in rows:
-            with contextlib.suppress(ValueError, TypeError):
-                values = {name: float(value) for name, value in row.items()}
-                good.append({**values, "epoch": int(values["epoch"]), "step": int(values["step"])})
-        return good
-
-    def write_rows(self, rows: list[dict[str, float]]) -> None:
-        """Write `metrics.csv` anew."""
-        text = io.StringIO()
-        if rows:
-            writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        write_whole(self.metrics_path, text.getvalue())
-
-    def add_row(self, row: dict[str, float]) -> None:
-        """Append a row to `metrics.csv`."""
-        new = not self.metrics_path.is_file() or not self.metrics_path.stat().st_size
-        with open(self.metrics_path, "a", newline="") as file:
-            writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-            file.flush()
-            os.fsync(file.fileno())
+        return self.metrics.rows()
 
     def rewind(self, step: int) -> None:
         """Forget what was recorded after a step: going on from there records it again.
@@ -155,7 +183,12 @@ class Run:
             for path in folder.glob(".*.part*"):
                 if path.is_file():
                     path.unlink()
-        self.write_rows([row for row in self.rows() if row["step"] <= step])
+        for table in (self.metrics, self.score_rows):
+            table.write([row for row in table.rows() if row["step"] <= step])
+        best = self.best_score()
+        if best is not None and best["step"] > step:
+            self.best_path.unlink(missing_ok=True)
+            self.best_score_path.unlink()
         for path in self.grids.glob("*-step-*.png"):
             if int(path.stem.rsplit("-", 1)[1]) > step:
                 path.unlink()

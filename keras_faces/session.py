@@ -6,7 +6,9 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from PIL import Image
 
 from keras_faces.callbacks import Budget, Checkpoint, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
@@ -16,7 +18,7 @@ from keras_faces.files import write_whole
 from keras_faces.metrics.conditions import measured_or_why_not
 from keras_faces.metrics.scores import score, table
 from keras_faces.models import MODELS, create_model, hyperparameters
-from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_picture
+from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
 from keras_faces.recipes import load_recipe
 from keras_faces.runs import Run, build_model, describe, save_model, versions
 
@@ -37,6 +39,9 @@ def train(
     seed: int = 0,
     steps_per_execution: int = 1,
     grid_every: int | None = None,
+    score_every: int | None = None,
+    scores: Sequence[str] | None = None,
+    best: str | None = None,
     checkpoint_seconds: float = 60.0,
     count: int = 1000,
     strict: bool = False,
@@ -63,6 +68,10 @@ def train(
         seed: Seed of everything random.
         steps_per_execution: Steps in one call to the backend.
         grid_every: Epochs between sample grids; None for steps 10, 20, 50, 100, ...
+        score_every: Epochs between scores while it learns, which are written to `scores.csv`; None
+            for none.
+        scores: Keys of `kf.metrics.SCORES` to compute then; None for all.
+        best: The score by which the best model is kept as `best.keras`; None keeps the last alone.
         checkpoint_seconds: Seconds between checkpoints.
         count: Samples to score at the end; 0 for none.
         strict: Stop at a bad picture instead of skipping it with a warning.
@@ -106,13 +115,16 @@ def train(
         ("minutes", minutes),
         ("steps_per_execution", steps_per_execution),
         ("grid_every", grid_every),
+        ("score_every", score_every),
         ("checkpoint_seconds", checkpoint_seconds),
     ):
         if value is not None and not value > 0:
             raise UserError(f"{name} must be above 0. Received: {value}.")
     if count != 0 and count < 2:
         raise UserError(f"count must be 0 (no scores) or 2 and more. Received: {count}.")
+    scoring = {key: value for key, value in (("scores", scores), ("best", best)) if value}
     run = Run(run or _free_folder(model, data))
+    recording(run, score_every=score_every, **scoring)  # its mistakes should not wait either
     _refuse_to_overwrite(run)
     # The model before the pictures: its mistakes should not wait until all are decoded.
     known = hyperparameters(model)
@@ -177,6 +189,8 @@ def train(
             "minutes": minutes,
             "grid_every": grid_every,
             "grid_epochs": grid_epochs,
+            "score_every": score_every,
+            "scoring": scoring,
             "recipe": recipe,
             "budget": budget if recipe else None,
             "checkpoint_seconds": checkpoint_seconds,
@@ -281,7 +295,13 @@ def _go_on(run: Run, model, stream: FaceStream, position: dict, arrays, say) -> 
             steps_per_epoch=per_epoch,
             callbacks=[
                 budget,
-                *recording(run, config.get("grid_every"), config.get("grid_epochs", ())),
+                *recording(
+                    run,
+                    config.get("grid_every"),
+                    config.get("grid_epochs", ()),
+                    config.get("score_every"),
+                    **config.get("scoring", {}),
+                ),
                 progress,
                 checkpoint,
             ],
@@ -309,6 +329,12 @@ def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
         made.append(save_picture(picture, run.folder / f"{name}.png"))
     if rows := run.rows():
         made.append(plot_losses(rows, run.folder / "losses.png", run.folder.name))
+    if rows := run.score_rows.rows():
+        made.append(plot_losses(rows, run.folder / "scores.png", run.folder.name))
+    if run.best_path.is_file():
+        made.append(run.best_path)
+    if frames := sorted(run.grids.glob("samples-step-*.png")):
+        made.append(save_gif([Image.open(frame) for frame in frames], run.folder / "training.gif"))
     if config.get("count"):
         say(f"Scoring {config['count']} samples ...")
         result = score(model, stream, config["count"], seed)
@@ -366,6 +392,9 @@ def _summary(run: Run, model, made) -> str:
         "conditions.png": "how often a classifier sees the condition that was asked for",
         "scores.json": "the scores above, with their protocol",
         "losses.png": "losses over the epochs",
+        "scores.png": "scores over the epochs, as in scores.csv",
+        "best.keras": "the model that scored best, see best.json",
+        "training.gif": "how the samples changed while it learnt",
     }
     lines = [f"Done. {run.folder} holds:"]
     for path in made:

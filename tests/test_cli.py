@@ -190,11 +190,11 @@ def test_evaluate_prints_real_faces_beside_every_sampler_and_writes_the_protocol
     assert result["protocol"]["generated"] == 30
     model = kf.load_model(runs / "vae")
     prior = model.generate(30, seed=0, sampler="prior")
-    assert result["rows"]["prior"]["laplacian_variance"] == pytest.approx(
+    assert result["rows"]["prior"]["laplacian_variance"]["value"] == pytest.approx(
         kf.metrics.laplacian_variance(prior).mean()
     )
     real = kf.data.open_faces("orl", image_size=32, split="test", batch_size=1).sample(30)
-    assert result["rows"]["real"]["mean_pair_difference"] == pytest.approx(
+    assert result["rows"]["real"]["mean_pair_difference"]["value"] == pytest.approx(
         kf.metrics.mean_pair_difference(real)
     )
 

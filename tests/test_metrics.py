@@ -13,6 +13,7 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces import metrics
+from keras_faces.metrics import scores
 
 METRICS = {
     "laplacian_variance": metrics.laplacian_variance,
@@ -316,18 +317,78 @@ def test_scores_are_those_of_the_samples_beside_those_of_real_faces(real_faces, 
     result = metrics.score(Copier(faces[:4]), stream, count=20, seed=0)
     real = stream.sample(20, 0)
     assert list(result["rows"]) == ["real", "prior"]
-    assert result["rows"]["prior"] == pytest.approx(
+    samples = np.concatenate([faces[:4]] * 5)
+    sharpness, real_sharpness = opencv(real_faces[:4]), opencv(kf.data.to_uint8(real))
+    values = {
+        row: {name: record["value"] for name, record in records.items()}
+        for row, records in result["rows"].items()
+    }
+    assert values["prior"] == pytest.approx(
         {
             "face_detection_rate": sum(found_by_dlib[:4]) / 4,
-            "laplacian_variance": np.mean(opencv(real_faces[:4])),
-            "mean_pair_difference": metrics.mean_pair_difference(np.concatenate([faces[:4]] * 5)),
+            "laplacian_variance": np.mean(sharpness),
+            "laplacian_variance_ratio": np.mean(sharpness) / np.mean(real_sharpness),
+            "mean_pair_difference": metrics.mean_pair_difference(samples),
             "distinct_nearest": len(set(brute_nearest(faces[:4], real))),
         }
     )
-    assert result["rows"]["real"]["distinct_nearest"] == 20
-    assert result["rows"]["real"]["laplacian_variance"] == pytest.approx(
-        np.mean(opencv(kf.data.to_uint8(real)))
-    )
+    assert values["real"]["distinct_nearest"] == 20
+    assert values["real"]["laplacian_variance"] == pytest.approx(np.mean(real_sharpness))
+    assert values["real"]["laplacian_variance_ratio"] == 1
+    errors = {name: record["std"] for name, record in result["rows"]["prior"].items()}
+    rate = sum(found_by_dlib[:4]) / 4
+    assert errors["face_detection_rate"] == pytest.approx((rate * (1 - rate) / 20) ** 0.5)
+    assert errors["laplacian_variance"] == pytest.approx(np.std(sharpness) / 20**0.5)
+    # Ten groups of two samples: 0 and 2, or 1 and 3, of the four that are repeated.
+    groups = [metrics.mean_pair_difference(samples[start::10]) for start in range(10)]
+    assert errors["mean_pair_difference"] == pytest.approx(np.std(groups) / 10**0.5)
+    assert errors["distinct_nearest"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "other", "real", "expected"),
+    [
+        ("face_detection_rate", 0.9, 0.8, 0.5, True),
+        ("face_detection_rate", 0.8, 0.8, 0.5, False),
+        ("laplacian_variance", 900, 2000, 1000, True),
+        ("laplacian_variance", 2000, 900, 1000, False),
+    ],
+)
+def test_better_is_higher_or_nearer_to_real(name, value, other, real, expected):
+    assert scores.better(name, value, other, real) is expected
+
+
+def result_of(faces, **arguments) -> dict:
+    stream = kf.data.open_faces("orl", 16, split="test", progress=False)
+    names = ["laplacian_variance", "distinct_nearest"]
+    return metrics.score(Copier(faces), stream, **{"count": 5, "scores": names, **arguments})
+
+
+def test_results_of_one_protocol_stand_in_one_table(real_faces):
+    faces = floats(real_faces)[:, ::4, ::4]
+    results = {"a": result_of(faces[:5]), "b": result_of(faces[5:])}
+    assert scores.comparable(results) == ["laplacian_variance", "distinct_nearest"]
+    lines = scores.compare(results).splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["faces", "real", "a (prior)", "b (prior)"]
+    for title, line in zip(("a", "b"), lines[2:]):
+        record = results[title]["rows"]["prior"]["laplacian_variance"]
+        assert f"{record['value']:.1f} ± {record['std']:.1f}" in line
+
+
+def test_results_of_different_protocols_are_not_compared_and_the_fields_are_named(real_faces):
+    faces = floats(real_faces)[:, ::4, ::4]
+    one = result_of(faces)
+    for other, message in (
+        (result_of(faces, seed=1), "seed 0 and 1"),
+        (result_of(faces, count=6), "generated 5 and 6; real 5 and 6"),
+    ):
+        with pytest.raises(kf.UserError, match=f"one column: {message}"):
+            scores.compare({"a": one, "b": other})
+    with pytest.raises(kf.UserError, match="No score is there of all: a, b"):
+        scores.compare({"a": one, "b": result_of(faces, scores=["mean_pair_difference"])})
+    with pytest.raises(kf.UserError, match="b holds no scores of format 2"):
+        scores.compare({"a": one, "b": {"rows": {}, "protocol": {}}})
+    assert "face_detection_rate" not in one["rows"]["real"]
 
 
 def test_the_protocol_records_what_makes_scores_comparable(real_faces):
@@ -347,7 +408,7 @@ def test_the_protocol_records_what_makes_scores_comparable(real_faces):
         "seed": 7,
     }
     assert {key: protocol[key] for key in expected} == expected
-    assert result["rows"]["prior"] == {"mean_pair_difference": 0}
+    assert result["rows"]["prior"] == {"mean_pair_difference": {"value": 0, "std": None}}
 
 
 @pytest.mark.parametrize(

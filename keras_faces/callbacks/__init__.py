@@ -1,4 +1,4 @@
-"""What happens while it learns: records, pictures, guard, checkpoints."""
+"""What happens while it learns: records, pictures, scores, guard, checkpoints."""
 
 import os
 from collections.abc import Sequence
@@ -8,6 +8,9 @@ from keras_faces.callbacks.grids import Grids
 from keras_faces.callbacks.guard import Guard, NonFiniteLoss, TrainingWarning
 from keras_faces.callbacks.progress import Budget, Progress
 from keras_faces.callbacks.records import Records
+from keras_faces.callbacks.scores import Scores
+from keras_faces.errors import UserError
+from keras_faces.runs import Run
 
 __all__ = [
     "Budget",
@@ -18,27 +21,48 @@ __all__ = [
     "NonFiniteLoss",
     "Progress",
     "Records",
+    "Scores",
     "TrainingWarning",
     "standard",
 ]
 
 
-def standard(run: str | os.PathLike, grid_every: int | None = None) -> list:
+def standard(
+    run: str | os.PathLike,
+    grid_every: int | None = None,
+    score_every: int | None = None,
+    **scoring,
+) -> list:
     """Return the callbacks that keep a run: everything `keras-faces train` records.
 
     Args:
         run: The run's folder, which must not hold a run yet.
         grid_every: Epochs between sample grids; None for steps 10, 20, 50, 100, ...
+        score_every: Epochs between scores; None for none.
+        **scoring: Further arguments of `Scores`.
 
     Returns:
         A list for `model.fit(callbacks=...)`. The order matters: a row and its pictures are
         written before the checkpoint that counts them as done.
     """
-    return [Claim(run, grid_every=grid_every), *recording(run, grid_every), Checkpoint(run)]
+    run = Run(run)
+    watching = recording(run, grid_every, score_every=score_every, **scoring)
+    return [Claim(run, grid_every=grid_every), *watching, Checkpoint(run)]
 
 
 def recording(
-    run: str | os.PathLike, grid_every: int | None = None, grid_epochs: Sequence[int] = ()
+    run: Run,
+    grid_every: int | None = None,
+    grid_epochs: Sequence[int] = (),
+    score_every: int | None = None,
+    **scoring,
 ) -> list:
     """Return the callbacks that watch and record, without those that keep the state."""
-    return [Guard(run), Records(run), Grids(run, every=grid_every, epochs=grid_epochs)]
+    found = [Guard(run), Records(run), Grids(run, every=grid_every, epochs=grid_epochs)]
+    if score_every is not None:
+        found.append(Scores(run, every=score_every, **scoring))
+    elif scoring:
+        raise UserError(
+            f"{', '.join(scoring)} say how to score, but not how often: give score_every as well."
+        )
+    return found

@@ -11,6 +11,7 @@ class Grids(RunCallback):
 
     Pictures are made at steps 10, 20, 50, 100, 200, 500, ... or after every `every` epochs. They
     take nothing from the model's own randomness, so training is the same with and without them.
+    TensorBoard shows them too.
 
     Args:
         run: The run's folder.
@@ -43,13 +44,14 @@ class Grids(RunCallback):
     def draw(self) -> None:
         """Write one grid, and one of reconstructions where the model can encode."""
         self.model.sync()
-        name = f"step-{self.step:08d}.png"
         stream = self.model.fit_plan.stream
         if stream is None and self.model.latent_dim is None:
             return  # it makes faces from faces, and has none to show
         # The prior: a density is fitted to the latents only after training.
         shown = self.model.show_samples(self.count, self.seed, self.model.samplers[0], stream)
-        save_picture(shown, self.run.grids / f"samples-{name}")
+        pictures = {"samples": shown}
         if stream is not None:
-            for kind, picture in self.model.show_more(self.count, self.seed, stream).items():
-                save_picture(picture, self.run.grids / f"{kind}-{name}")
+            pictures |= self.model.show_more(self.count, self.seed, stream)
+        for kind, picture in pictures.items():
+            save_picture(picture, self.run.grids / f"{kind}-step-{self.step:08d}.png")
+            self.board.picture(self.step, kind, picture)

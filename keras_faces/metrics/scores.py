@@ -1,21 +1,130 @@
-"""The scores of a model's samples, beside the same scores of real faces, with their protocol."""
+"""The scores of a model's samples, beside the same scores of real faces, with their protocol.
 
-from collections.abc import Sequence
+A score is computed from what is known of a set of faces: pixels, what the detector finds. Each of
+these is computed once a set, however many scores use it.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.metrics.detection import detected
-from keras_faces.metrics.diversity import distinct_nearest, mean_pair_difference
+from keras_faces.metrics.diversity import mean_pair_difference, nearest
 from keras_faces.metrics.sharpness import laplacian_variance
 
-# Each takes the faces to score and the real ones to compare with.
+FORMAT = 2  # of what `score` returns
+
+
+class Value(NamedTuple):
+    """A score.
+
+    Attributes:
+        value: The score.
+        std: Its standard error, or the deviation over the splits that its definition asks for;
+            None where neither is known.
+    """
+
+    value: float
+    std: float | None = None
+
+
+class Faces:
+    """A set of faces, and what scores need to know of them.
+
+    Args:
+        images: Float faces in [-1, 1] of shape `(count, height, width, channels)`.
+    """
+
+    def __init__(self, images: np.ndarray):
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @functools.cached_property
+    def found(self) -> np.ndarray:
+        """Whether the detector finds a face, for each."""
+        return detected(self.images)
+
+    @functools.cached_property
+    def sharpness(self) -> np.ndarray:
+        """The Laplacian variance of each."""
+        return laplacian_variance(self.images)
+
+
+def _of_each(values: np.ndarray) -> Value:
+    """The mean of what is measured on each face, with its standard error."""
+    values = np.asarray(values, np.float64)
+    return Value(float(values.mean()), float(values.std() / math.sqrt(len(values))))
+
+
+def _of_groups(function: Callable[[np.ndarray], float], images: np.ndarray, groups=10) -> Value:
+    """A score of a set, with the standard error of its mean over disjoint groups of the set."""
+    value = function(images)
+    if len(images) < 2 * groups:
+        return Value(value)
+    parts = [function(images[start::groups]) for start in range(groups)]
+    return Value(value, float(np.std(parts) / math.sqrt(groups)))
+
+
+def _distinct_nearest(faces: Faces, real: Faces) -> Value:
+    return Value(len(np.unique(nearest(faces.images, real.images))))
+
+
+def _sharpness_ratio(faces: Faces, real: Faces) -> Value:
+    mean, std = _of_each(faces.sharpness)
+    reference = float(real.sharpness.mean())
+    if not reference:
+        raise UserError("The real faces are even pictures: their Laplacian variance is 0.")
+    return Value(mean / reference, std / reference)
+
+
+class Score(NamedTuple):
+    """How one score is computed and shown.
+
+    Attributes:
+        title: What tables call it.
+        needs: A key of `NEEDS`.
+        compute: Callable of the faces to score and the real ones, returning a `Value`.
+        form: Format of the value in tables.
+        better: `"higher"`, `"lower"`, or `"real"` for the nearer to the real faces' own.
+    """
+
+    title: str
+    needs: str
+    compute: Callable[[Faces, Faces], Value]
+    form: str = ".1f"
+    better: str = "higher"
+
+
 SCORES = {
-    "face_detection_rate": lambda faces, real: float(detected(faces).mean()),
-    "laplacian_variance": lambda faces, real: float(laplacian_variance(faces).mean()),
-    "mean_pair_difference": lambda faces, real: mean_pair_difference(faces),
-    "distinct_nearest": lambda faces, real: distinct_nearest(faces, real),
+    "face_detection_rate": Score(
+        "face detection rate", "detector", lambda faces, real: _of_each(faces.found), ".1%"
+    ),
+    "laplacian_variance": Score(
+        "laplacian variance", "pixels", lambda faces, real: _of_each(faces.sharpness), better="real"
+    ),
+    "laplacian_variance_ratio": Score(
+        "its ratio to real", "pixels", _sharpness_ratio, ".2f", "real"
+    ),
+    "mean_pair_difference": Score(
+        "mean pair difference",
+        "pixels",
+        lambda faces, real: _of_groups(mean_pair_difference, faces.images),
+        better="real",
+    ),
+    "distinct_nearest": Score("distinct nearest", "pixels", _distinct_nearest, ".0f"),
+}
+
+# What scores need besides the pictures, as the protocol records it.
+NEEDS: dict[str, Callable[[], dict]] = {
+    "pixels": dict,
+    "detector": lambda: {"detector": f"dlib {_version('dlib-bin')} HOG, upsampled once"},
 }
 
 
@@ -38,24 +147,23 @@ def score(
         scores: Keys of `SCORES`; None computes all.
 
     Returns:
-        Dict with `"protocol"`, all that makes two scores comparable, and `"rows"`: a dict of
-        scores for `"real"` and for each sampler.
+        Dict with `"protocol"`, all that makes two scores comparable; `"needs"`, what some scores
+        need besides; and `"rows"`, a dict of `{"value", "std"}` for every score, for `"real"` and
+        for each sampler. The standard error is None where none is known.
 
     Raises:
         UserError: If a name is unknown or there are too few faces.
     """
-    scores = list(SCORES) if scores is None else list(scores)
-    for name in scores:
-        if name not in SCORES:
-            raise unknown_name("score", name, SCORES)
+    wanted = names_of(scores)
     if count < 2:
         raise UserError(f"Scores need 2 samples or more. Received: count={count}.")
-    real = stream.sample(count, seed)
+    real = Faces(stream.sample(count, seed))
     sets = {"real": real}
     for sampler in samplers or model.usable_samplers:
-        sets[sampler] = model.samples(count, seed, sampler, stream)
+        sets[sampler] = Faces(model.samples(count, seed, sampler, stream))
     facts = stream.facts
     return {
+        "format": FORMAT,
         "protocol": {
             "source": facts.get("source"),
             "fingerprint": facts.get("fingerprint"),
@@ -66,36 +174,137 @@ def score(
             "real": len(real),
             "generated": max(len(faces) for name, faces in sets.items() if name != "real"),
             "seed": seed,
-            "detector": f"dlib {_version('dlib-bin')} HOG, upsampled once",
         },
+        "needs": {need: NEEDS[need]() for need in sorted({SCORES[n].needs for n in wanted})},
         "rows": {
-            name: {key: SCORES[key](faces, real) for key in scores} for name, faces in sets.items()
+            row: {name: SCORES[name].compute(faces, real)._asdict() for name in wanted}
+            for row, faces in sets.items()
         },
     }
 
 
+def names_of(scores: Sequence[str] | None) -> list[str]:
+    """Return the names of scores to compute, each once.
+
+    Args:
+        scores: Keys of `SCORES`, or None for all.
+
+    Raises:
+        UserError: If a name is unknown.
+    """
+    for name in scores or ():
+        if name not in SCORES:
+            raise unknown_name("score", name, SCORES)
+    return list(SCORES if scores is None else dict.fromkeys(scores))
+
+
+def better(name: str, value: float, other: float, real: float) -> bool:
+    """Return whether a score is better than another.
+
+    Args:
+        name: A key of `SCORES`.
+        value: One score.
+        other: The other.
+        real: The same score of real faces.
+    """
+    direction = SCORES[name].better
+    if direction == "real":
+        return abs(value - real) < abs(other - real)
+    return value > other if direction == "higher" else value < other
+
+
+def protocol_of(result: dict, name: str) -> dict:
+    """Return the protocol of one score of what `score` returned."""
+    return {**result["protocol"], **result["needs"][SCORES[name].needs]}
+
+
+def differences(one: dict, other: dict) -> dict[str, tuple]:
+    """Return in which fields two protocols differ, with both values."""
+    return {
+        field: (one.get(field), other.get(field))
+        for field in sorted({*one, *other})
+        if one.get(field) != other.get(field)
+    }
+
+
+def comparable(results: dict[str, dict]) -> list[str]:
+    """Return the names of the scores that all of some results have.
+
+    Args:
+        results: What `score` returned, by the name of what was scored.
+
+    Raises:
+        UserError: If one was not made by this version, none is in all of them, or a score's
+            protocols differ: then with the fields in which they do.
+    """
+    for title, result in results.items():
+        made = result.get("format", 1) if isinstance(result, dict) else None
+        if made != FORMAT:
+            raise UserError(
+                f"{title} holds no scores of format {FORMAT}, which this version compares "
+                f"(found: {made}). Score it anew: keras-faces evaluate RUN --out FILE"
+            )
+    first, *others = results
+    names = [
+        name
+        for name in results[first]["rows"]["real"]
+        if name in SCORES and all(name in results[other]["rows"]["real"] for other in others)
+    ]
+    if not names:
+        raise UserError(f"No score is there of all: {', '.join(results)}. Score them alike.")
+    for name in names:
+        for other in others:
+            found = differences(
+                protocol_of(results[first], name), protocol_of(results[other], name)
+            )
+            if found:
+                told = "; ".join(f"{key} {a} and {b}" for key, (a, b) in found.items())
+                raise UserError(
+                    f"{name} of {first} and of {other} were made under different protocols, so "
+                    f"they cannot stand in one column: {told}. Score both alike: keras-faces "
+                    "evaluate RUN --out FILE, with the same --data, --split, --count and --seed."
+                )
+    return names
+
+
+def compare(results: dict[str, dict]) -> str:
+    """Return the scores of several models as one table; arguments and errors as `comparable`."""
+    names = comparable(results)
+    rows = {"real": next(iter(results.values()))["rows"]["real"]}
+    for title, result in results.items():
+        for sampler, values in result["rows"].items():
+            if sampler != "real":
+                rows[f"{title} ({sampler})"] = values
+    return _text(rows, names)
+
+
 def table(result: dict) -> str:
     """Return the scores as text, one row each for real faces and every sampler."""
-    names = list(next(iter(result["rows"].values())))
-    head = ["faces", *(name.replace("_", " ") for name in names)]
-    lines = [head]
-    for row, values in result["rows"].items():
-        label = "real" if row == "real" else f"generated ({row})"
-        lines.append([label, *(_shown(name, values[name]) for name in names)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    rows = {
+        "real" if row == "real" else f"generated ({row})": values
+        for row, values in result["rows"].items()
+    }
+    return _text(rows, list(rows["real"]))
+
+
+def _text(rows: dict[str, dict], names: Sequence[str]) -> str:
+    lines = [["faces", *(SCORES[name].title for name in names)]]
+    lines += [[title, *(shown(name, row[name]) for name in names)] for title, row in rows.items()]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(names) + 1)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if not i else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths))
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths))
         )
         for line in lines
     )
 
 
-def _shown(name: str, value: float) -> str:
-    if isinstance(value, (int, np.integer)):
-        return str(value)
-    return f"{value:.1%}" if name.endswith("_rate") else f"{value:.1f}"
+def shown(name: str, record: dict) -> str:
+    """Return a score as text, with its standard error where that is known."""
+    form = SCORES[name].form
+    value, std = format(record["value"], form), record["std"]
+    return value if std is None else f"{value} ± {format(std, form)}"
 
 
 def _version(package: str) -> str:

@@ -1,0 +1,90 @@
+"""Scores while it learns, and the best model by one of them."""
+
+import json
+from collections.abc import Sequence
+
+from keras_faces.callbacks.base import RunCallback
+from keras_faces.errors import UserError
+from keras_faces.files import write_whole
+from keras_faces.metrics.scores import better, names_of, score
+from keras_faces.runs import save_model
+
+
+class Scores(RunCallback):
+    """Scores samples every few epochs: `scores.csv`, TensorBoard, and the best model so far.
+
+    Samples come from the prior, always from the same latents, and nothing is taken from the
+    model's own randomness, so training is the same with and without scores. `best.keras` is the
+    model that had the best score, `best.json` says when; `model.keras` is always the last.
+
+    Args:
+        run: The run's folder.
+        every: Epochs between scores.
+        scores: Keys of `kf.metrics.SCORES`; None takes all.
+        count: Samples to score.
+        seed: Seed of the samples.
+        best: The score by which `best.keras` is chosen, or None to keep none.
+
+    Raises:
+        UserError: If a score is unknown, or the one to choose by is not computed.
+    """
+
+    def __init__(
+        self,
+        run,
+        every: int = 1,
+        scores: Sequence[str] | None = None,
+        count: int = 256,
+        seed: int = 0,
+        best: str | None = None,
+    ):
+        super().__init__(run)
+        self.every, self.count, self.seed, self.best = every, count, seed, best
+        self.names = names_of(scores)
+        if best is not None and best not in self.names:
+            raise UserError(
+                f"The best model is chosen by a score that is computed. Received: {best!r}; "
+                f"computed are: {', '.join(self.names)}."
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every == 0:
+            self.measure()
+
+    def measure(self) -> None:
+        """Score now."""
+        stream = self.model.fit_plan.stream
+        if stream is None:
+            raise UserError("Scores need the real faces: train on faces from kf.data.load.")
+        self.model.sync()
+        sampler = self.model.samplers[0]
+        result = score(self.model, stream, self.count, self.seed, [sampler], self.names)
+        records = result["rows"][sampler]
+        values = {}
+        for name, record in records.items():
+            values[name] = float(record["value"])  # as it is read from the file
+            if record["std"] is not None:
+                values[f"{name}_std"] = record["std"]
+        earlier = self.run.score_rows.rows()
+        self.run.score_rows.add({"epoch": self.epoch + 1, "step": self.step, **values})
+        self.board.scalars(self.step, {f"score_{name}": v for name, v in values.items()})
+        if self.best is not None:
+            self._keep_if_best(result, sampler, earlier)
+
+    def _keep_if_best(self, result: dict, sampler: str, earlier: list[dict]) -> None:
+        value = result["rows"][sampler][self.best]["value"]
+        real = result["rows"]["real"][self.best]["value"]
+        # All earlier ones, not the kept one: that is gone where a killed run goes on from before.
+        if not all(better(self.best, value, row[self.best], real) for row in earlier):
+            return
+        save_model(self.model, self.run.best_path)
+        facts = {
+            "score": self.best,
+            "value": value,
+            "real": real,
+            "sampler": sampler,
+            "step": self.step,
+            "epoch": self.epoch + 1,
+            "protocol": result["protocol"],
+        }
+        write_whole(self.run.best_score_path, json.dumps(facts, indent=2) + "\n")

@@ -1,0 +1,171 @@
+"""Scores while a model learns: what they record, what they keep, and that they change nothing."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_faces as kf
+from keras_faces.cli import main
+from keras_faces.metrics import scores as scoring
+from keras_faces.runs import Run
+
+SMALL = {"image_size": 32, "filters": 4, "latent_dim": 3}
+NAMES = ["laplacian_variance", "distinct_nearest"]
+
+
+def train(folder, **arguments) -> Run:
+    given = {"epochs": 4, "count": 0, "split": "test", "grid_every": 2, **SMALL, **arguments}
+    return kf.train("dcgan", run=folder, batch_size=20, say=lambda line: None, **given)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("scored") / "run"
+    return train(folder, score_every=1, scores=NAMES, best="laplacian_variance")
+
+
+def test_scores_of_every_epoch_are_those_of_the_model_at_that_time(scored):
+    rows = scored.score_rows.rows()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["step"] for row in rows] == [row["step"] for row in scored.rows()]
+    last = kf.load_model(scored.folder)
+    stream = kf.data.open_faces("orl", 32, 20, "test", progress=False)
+    samples = last.generate(256, seed=0)
+    assert rows[-1]["laplacian_variance"] == pytest.approx(
+        kf.metrics.laplacian_variance(samples).mean()
+    )
+    real = stream.sample(256, 0)
+    assert rows[-1]["distinct_nearest"] == kf.metrics.distinct_nearest(samples, real)
+    assert (scored.folder / "scores.png").is_file()
+
+
+def test_scores_change_nothing_that_is_learnt(scored, tmp_path):
+    plain = train(tmp_path / "plain")
+    assert plain.metrics.path.read_bytes() == scored.metrics.path.read_bytes()
+    ours, theirs = kf.load_model(plain.folder), kf.load_model(scored.folder)
+    for one, other in zip(ours.weights, theirs.weights, strict=True):
+        assert np.array_equal(one, other), one.path
+    assert not plain.score_rows.path.exists()
+    assert not plain.best_path.exists()
+
+
+def test_the_best_model_is_kept_beside_the_last(scored):
+    facts = json.loads(scored.best_score_path.read_text())
+    rows = scored.score_rows.rows()
+    gaps = [abs(row["laplacian_variance"] - facts["real"]) for row in rows]
+    best = rows[int(np.argmin(gaps))]
+    assert facts["score"] == "laplacian_variance"
+    assert (facts["step"], facts["epoch"]) == (best["step"], best["epoch"])
+    samples = kf.load_model(scored.best_path).generate(256, seed=0)
+    assert kf.metrics.laplacian_variance(samples).mean() == pytest.approx(facts["value"])
+    assert facts["value"] == pytest.approx(best["laplacian_variance"])
+
+
+def test_a_resumed_run_ends_with_the_same_scores_and_the_same_best(scored, tmp_path):
+    class Stop(Exception):
+        pass
+
+    stopped = tmp_path / "run"
+
+    def stops(*arguments, **named):
+        result = score(*arguments, **named)
+        calls.append(1)
+        if len(calls) == 3:
+            raise Stop
+        return result
+
+    calls: list[int] = []
+    score = scoring.score
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr("keras_faces.callbacks.scores.score", stops)
+        train(
+            stopped,
+            score_every=1,
+            scores=NAMES,
+            best="laplacian_variance",
+            checkpoint_seconds=1e-9,
+        )
+    run = kf.resume(stopped, say=lambda line: None)
+    assert run.score_rows.path.read_bytes() == scored.score_rows.path.read_bytes()
+    assert run.best_score() == scored.best_score()
+    ours, theirs = kf.load_model(run.best_path), kf.load_model(scored.best_path)
+    for one, other in zip(ours.weights, theirs.weights, strict=True):
+        assert np.array_equal(one, other), one.path
+
+
+def test_scores_and_rate_and_pictures_are_told_to_tensorboard(scored):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told = EventAccumulator(str(scored.tensorboard))
+    told.Reload()
+    assert len(list(scored.tensorboard.iterdir())) == 1  # it follows one file only
+    tags = told.Tags()
+    assert {"score_laplacian_variance", "images_per_second"} <= set(tags["scalars"])
+    values = [event.value for event in told.Scalars("score_laplacian_variance")]
+    expected = [row["laplacian_variance"] for row in scored.score_rows.rows()]
+    assert values == pytest.approx(expected)
+    assert all(event.value > 0 for event in told.Scalars("images_per_second"))
+    drawn = sorted(scored.grids.glob("samples-step-*.png"))
+    assert [event.step for event in told.Images("samples")] == [
+        int(path.stem[-8:]) for path in drawn
+    ]
+    assert told.Images("samples")[-1].encoded_image_string.startswith(b"\x89PNG")
+
+
+def test_training_is_shown_as_an_animation(scored):
+    frames = sorted(scored.grids.glob("samples-step-*.png"))
+    with Image.open(scored.folder / "training.gif") as animation:
+        assert animation.n_frames == len(frames)
+        animation.seek(animation.n_frames - 1)
+        shown = np.asarray(animation.convert("L"), int)
+    assert np.abs(shown - np.asarray(Image.open(frames[-1]).convert("L"), int)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"score_every": 0}, "score_every must be above 0"),
+        ({"score_every": 1, "scores": ["sharpness"]}, "no score named 'sharpness'"),
+        ({"score_every": 1, "scores": NAMES, "best": "face_detection_rate"}, "that is computed"),
+        ({"best": "distinct_nearest"}, "best say how to score, but not how often"),
+    ],
+)
+def test_scoring_that_cannot_be_is_refused_before_a_run_is_made(arguments, message, tmp_path):
+    with pytest.raises(kf.UserError, match=message):
+        train(tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_scores_of_arrays_need_faces_to_compare_with(tmp_path):
+    model = kf.create_model("dcgan", channels=1, **SMALL)
+    model.compile()
+    with pytest.raises(kf.UserError, match=r"Scores need the real faces.*kf\.data\.load"):
+        model.fit(
+            np.zeros((8, 32, 32, 1), np.float32),
+            batch_size=4,
+            verbose=0,
+            callbacks=kf.callbacks.standard(tmp_path / "run", score_every=1, scores=NAMES),
+        )
+
+
+def test_compare_puts_runs_side_by_side(scored, tmp_path, capsys):
+    words = ["--count", "20", "--scores", *NAMES, "--out"]
+    for name, seed in (("one", "0"), ("two", "0"), ("other", "1")):
+        out = str(tmp_path / f"{name}.json")
+        assert main(["evaluate", str(scored.folder), "--seed", seed, *words, out]) == 0
+    capsys.readouterr()
+    one, two, other = (str(tmp_path / f"{name}.json") for name in ("one", "two", "other"))
+    assert main(["compare", one, two]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("real ")
+    assert lines[2].split("  ")[0] == f"{one} (prior)"
+    assert "generated 20" in lines[-1]
+    assert main(["compare", one, other]) == 2
+    assert "seed 0 and 1" in capsys.readouterr().err
+    assert main(["compare", str(scored.folder)]) == 2  # trained with count=0
+    assert "keras-faces evaluate" in capsys.readouterr().err
+    (tmp_path / "text.json").write_text("no scores")
+    assert main(["compare", str(tmp_path / "text.json")]) == 2
+    assert "holds no scores" in capsys.readouterr().err
