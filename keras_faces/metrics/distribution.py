@@ -107,7 +107,7 @@ class GaussianStatistics:
         return self.scatter / (self.count - 1)
 
     def root(self) -> np.ndarray:
-        """Return R of shape `(features, rank)` with `R @ R.T` the covariance; kept until it changes.
+        """Return R of shape `(features, rank)` with `R @ R.T` the covariance, and keep it.
 
         Raises:
             UserError: Before two images were seen, or if they overflow.
@@ -226,8 +226,15 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
         UserError: If either are not two or more rows of finite numbers, or their numbers of
             features differ.
     """
-    statistics = [GaussianStatistics().update(rows) for rows in (features_a, features_b)]
-    return _frechet_distance(*statistics)
+    both = []
+    for features in (features_a, features_b):
+        statistics = GaussianStatistics().update(features)
+        if 2 <= statistics.count <= len(statistics.mean):
+            # Few images are a root of their covariance as they are, which saves finding one.
+            centred = np.asarray(features, np.float64) - statistics.mean
+            statistics._root = centred.T / np.sqrt(statistics.count - 1)
+        both.append(statistics)
+    return _frechet_distance(*both)
 
 
 def frechet_distance_of(
