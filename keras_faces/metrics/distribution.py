@@ -370,7 +370,7 @@ def _kernel_sums(a, b, in_a, in_b) -> np.ndarray:
 
 
 def _kernel_of_itself(rows: np.ndarray) -> np.ndarray:
-    return _cube(np.einsum("ij,ij->i", rows, rows), rows.shape[1])
+    return _cube(_squares(rows), rows.shape[1])
 
 
 def _cube(products: np.ndarray, features: int) -> np.ndarray:
@@ -426,13 +426,13 @@ def precision_recall(
         UserError: If either are not rows of finite numbers, their numbers of features differ, or
             there are not more than `k` images on each side.
     """
-    real, generated, tie = _neighbours(real_features, generated_features, k)
-    reach_of_real, reach_of_generated = _reach(real, k, tie), _reach(generated, k, tie)
+    real, generated, distances = _neighbours(real_features, generated_features, k)
+    reach_of_real, reach_of_generated = distances.reach(real, k), distances.reach(generated, k)
     precise, recalled = 0, np.zeros(len(real), bool)
-    for block, squares in _distances(generated, real):
-        rows, reach = generated[block], reach_of_generated[block, None]
-        _settle(squares, reach_of_real, tie, rows, real)
-        _settle(squares, reach, tie, rows, real)
+    for block, squares in distances.blocks(generated, real):
+        reach = reach_of_generated[block, None]
+        distances.settle(squares, reach_of_real, generated[block], real)
+        distances.settle(squares, reach, generated[block], real)
         precise += (squares <= reach_of_real).any(axis=1).sum()
         recalled |= (squares <= reach).any(axis=0)
     return PrecisionRecall(float(precise / len(generated)), float(recalled.mean()))
@@ -458,24 +458,23 @@ def density_coverage(
             are not more than `k` images on each side, or every real neighbourhood is empty because
             the real images are copies.
     """
-    real, generated, tie = _neighbours(real_features, generated_features, k)
-    reach = _reach(real, k, tie)
+    real, generated, distances = _neighbours(real_features, generated_features, k)
+    reach = distances.reach(real, k)
     if not reach.any():
         raise UserError(
             f"Every real image has {k} exact copies among the others, so there are no "
             "neighbourhoods to measure density and coverage in. Give different real images."
         )
     within, covered = 0, np.zeros(len(real), bool)
-    for block, squares in _distances(generated, real):
-        _settle(squares, reach, tie, generated[block], real)
+    for block, squares in distances.blocks(generated, real):
+        distances.settle(squares, reach, generated[block], real)
         inside = squares < reach
         within += inside.sum()
         covered |= inside.any(axis=0)
     return DensityCoverage(float(within / (k * len(generated))), float(covered.mean()))
 
 
-def _neighbours(real, generated, k: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return both sets about a common centre, and how much their squared distances may round."""
+def _neighbours(real, generated, k: int) -> tuple[np.ndarray, np.ndarray, "_Distances"]:
     real, generated = _pair(real, generated, "real_features", "generated_features")
     _require_whole(k=k)
     few = min(len(real), len(generated))
@@ -484,50 +483,59 @@ def _neighbours(real, generated, k: int) -> tuple[np.ndarray, np.ndarray, float]
             f"A neighbour number {k} needs {k + 1} images or more on each side. "
             f"Received: {len(real)} real and {len(generated)} generated."
         )
-    with np.errstate(over="ignore", invalid="ignore"):
-        centre = real.mean(axis=0)
-        real, generated = real - centre, generated - centre
-        largest = max(np.einsum("ij,ij->i", rows, rows).max() for rows in (real, generated))
-    if not np.isfinite(16 * largest):
-        raise UserError("The features are too large for distances in float64.")
-    return real, generated, 8 * (real.shape[1] + 2) * np.finfo(np.float64).eps * largest
+    return real, generated, _Distances(real, generated)
 
 
-def _distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield slices of `a` with the squared distances of its rows to those of `b`, rounded."""
-    squares_of_b = np.einsum("ij,ij->i", b, b)
-    rows = max(1, ENTRIES // len(b))
-    for start in range(0, len(a), rows):
-        block = slice(start, min(start + rows, len(a)))
-        squares = a[block] @ b.T
-        squares *= -2
-        squares += np.einsum("ij,ij->i", a[block], a[block])[:, None]
-        squares += squares_of_b
-        yield block, squares
-
-
-def _settle(squares: np.ndarray, limit: np.ndarray, tie: float, a, b) -> None:
-    """Compute those squared distances anew, in place, that rounding could put across the limit.
+class _Distances:
+    """Squared distances between rows of features: fast, and exact where they decide.
 
     Products of matrices are ten times faster than differences, but round otherwise in each block,
-    so that distances that are equal, as on the rim of a neighbourhood, come out unequal.
+    so that distances that are equal, as on the rim of a neighbourhood, come out unequal. Those so
+    near to a limit that rounding could put them across it are computed anew from differences.
     """
-    first, second = np.nonzero(np.abs(squares - limit) <= tie)
-    pairs = max(1, ENTRIES // a.shape[1])
-    for start in range(0, len(first), pairs):
-        i, j = first[start : start + pairs], second[start : start + pairs]
-        squares[i, j] = np.square(a[i] - b[j]).sum(axis=1)
+
+    def __init__(self, real: np.ndarray, generated: np.ndarray):
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.centre = real.mean(axis=0)  # products round less about it
+            largest = max(_squares(rows - self.centre).max() for rows in (real, generated))
+        if not np.isfinite(16 * largest):
+            raise UserError("The features are too large for distances in float64.")
+        self.tie = 8 * (real.shape[1] + 2) * np.finfo(np.float64).eps * largest
+
+    def blocks(self, a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield slices of `a` with the distances of its rows to those of `b`, rounded."""
+        b = b - self.centre
+        rows = max(1, ENTRIES // len(b))
+        for start in range(0, len(a), rows):
+            block = slice(start, min(start + rows, len(a)))
+            centred = a[block] - self.centre
+            squares = centred @ b.T
+            squares *= -2
+            squares += _squares(centred)[:, None]
+            squares += _squares(b)
+            yield block, squares
+
+    def settle(self, squares: np.ndarray, limit: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+        """Compute anew, in place, the distances that lie about a limit."""
+        first, second = np.nonzero(np.abs(squares - limit) <= self.tie)
+        pairs = max(1, ENTRIES // a.shape[1])
+        for start in range(0, len(first), pairs):
+            i, j = first[start : start + pairs], second[start : start + pairs]
+            squares[i, j] = np.square(a[i] - b[j]).sum(axis=1)
+
+    def reach(self, rows: np.ndarray, k: int) -> np.ndarray:
+        """Return the distance of each row to its k-th nearest other, of shape `(count,)`."""
+        reach = np.empty(len(rows))
+        for block, squares in self.blocks(rows, rows):
+            # The first in order is the row itself.
+            near = np.partition(squares, k, axis=1)[:, k, None]
+            self.settle(squares, near, rows[block], rows)
+            reach[block] = np.partition(squares, k, axis=1)[:, k]
+        return reach
 
 
-def _reach(rows: np.ndarray, k: int, tie: float) -> np.ndarray:
-    """Return the squared distance of each row to its k-th nearest other."""
-    reach = np.empty(len(rows))
-    for block, squares in _distances(rows, rows):
-        # The first in order is the row itself.
-        near = np.partition(squares, k, axis=1)[:, k, None]
-        _settle(squares, near, tie, rows[block], rows)
-        reach[block] = np.partition(squares, k, axis=1)[:, k]
-    return reach
+def _squares(rows: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", rows, rows)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -546,7 +554,7 @@ def bootstrap(
     With replacement it is the bootstrap of Efron (1979). That puts copies of images into a set,
     which scores of neighbours or of pairs within a set mistake for collapse; for them, and for the
     Frechet distance, take `replace=False`: halves of each set without replacement, whose deviation
-    is the standard error too (Shao and Wu, 1989, https://doi.org/10.1214/aos/1176347263).
+    is the standard error too where images are many (Shao and Wu, 1989, https://doi.org/10.1214/aos/1176347263).
 
     Args:
         function: Takes as many arrays and returns a number, or several.
