@@ -15,6 +15,13 @@ class UserError(ValueError):
     """
 
 
+class NotComputed(UserError):
+    """A score cannot be computed here, for want of something to install or fetch; says what to do.
+
+    Where other scores stand beside it, it is shown as not computed, never as a number.
+    """
+
+
 class Interrupted(KeyboardInterrupt):
     """Work was stopped by Ctrl-C or SIGTERM; the message says what is kept."""
 
