@@ -194,8 +194,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--scores",
         nargs="+",
         metavar="SCORE",
-        help="only these (default: all)",
+        help="only these (default: all, those on Inception's features where its weights are here)",
     )
+    evaluate.add_argument("--inception-weights", help="file of InceptionV3's weights")
     evaluate.add_argument("--out", help="write the scores and their protocol as JSON")
 
     compare = command("compare", _compare, "Put the scores of several runs into one table.")
@@ -543,7 +544,7 @@ def _evaluate(options):
     from keras_faces.data import open_faces
     from keras_faces.files import write_whole
     from keras_faces.metrics.conditions import measured_or_why_not
-    from keras_faces.metrics.scores import score, table
+    from keras_faces.metrics.scores import SCORES, score, table
     from keras_faces.runs import load_model, training_data_facts
 
     model = load_model(options.run)
@@ -563,7 +564,10 @@ def _evaluate(options):
         labels=facts.get("labels") if options.data is None else _labels_for(model, source),
     )
     samplers = [options.sampler] if options.sampler else None
-    result = score(model, stream, options.count, options.seed, samplers, options.scores)
+    weights = options.inception_weights
+    if weights and not options.scores:
+        options.scores = list(SCORES)
+    result = score(model, stream, options.count, options.seed, samplers, options.scores, weights)
     lines = table(result)
     if model.conditional and not options.scores:
         given = (options.count, options.seed, options.sampler)

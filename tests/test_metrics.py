@@ -433,3 +433,98 @@ def test_uint8_faces_score_like_the_same_faces_as_floats(real_faces):
         lambda faces: metrics.nearest(faces, real_faces[::2]),
     ):
         np.testing.assert_allclose(metric(real_faces), metric(floats(real_faces)), rtol=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------
+# Scores on a network's features
+
+
+class Projection:
+    """Stands in for Inception: a few fixed directions in pixel space."""
+
+    protocol = {"network": "a projection"}
+    calls = 0
+
+    def __call__(self, faces):
+        self.calls += 1
+        flat = np.asarray(faces, np.float64).reshape(len(faces), -1)
+        features = flat @ np.random.default_rng(0).standard_normal((flat.shape[1], 6)) / 20
+        exponentials = np.exp(features)
+        return features, exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+ON_FEATURES = [name for name, score in metrics.SCORES.items() if score.needs == "inception"]
+
+
+def test_scores_on_features_are_those_of_the_pure_functions():
+    stream = kf.data.open_faces("orl", 16, split="all", progress=False)
+    faces = stream.sample(400, 5)[:60]
+    network = Projection()
+    with pytest.warns(UserWarning):
+        expected_distance = metrics.frechet_distance(
+            network(stream.sample(100, 0))[0], network(faces[np.arange(100) % 60])[0]
+        )
+    network.calls = 0
+    result = metrics.score(
+        Copier(faces), stream, 100, scores=[*ON_FEATURES, "laplacian_variance"], inception=network
+    )
+    assert network.calls == 2  # once for the real faces and once for the samples
+    real, _ = network(stream.sample(100, 0))
+    features, probabilities = network(faces[np.arange(100) % 60])
+    prior = result["rows"]["prior"]
+    values = {name: record["value"] for name, record in prior.items()}
+    assert values["frechet_inception_distance"] == pytest.approx(expected_distance)
+    mean, std = metrics.inception_score(probabilities)
+    assert prior["inception_score"] == {"value": mean, "std": std}
+    mean, std = metrics.kernel_distance(real, features, subset_size=50)
+    assert prior["kernel_inception_distance"] == {"value": mean, "std": std}
+    expected = {
+        **metrics.precision_recall(real, features)._asdict(),
+        **metrics.density_coverage(real, features)._asdict(),
+    }
+    assert {name: values[name] for name in expected} == pytest.approx(expected)
+    halves = metrics.precision_recall(real[1::2], real[::2])
+    assert result["rows"]["real"]["precision"]["value"] == halves.precision
+    assert result["rows"]["real"]["recall"]["value"] == halves.recall
+    assert all(prior[name]["std"] is not None for name in ON_FEATURES)
+    assert result["needs"]["inception"] == network.protocol
+    assert scores.protocol_of(result, "precision")["network"] == "a projection"
+    assert "network" not in scores.protocol_of(result, "laplacian_variance")
+    assert "FID (keras)" in scores.table(result)
+
+
+def test_without_inceptions_weights_its_scores_are_not_computed_and_it_is_said_why(
+    monkeypatch, tmp_path
+):
+    def no_network(home):
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_FACES_INCEPTION", raising=False)
+    monkeypatch.setattr("keras_faces.metrics.inception._download", no_network)
+    stream = kf.data.open_faces("orl", 16, split="test", progress=False)
+    faces = stream.sample(20, 0)
+    plain = metrics.score(Copier(faces), stream, 20, scores=None)
+    assert not set(ON_FEATURES) & set(plain["rows"]["prior"])
+    assert plain["not_computed"] == {}
+    asked = metrics.score(Copier(faces), stream, 20, scores=["inception_score", "distinct_nearest"])
+    assert list(asked["rows"]["prior"]) == ["distinct_nearest"]
+    assert "no route to host" in asked["not_computed"]["inception_score"]
+    assert "Not computed: Inception Score (keras). Inception's weights" in scores.table(asked)
+
+
+def test_scores_on_features_of_different_weights_are_not_compared():
+    class Other(Projection):
+        protocol = {"network": "another"}
+
+    one, other = (
+        result_of(
+            np.random.default_rng(1).uniform(-1, 1, (8, 16, 16, 1)).astype(np.float32),
+            count=20,
+            scores=["laplacian_variance", "precision"],
+            inception=network,
+        )
+        for network in (Projection(), Other())
+    )
+    with pytest.raises(kf.UserError, match=r"precision of a and of b .*network a projection and an"):
+        scores.compare({"a": one, "b": other})

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from keras_faces.callbacks.base import RunCallback
 from keras_faces.errors import UserError
 from keras_faces.files import write_whole
-from keras_faces.metrics.scores import better, names_of, score
+from keras_faces.metrics.inception import InceptionFeatures
+from keras_faces.metrics.scores import SCORES, better, names_of, score
 from keras_faces.runs import save_model
 
 
@@ -26,7 +27,8 @@ class Scores(RunCallback):
         best: The score by which `best.keras` is chosen, or None to keep none.
 
     Raises:
-        UserError: If a score is unknown, or the one to choose by is not computed.
+        UserError: If a score is unknown, or the one to choose by is not computed; when training
+            begins, if Inception's weights are needed and are not here.
     """
 
     def __init__(
@@ -41,11 +43,16 @@ class Scores(RunCallback):
         super().__init__(run)
         self.every, self.count, self.seed, self.best = every, count, seed, best
         self.names = names_of(scores)
+        self._inception = None
         if best is not None and best not in self.names:
             raise UserError(
                 f"The best model is chosen by a score that is computed. Received: {best!r}; "
                 f"computed are: {', '.join(self.names)}."
             )
+
+    def on_train_begin(self, logs=None):
+        if self._inception is None and any(SCORES[n].needs == "inception" for n in self.names):
+            self._inception = InceptionFeatures()
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
@@ -58,7 +65,9 @@ class Scores(RunCallback):
             raise UserError("Scores need the real faces: train on faces from kf.data.load.")
         self.model.sync()
         sampler = self.model.samplers[0]
-        result = score(self.model, stream, self.count, self.seed, [sampler], self.names)
+        result = score(
+            self.model, stream, self.count, self.seed, [sampler], self.names, self._inception
+        )
         records = result["rows"][sampler]
         values = {}
         for name, record in records.items():

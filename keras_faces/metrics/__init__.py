@@ -2,18 +2,37 @@
 
 from keras_faces.metrics.conditions import condition_accuracy
 from keras_faces.metrics.detection import detected, face_detection_rate
+from keras_faces.metrics.distribution import (
+    GaussianStatistics,
+    density_coverage,
+    frechet_distance,
+    frechet_distance_of,
+    inception_score,
+    kernel_distance,
+    precision_recall,
+)
 from keras_faces.metrics.diversity import distinct_nearest, mean_pair_difference, nearest
-from keras_faces.metrics.scores import SCORES, score
+from keras_faces.metrics.inception import InceptionFeatures
+from keras_faces.metrics.scores import SCORES, compare, score
 from keras_faces.metrics.sharpness import laplacian_variance
 
 __all__ = [
     "SCORES",
+    "GaussianStatistics",
+    "InceptionFeatures",
+    "compare",
     "condition_accuracy",
+    "density_coverage",
     "detected",
     "distinct_nearest",
     "face_detection_rate",
+    "frechet_distance",
+    "frechet_distance_of",
+    "inception_score",
+    "kernel_distance",
     "laplacian_variance",
     "mean_pair_difference",
     "nearest",
+    "precision_recall",
     "score",
 ]

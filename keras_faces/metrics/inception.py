@@ -147,6 +147,18 @@ class InceptionFeatures:
                 yield features, probabilities
 
 
+def local_weights() -> Path | None:
+    """Return where Inception's weights are or are said to be, without downloading, or None."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE]).expanduser()
+    cached = _keras_home() / "models" / FILE
+    return cached if cached.is_file() else None
+
+
+def _keras_home() -> Path:
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+
+
 def find_weights(weights: str | os.PathLike | None = None) -> Path:
     """Return the file of Inception's weights, downloading Keras's where there is none.
 
@@ -169,7 +181,7 @@ def find_weights(weights: str | os.PathLike | None = None) -> Path:
                 f"Give the path of {FILE}, or leave it out to let Keras download it."
             )
         return path
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    home = _keras_home()
     cached = home / "models" / FILE
     if cached.is_file():
         # Checked here, because Keras deletes a file that differs and downloads it again.

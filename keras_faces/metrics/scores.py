@@ -1,18 +1,20 @@
 """The scores of a model's samples, beside the same scores of real faces, with their protocol.
 
-A score is computed from what is known of a set of faces: pixels, what the detector finds. Each of
-these is computed once a set, however many scores use it.
+A score is computed from what is known of a set of faces: pixels, what the detector finds,
+Inception's features. Each of these is computed once a set, however many scores use it.
 """
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_faces.data.stream import FaceStream
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import NotComputed, UserError, unknown_name
+from keras_faces.metrics import distribution
 from keras_faces.metrics.detection import detected
 from keras_faces.metrics.diversity import mean_pair_difference, nearest
 from keras_faces.metrics.sharpness import laplacian_variance
@@ -38,10 +40,12 @@ class Faces:
 
     Args:
         images: Float faces in [-1, 1] of shape `(count, height, width, channels)`.
+        inception: An `InceptionFeatures`, where scores need it.
     """
 
-    def __init__(self, images: np.ndarray):
+    def __init__(self, images: np.ndarray, inception=None):
         self.images = images
+        self._inception = inception
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,6 +59,18 @@ class Faces:
     def sharpness(self) -> np.ndarray:
         """The Laplacian variance of each."""
         return laplacian_variance(self.images)
+
+    @functools.cached_property
+    def inception(self) -> tuple[np.ndarray, np.ndarray]:
+        """InceptionV3's features and class probabilities."""
+        return self._inception(self.images)
+
+    def halves(self) -> tuple["Faces", "Faces"]:
+        """Return every other face, and the rest."""
+        parts = Faces(self.images[::2]), Faces(self.images[1::2])
+        for start, part in enumerate(parts):
+            part.__dict__["inception"] = tuple(array[start::2] for array in self.inception)
+        return parts
 
 
 def _of_each(values: np.ndarray) -> Value:
@@ -84,6 +100,32 @@ def _sharpness_ratio(faces: Faces, real: Faces) -> Value:
     return Value(mean / reference, std / reference)
 
 
+def _inception_score(faces: Faces, real: Faces) -> Value:
+    return Value(*distribution.inception_score(faces.inception[1]))
+
+
+def _on_features(function: Callable[..., float]) -> Callable[[Faces, Faces], Value]:
+    """Return a score that compares Inception's features of faces with those of real ones."""
+
+    def compute(faces: Faces, real: Faces) -> Value:
+        with warnings.catch_warnings():
+            # That few faces are too few for a FID: how many they were stands in the protocol.
+            warnings.simplefilter("ignore", UserWarning)
+            value, std = distribution.bootstrap(
+                function, real.inception[0], faces.inception[0], resamples=10, replace=False
+            )
+        return Value(float(value), float(std))
+
+    return compute
+
+
+def _kernel_distance(faces: Faces, real: Faces) -> Value:
+    # Subsets of 1000 as published, or of half of what there is.
+    size = min(1000, max(2, min(len(real), len(faces)) // 2))
+    found = distribution.kernel_distance(real.inception[0], faces.inception[0], subset_size=size)
+    return Value(*found)
+
+
 class Score(NamedTuple):
     """How one score is computed and shown.
 
@@ -93,6 +135,8 @@ class Score(NamedTuple):
         compute: Callable of the faces to score and the real ones, returning a `Value`.
         form: Format of the value in tables.
         better: `"higher"`, `"lower"`, or `"real"` for the nearer to the real faces' own.
+        compares: Whether it compares with the real faces. Of these, one half is then compared with
+            the other.
     """
 
     title: str
@@ -100,6 +144,7 @@ class Score(NamedTuple):
     compute: Callable[[Faces, Faces], Value]
     form: str = ".1f"
     better: str = "higher"
+    compares: bool = False
 
 
 SCORES = {
@@ -119,13 +164,49 @@ SCORES = {
         better="real",
     ),
     "distinct_nearest": Score("distinct nearest", "pixels", _distinct_nearest, ".0f"),
+    "inception_score": Score("Inception Score (keras)", "inception", _inception_score, ".3f"),
+    "frechet_inception_distance": Score(
+        "FID (keras)",
+        "inception",
+        _on_features(distribution.frechet_distance),
+        better="lower",
+        compares=True,
+    ),
+    "kernel_inception_distance": Score(
+        "KID (keras)", "inception", _kernel_distance, ".4f", "lower", compares=True
+    ),
+    "precision": Score(
+        "precision (keras)",
+        "inception",
+        _on_features(lambda real, faces: distribution.precision_recall(real, faces).precision),
+        ".2f",
+        compares=True,
+    ),
+    "recall": Score(
+        "recall (keras)",
+        "inception",
+        _on_features(lambda real, faces: distribution.precision_recall(real, faces).recall),
+        ".2f",
+        compares=True,
+    ),
+    "density": Score(
+        "density (keras)",
+        "inception",
+        _on_features(lambda real, faces: distribution.density_coverage(real, faces).density),
+        ".2f",
+        compares=True,
+    ),
+    "coverage": Score(
+        "coverage (keras)",
+        "inception",
+        _on_features(lambda real, faces: distribution.density_coverage(real, faces).coverage),
+        ".2f",
+        compares=True,
+    ),
 }
 
 # What scores need besides the pictures, as the protocol records it.
-NEEDS: dict[str, Callable[[], dict]] = {
-    "pixels": dict,
-    "detector": lambda: {"detector": f"dlib {_version('dlib-bin')} HOG, upsampled once"},
-}
+NEEDS = ("pixels", "detector", "inception")
 
 
 def score(
@@ -135,6 +216,7 @@ def score(
     seed: int = 0,
     samplers: Sequence[str] | None = None,
     scores: Sequence[str] | None = None,
+    inception=None,
 ) -> dict:
     """Score a model's samples beside real faces.
 
@@ -144,12 +226,16 @@ def score(
         count: Samples to generate, and at most that many real faces.
         seed: Seed of the samples and of the choice of real faces.
         samplers: The model's samplers to score; None scores all that can be used.
-        scores: Keys of `SCORES`; None computes all.
+        scores: Keys of `SCORES`; None computes all, those on Inception's features only where its
+            weights are here.
+        inception: An `InceptionFeatures` to use again, or a path of weights; None makes one.
 
     Returns:
         Dict with `"protocol"`, all that makes two scores comparable; `"needs"`, what some scores
-        need besides; and `"rows"`, a dict of `{"value", "std"}` for every score, for `"real"` and
-        for each sampler. The standard error is None where none is known.
+        need besides; `"rows"`, a dict of `{"value", "std"}` for every score, for `"real"` and for
+        each sampler; and `"not_computed"`, scores that were asked for, and why they are not there.
+        The standard error is None where none is known. Where a score compares with real faces,
+        `"real"` compares one half of them with the other.
 
     Raises:
         UserError: If a name is unknown or there are too few faces.
@@ -157,10 +243,21 @@ def score(
     wanted = names_of(scores)
     if count < 2:
         raise UserError(f"Scores need 2 samples or more. Received: count={count}.")
-    real = Faces(stream.sample(count, seed))
+    needed = {SCORES[name].needs for name in wanted}
+    not_computed = {}
+    if "inception" in needed and not callable(inception):
+        from keras_faces.metrics.inception import InceptionFeatures
+
+        try:
+            inception = InceptionFeatures(inception)
+        except NotComputed as error:
+            not_computed = {n: str(error) for n in wanted if SCORES[n].needs == "inception"}
+            wanted = [name for name in wanted if name not in not_computed]
+            needed.discard("inception")
+    real = Faces(stream.sample(count, seed), inception)
     sets = {"real": real}
     for sampler in samplers or model.usable_samplers:
-        sets[sampler] = Faces(model.samples(count, seed, sampler, stream))
+        sets[sampler] = Faces(model.samples(count, seed, sampler, stream), inception)
     facts = stream.facts
     return {
         "format": FORMAT,
@@ -175,27 +272,49 @@ def score(
             "generated": max(len(faces) for name, faces in sets.items() if name != "real"),
             "seed": seed,
         },
-        "needs": {need: NEEDS[need]() for need in sorted({SCORES[n].needs for n in wanted})},
+        "needs": {need: _needed(need, inception) for need in NEEDS if need in needed},
         "rows": {
-            row: {name: SCORES[name].compute(faces, real)._asdict() for name in wanted}
+            row: {name: _computed(SCORES[name], row, faces, real) for name in wanted}
             for row, faces in sets.items()
         },
+        "not_computed": not_computed,
     }
+
+
+def _needed(need: str, inception) -> dict:
+    """Return what scores need besides the pictures, as the protocol records it."""
+    if need == "inception":
+        return inception.protocol
+    if need == "detector":
+        return {"detector": f"dlib {_version('dlib-bin')} HOG, upsampled once"}
+    return {}
+
+
+def _computed(chosen: Score, row: str, faces: Faces, real: Faces) -> dict:
+    if row == "real" and chosen.compares:
+        faces, real = real.halves()
+    return chosen.compute(faces, real)._asdict()
 
 
 def names_of(scores: Sequence[str] | None) -> list[str]:
     """Return the names of scores to compute, each once.
 
     Args:
-        scores: Keys of `SCORES`, or None for all.
+        scores: Keys of `SCORES`; None for all, those on Inception's features only where its
+            weights are here.
 
     Raises:
         UserError: If a name is unknown.
     """
-    for name in scores or ():
+    if scores is None:
+        from keras_faces.metrics.inception import local_weights
+
+        left_out = () if local_weights() else ("inception",)
+        return [name for name, score in SCORES.items() if score.needs not in left_out]
+    for name in scores:
         if name not in SCORES:
             raise unknown_name("score", name, SCORES)
-    return list(SCORES if scores is None else dict.fromkeys(scores))
+    return list(dict.fromkeys(scores))
 
 
 def better(name: str, value: float, other: float, real: float) -> bool:
@@ -284,7 +403,12 @@ def table(result: dict) -> str:
         "real" if row == "real" else f"generated ({row})": values
         for row, values in result["rows"].items()
     }
-    return _text(rows, list(rows["real"]))
+    lines = [_text(rows, list(rows["real"]))]
+    reasons: dict[str, list[str]] = {}
+    for name, why in result["not_computed"].items():
+        reasons.setdefault(why, []).append(SCORES[name].title)
+    lines += [f"Not computed: {', '.join(names)}. {why}" for why, names in reasons.items()]
+    return "\n".join(lines)
 
 
 def _text(rows: dict[str, dict], names: Sequence[str]) -> str:
