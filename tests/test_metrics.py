@@ -526,5 +526,5 @@ def test_scores_on_features_of_different_weights_are_not_compared():
         )
         for network in (Projection(), Other())
     )
-    with pytest.raises(kf.UserError, match=r"precision of a and of b .*network a projection and an"):
+    with pytest.raises(kf.UserError, match=r"precision of a and .*network a projection and an"):
         scores.compare({"a": one, "b": other})
