@@ -40,7 +40,7 @@ def model_file(name: str) -> Path:
     path = next((Path(folder, "models", name) for folder in folders), None)
     if path is None or not path.is_file():
         raise UserError(
-            f"{name}, by which dlib finds eyes, is missing: it comes with the package "
+            f"{name}, a model of dlib's, is missing: it comes with the package "
             "face_recognition_models. Install it with: pip install 'keras-faces[identity]', or: "
             "pip install face_recognition_models"
         )

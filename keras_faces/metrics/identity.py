@@ -1,0 +1,300 @@
+"""Who faces resemble: dlib's face descriptors, Zhang et al.'s table 1, duplicates, memorisation.
+
+A descriptor is 128 numbers that dlib's network computes of a face, so that those of one person's
+photographs lie near each other (http://dlib.net/face_recognition.py.html). It is computed as the
+Face_recognition project does (https://github.com/ageitgey/face_recognition, `face_encodings` with
+its defaults): HOG detector on the picture doubled in size once, five landmarks, no jitter. Where
+the detector finds several faces, the first counts, of which it is most certain.
+
+What a match means depends on how many faces one compares with. Among the 40 people of the ORL
+faces, photographs of two different people lie within the project's tolerance of 0.6 in one pair of
+40, and still more than half of these people have a stranger so near: a sample that is "identified"
+among thousands of training faces need not resemble anybody. Read it beside real faces of people who
+are not in the training set.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy.spatial.distance import cdist
+
+from keras_faces.data.alignment import FIVE_POINTS, model_file
+from keras_faces.errors import UserError, require_at_least
+from keras_faces.metrics.detection import UPSAMPLED, _import_dlib, to_rgb
+from keras_faces.metrics.processes import in_processes, serve
+from keras_faces.metrics.sharpness import check
+from keras_faces.pictures import rows_grid
+
+DESCRIPTOR_NET = "dlib_face_recognition_resnet_model_v1.dat"
+NUMBERS = 128  # in a descriptor
+TOLERANCE = 0.6  # the Face_recognition project's: up to it, two faces are one person's
+DUPLICATE_TOLERANCE = 0.12  # see `near_duplicates`
+
+# The columns of Zhang et al.'s table 1, as it words them, and the one that it leaves out.
+COLUMNS = {
+    "undetected": "Can't detect face",
+    "unidentified": "Can detect faces but can't identify who",
+    "identified": "Identified",
+}
+
+
+class Descriptors(NamedTuple):
+    """Face descriptors of pictures.
+
+    Attributes:
+        found: Whether a face was found, of shape `(count,)`.
+        values: The descriptors of those pictures, in their order: float64 of shape `(found, 128)`.
+    """
+
+    found: np.ndarray
+    values: np.ndarray
+
+
+class Identification(NamedTuple):
+    """How many samples were identified; `COLUMNS` says what tables call the counts.
+
+    Attributes:
+        undetected: Samples in which no face is found.
+        unidentified: Samples with a face that is near no training face.
+        identified: Samples with a face that is near one.
+    """
+
+    undetected: int
+    unidentified: int
+    identified: int
+
+
+class NearestTraining(NamedTuple):
+    """The nearest training face of each sample in which a face is found.
+
+    Attributes:
+        samples: Positions of these samples among all, of shape `(found,)`.
+        training: Position of the nearest among all training faces, of shape `(found,)`.
+        distances: Distance of the two descriptors, float64 of shape `(found,)`.
+    """
+
+    samples: np.ndarray
+    training: np.ndarray
+    distances: np.ndarray
+
+
+def face_descriptors(faces: np.ndarray, processes: int | None = None) -> Descriptors:
+    """Return dlib's descriptor of each face in which the detector finds one.
+
+    The pictures in which it finds one are those of `detected`, so whoever needs both has both.
+
+    Args:
+        faces: Faces of shape `(count, height, width, channels)`, float in [-1, 1] or uint8.
+        processes: Processes to work in; None takes one for each core where it pays.
+
+    Returns:
+        `Descriptors`; without rows where no face is found at all.
+
+    Raises:
+        UserError: If faces are not such an array, or dlib or its models are not installed.
+    """
+    images = to_rgb(faces)
+    _load_models()  # what is missing or damaged is told now, and not by a process
+    rows = in_processes(_describe, __name__, images, processes)
+    found = ~np.isnan(rows[:, 0])
+    return Descriptors(found, rows[found])
+
+
+def identification(
+    samples: Descriptors, training: Descriptors, tolerance: float = TOLERANCE
+) -> Identification:
+    """Count samples as Zhang et al.'s table 1 does.
+
+    A sample is identified where its descriptor lies within `tolerance` of that of any training
+    face, as the Face_recognition project's `compare_faces` decides. The paper does not say with
+    whom it compared.
+
+    Args:
+        samples: Descriptors of the samples.
+        training: Descriptors of the training faces.
+        tolerance: Greatest distance of one person's faces.
+
+    Returns:
+        `Identification`, whose counts sum to the number of samples. Samples without any face are a
+        result: all are undetected.
+
+    Raises:
+        UserError: If no face was found in the training faces, or the tolerance is below 0.
+    """
+    require_at_least(0, tolerance=tolerance)
+    _require_faces("training faces", training)
+    found, count = len(_checked(samples).values), len(samples.found)
+    identified = 0
+    if found:
+        _, distances = _nearest(samples.values, training.values)
+        identified = int((distances <= tolerance).sum())
+    return Identification(count - found, found - identified, identified)
+
+
+def near_duplicates(descriptors: Descriptors, tolerance: float = DUPLICATE_TOLERANCE) -> float:
+    """Return the share of samples that nearly repeat another one: a sign of collapse.
+
+    Of the samples in which a face is found, those count whose descriptor lies within `tolerance` of
+    another sample's. The more samples, the more have a neighbour so near: compare equal numbers.
+
+    The tolerance of 0.12 comes from the ORL faces, 10 photographs each of 40 people, their middle
+    square (rows 10 to 101) resized by Lanczos to 64 (128) pixels. Every 16th face found was changed
+    so that people take it for the same picture: Gaussian noise with a deviation of one grey level,
+    5 levels brighter, or moved by one pixel. Within 0.12 of the original lie 100%, 100% and 96%
+    (92%, 100% and 96%). Of different photographs, taken of one person in one sitting, 2.6% (3.5%)
+    have another one so near; different people are 0.45 (0.44) apart or more. So a set that repeats
+    nothing scores a few per cent at most, and one that differs in noise alone about 1.
+
+    Args:
+        descriptors: Descriptors of samples.
+        tolerance: Greatest distance of near-duplicates.
+
+    Returns:
+        A share between 0 and 1.
+
+    Raises:
+        UserError: If a face was found in fewer than two samples, or the tolerance is below 0.
+    """
+    require_at_least(0, tolerance=tolerance)
+    values = _checked(descriptors).values
+    if len(values) < 2:
+        raise UserError(
+            "Near-duplicates need two samples or more in which a face is found. "
+            f"Found: {len(values)} of {len(descriptors.found)}."
+        )
+    _, distances = _nearest(values, values, but_itself=True)
+    return float((distances <= tolerance).mean())
+
+
+def nearest_training(samples: Descriptors, training: Descriptors) -> NearestTraining:
+    """Return the training face that each sample resembles most: a look for memorised ones.
+
+    Args:
+        samples: Descriptors of the samples.
+        training: Descriptors of the training faces.
+
+    Returns:
+        `NearestTraining`, for the samples in which a face is found.
+
+    Raises:
+        UserError: If no face was found in the samples or in the training faces.
+    """
+    _require_faces("samples", samples)
+    _require_faces("training faces", training)
+    nearest, distances = _nearest(samples.values, training.values)
+    return NearestTraining(
+        np.flatnonzero(samples.found), np.flatnonzero(training.found)[nearest], distances
+    )
+
+
+def pairs_picture(
+    samples: np.ndarray,
+    training: np.ndarray,
+    count: int = 20,
+    nearest: NearestTraining | None = None,
+) -> Image.Image:
+    """Draw samples over the training faces that they resemble most, the closest pairs first.
+
+    Args:
+        samples: Faces of shape `(count, height, width, channels)`, float in [-1, 1] or uint8.
+        training: Training faces of the same size.
+        count: Pairs to draw, at most.
+        nearest: What `nearest_training` returned of these; None computes it.
+
+    Raises:
+        UserError: If these are not such faces, their sizes differ, `nearest` is of others, no face
+            is found in them, or dlib or its models are not installed.
+    """
+    samples, training = check(samples), check(training)
+    if samples.shape[1:] != training.shape[1:]:
+        raise UserError(
+            "Only faces of one size can be shown beside each other. "
+            f"Received: samples of {samples.shape[1:]}, training faces of {training.shape[1:]}."
+        )
+    require_at_least(1, count=count)
+    if nearest is None:
+        nearest = nearest_training(face_descriptors(samples), face_descriptors(training))
+    elif nearest.samples.max() >= len(samples) or nearest.training.max() >= len(training):
+        raise UserError(
+            f"These are not the faces that were compared: {len(samples)} samples and "
+            f"{len(training)} training faces, of which others are the nearest than there are."
+        )
+    shown = np.argsort(nearest.distances, kind="stable")[:count]
+    return rows_grid(samples[nearest.samples[shown]], training[nearest.training[shown]])
+
+
+def _nearest(
+    values: np.ndarray, others: np.ndarray, but_itself: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each descriptor the position of the nearest of others, and its distance."""
+    rows = max(1, 2**22 // len(others))  # at a time: 32 MB of distances
+    positions, nearest = [], []
+    for start in range(0, len(values), rows):
+        # Differences rather than inner products, which would hide small distances.
+        distances = cdist(values[start : start + rows], others)
+        if but_itself:
+            numbers = np.arange(len(distances))
+            distances[numbers, start + numbers] = np.inf
+        positions.append(distances.argmin(axis=1))
+        nearest.append(distances.min(axis=1))
+    return np.concatenate(positions), np.concatenate(nearest)
+
+
+def _require_faces(what: str, descriptors: Descriptors) -> None:
+    if not len(_checked(descriptors).values):
+        raise UserError(
+            f"No face was found in any of the {len(descriptors.found)} {what}, so they cannot be "
+            "compared. The detector overlooks faces that are small, turned or not yet like faces."
+        )
+
+
+def _checked(descriptors: Descriptors) -> Descriptors:
+    if not isinstance(descriptors, Descriptors):
+        raise UserError(
+            "Expected what face_descriptors returns of faces. "
+            f"Received: {type(descriptors).__name__}."
+        )
+    if descriptors.values.shape != (int(descriptors.found.sum()), NUMBERS):
+        raise UserError(
+            f"Expected a descriptor of {NUMBERS} numbers for each face found. Received: "
+            f"{int(descriptors.found.sum())} found, descriptors of {descriptors.values.shape}."
+        )
+    return descriptors
+
+
+def _describe(images: np.ndarray) -> np.ndarray:
+    """Return a descriptor for each picture, NaN where no face is found."""
+    detect = _import_dlib().get_frontal_face_detector()
+    landmarks, network = _load_models()
+    rows = np.full((len(images), NUMBERS), np.nan)
+    for row, image in zip(rows, images):
+        image = np.ascontiguousarray(image)
+        boxes = detect(image, UPSAMPLED)
+        if len(boxes):
+            row[:] = network.compute_face_descriptor(image, landmarks(image, boxes[0]), 1)
+    return rows
+
+
+def _load_models() -> list:
+    """Return dlib's predictor of five landmarks and its network."""
+    dlib = _import_dlib()
+    models = []
+    for make, name in (
+        (dlib.shape_predictor, FIVE_POINTS),
+        (dlib.face_recognition_model_v1, DESCRIPTOR_NET),
+    ):
+        path = model_file(name)
+        try:
+            models.append(make(str(path)))
+        except RuntimeError as error:
+            raise UserError(
+                f"{path} is damaged, or not the model of dlib's that its name says ({error}). Get "
+                "it anew: pip install --force-reinstall --no-deps face_recognition_models"
+            ) from error
+    return models
+
+
+# As `in_processes` calls it.
+if __name__ == "__main__":
+    serve(_describe)
