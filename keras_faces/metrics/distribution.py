@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import special
+from scipy.spatial.distance import cdist
 
 from keras_faces.errors import UserError
 from keras_faces.files import write_whole
@@ -517,11 +518,13 @@ class _Distances:
 
     def settle(self, squares: np.ndarray, limit: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
         """Compute anew, in place, the distances that lie about a limit."""
-        first, second = np.nonzero(np.abs(squares - limit) <= self.tie)
-        pairs = max(1, ENTRIES // a.shape[1])
-        for start in range(0, len(first), pairs):
-            i, j = first[start : start + pairs], second[start : start + pairs]
-            squares[i, j] = np.square(a[i] - b[j]).sum(axis=1)
+        near = np.abs(squares - limit) <= self.tie
+        for i in np.flatnonzero(near.any(axis=1)):
+            others = np.flatnonzero(near[i])
+            if len(others) * 8 < len(b):
+                squares[i, others] = cdist(a[i : i + 1], b[others], "sqeuclidean")[0]
+            else:  # where samples have collapsed: copying the others takes longer than all of them
+                squares[i, others] = cdist(a[i : i + 1], b, "sqeuclidean")[0, others]
 
     def reach(self, rows: np.ndarray, k: int) -> np.ndarray:
         """Return the distance of each row to its k-th nearest other, of shape `(count,)`."""

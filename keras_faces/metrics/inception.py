@@ -243,7 +243,7 @@ def _build(path: Path, policy: str):
     """Return the network with its weights; called in the thread where it will live."""
     import keras
 
-    loadable = _layout(path)
+    _require_layout(path)
     state = random.getstate()
     try:
         keras.config.set_dtype_policy(policy)  # of this thread alone
@@ -253,8 +253,11 @@ def _build(path: Path, policy: str):
         )
     finally:
         random.setstate(state)
+    _require_shapes(path, whole)
+    # Keras leaves what a file in its newer layout lacks as it was. Random numbers would pass.
+    whole.set_weights([np.full(weight.shape, np.nan, np.float32) for weight in whole.weights])
     try:
-        whole.load_weights(loadable)
+        whole.load_weights(path)
     except Exception as error:  # h5py and Keras raise all kinds on what is not there
         reason = " ".join(str(error).split())[:300]
         hint = " It looks like the file without the top." if "notop" in path.name else ""
@@ -267,10 +270,10 @@ def _build(path: Path, policy: str):
     # The mean over 64 places and the softmax keep all digits.
     for name in ("avg_pool", "predictions"):
         whole.get_layer(name).dtype_policy = "float32"
-    return keras.Model(whole.inputs, [whole.get_layer("avg_pool").output, *whole.outputs])
+    return keras.Model(whole.input, [whole.get_layer("avg_pool").output, *whole.outputs])
 
 
-def _layout(path: Path) -> Path:
+def _require_layout(path: Path) -> None:
     """Check that Keras will read the file as what it is, which it tells by the name alone."""
     import h5py
 
@@ -293,7 +296,28 @@ def _layout(path: Path) -> Path:
             f"{path} holds weights in the layout of Keras 2, which is read from names that end in "
             f".h5. Rename it to {name.split('.')[0]}.h5."
         )
-    return path
+
+
+def _require_shapes(path: Path, network) -> None:
+    """Check the arrays of a file in Keras 3's layout, of which Keras only warns at length."""
+    if not path.name.endswith(".weights.h5"):
+        return
+    import h5py
+
+    found = []
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
+            found.append(item.shape)
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+    expected = sorted(tuple(weight.shape) for weight in network.weights)
+    if sorted(found) != expected:
+        raise UserError(
+            f"{path} holds the weights of another network: {len(found)} arrays, where "
+            f"{len(expected)} of Inception's shapes were expected. {_EXPECTED}"
+        )
 
 
 def _as_images(faces: np.ndarray) -> np.ndarray:
