@@ -108,6 +108,21 @@ def test_descriptors_are_dlibs(faces, described):
 
 
 @needs_models
+def test_of_several_faces_the_one_counts_of_which_the_detector_is_most_certain(faces):
+    by_dlib = ByDlib()
+    one, other = faces[8], faces[12]
+    for pair in ((one, other), (other, one)):
+        image = np.concatenate(pair, axis=1)
+        boxes, certain, _ = by_dlib.detect.run(colour(image), 1, 0)
+        assert len(boxes) == 2
+        box = boxes[int(np.argmax(certain))]
+        assert (box.center().x < 64) == (pair[0] is other)  # the same person on either side
+        landmarks = by_dlib.predict(colour(image), box)
+        expected = by_dlib.network.compute_face_descriptor(colour(image), landmarks)
+        np.testing.assert_array_equal(face_descriptors(image[None]).values, [expected])
+
+
+@needs_models
 def test_found_is_what_the_detector_finds(faces, described):
     assert described.found.tolist() == detected(faces).tolist()
     assert described.values.shape == (described.found.sum(), 128)
@@ -149,6 +164,7 @@ def face_recognition(monkeypatch):
         "face_recognition_model_location": "dlib_face_recognition_resnet_model_v1.dat",
     }.items():
         setattr(models, function, lambda name=name: str(MODELS / name))
+    models.__spec__ = PACKAGE
     monkeypatch.setitem(sys.modules, "face_recognition_models", models)
     return pytest.importorskip("face_recognition")
 
@@ -168,8 +184,8 @@ def test_descriptors_are_the_face_recognition_projects(
     assert described.found[:12].tolist() == [len(rows) > 0 for rows in encodings]
     expected = [rows[0] for rows in encodings if rows]
     np.testing.assert_array_equal(described.values[: len(expected)], expected)
-    large = face_descriptors(large_faces[:6])
-    expected = [face_recognition.face_encodings(colour(image))[0] for image in large_faces[:6]]
+    large = face_descriptors(large_faces[:3])
+    expected = [face_recognition.face_encodings(colour(image))[0] for image in large_faces[:3]]
     np.testing.assert_array_equal(large.values, expected)
 
 
@@ -231,7 +247,7 @@ def test_every_person_is_recognised_by_another_photograph(faces, described, peop
 @needs_models
 def test_a_picture_repeated_with_a_little_noise_is_a_near_duplicate(faces, described):
     # Of different photographs few are, of repeated ones most.
-    assert near_duplicates(described) <= 0.1
+    assert near_duplicates(described) < 0.2
     noise = np.random.default_rng(0).normal(0, 1, (6, 64, 64, 1))
     chosen = np.flatnonzero(described.found)[::5][:6]
     repeated = np.clip(np.round(faces[chosen] + noise), 0, 255).astype(np.uint8)
@@ -289,7 +305,7 @@ def test_nearest_training_gives_positions_among_all_pictures():
     np.testing.assert_allclose(nearest.distances, [1.0, 0.5])
 
 
-VALUES = arrays.arrays(np.float64, (6, 128), elements=st.floats(-0.2, 0.2, width=16))
+VALUES = arrays.arrays(np.float64, (6, 128), elements=st.floats(-0.25, 0.25, width=16))
 
 
 @settings(max_examples=40, deadline=None)

@@ -147,7 +147,7 @@ def near_duplicates(descriptors: Descriptors, tolerance: float = DUPLICATE_TOLER
     5 levels brighter, or moved by one pixel. Within 0.12 of the original lie 100%, 100% and 96%
     (92%, 96% and 100%). Of the photographs themselves 2.6% (3.5%) have another one so near, always
     of the same person; different people are 0.45 (0.44) apart or more. So a set that repeats
-    nothing scores a few per cent at most. Noise of three levels is beyond it at 64 pixels.
+    nothing scores a few per cent. Noise of three levels is beyond it at 64 pixels.
 
     Args:
         descriptors: Descriptors of samples.
