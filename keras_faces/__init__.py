@@ -16,6 +16,7 @@ _MODULES = (
     "models",
     "pictures",
     "recipes",
+    "reports",
     "runs",
     "training",
 )
@@ -26,7 +27,9 @@ _NAMES = {
     "list_datasets": "keras_faces.data",
     "list_models": "keras_faces.models",
     "list_recipes": "keras_faces.recipes",
+    "list_reports": "keras_faces.reports",
     "load_model": "keras_faces.runs",
+    "reproduce": "keras_faces.reports",
     "resume": "keras_faces.session",
     "train": "keras_faces.session",
 }

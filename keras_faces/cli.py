@@ -24,6 +24,7 @@ COMMANDS = (
     "translate",
     "evaluate",
     "compare",
+    "reproduce",
     "export",
     "data",
     "list",
@@ -197,12 +198,28 @@ def build_parser() -> argparse.ArgumentParser:
         help="only these (default: all, those on Inception's features where its weights are here)",
     )
     evaluate.add_argument("--inception-weights", help="file of InceptionV3's weights")
+    evaluate.add_argument(
+        "--pairs",
+        help="draw the samples nearest to real faces over these (needs the extra identity)",
+    )
     evaluate.add_argument("--out", help="write the scores and their protocol as JSON")
 
     compare = command("compare", _compare, "Put the scores of several runs into one table.")
     compare.add_argument(
         "runs", metavar="RUN", nargs="+", help="a run folder, or what evaluate --out wrote"
     )
+
+    reproduce = command(
+        "reproduce", _reproduce, "Rebuild a document's table or figures beside its own numbers."
+    )
+    reproduce.add_argument("report", metavar="REPORT", help="see: keras-faces list reports")
+    reproduce.add_argument("--data", help="source of faces (default: each recipe's own)")
+    reproduce.add_argument("--budget", default="quick", help="the recipes' numbers: quick or paper")
+    reproduce.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], help="train every model once for each"
+    )
+    reproduce.add_argument("--count", type=int, default=1000, help="samples to score")
+    reproduce.add_argument("--out", help="the folder (default: reports/REPORT)")
 
     export = command("export", _export, "Write a model for use without keras_faces.")
     export.add_argument("run", metavar="RUN")
@@ -253,7 +270,7 @@ def build_parser() -> argparse.ArgumentParser:
     sketches.add_argument("--image-size", type=int, default=128)
 
     listing = command("list", _list, "List what there is.")
-    listing.add_argument("what", choices=["models", "datasets", "recipes", "crops"])
+    listing.add_argument("what", choices=["models", "datasets", "recipes", "reports", "crops"])
     listing.add_argument("--picture", help="crops: write a picture that shows what each keeps")
     listing.add_argument("--image", help="crops: of which picture (default: an ORL face, 178x218)")
     return parser
@@ -278,7 +295,7 @@ def _needs_keras(options) -> bool:
     if options.command == "train":
         return options.model is not None
     if options.command == "list":
-        return options.what == "models"
+        return options.what in ("models", "reports")
     if options.command.startswith("data "):
         # These import TensorFlow, which is noisy.
         source = getattr(options, "source", "")
@@ -539,12 +556,16 @@ def _conditions(options, model, needed: bool = False) -> dict:
 
 def _evaluate(options):
     _no_more(options)
+    from keras_faces.pictures import picture_suffix
+
+    if options.pairs and not picture_suffix(options.pairs):
+        raise UserError(f"--pairs must name a picture, such as p.png. Received: {options.pairs!r}.")
     import json
 
     from keras_faces.data import open_faces
     from keras_faces.files import write_whole
     from keras_faces.metrics.conditions import measured_or_why_not
-    from keras_faces.metrics.scores import SCORES, score, table
+    from keras_faces.metrics.scores import SCORES, copies_line, score, score_copies, table
     from keras_faces.runs import load_model, training_data_facts
 
     model = load_model(options.run)
@@ -564,12 +585,16 @@ def _evaluate(options):
         labels=facts.get("labels") if options.data is None else _labels_for(model, source),
     )
     samplers = [options.sampler] if options.sampler else None
-    weights = options.inception_weights
-    if weights and not options.scores:
-        options.scores = list(SCORES)
-    result = score(model, stream, options.count, options.seed, samplers, options.scores, weights)
+    asked, weights = options.scores, options.inception_weights
+    wanted = list(SCORES) if weights and not asked else asked
+    result = score(model, stream, options.count, options.seed, samplers, wanted, weights)
     lines = table(result)
-    if model.conditional and not options.scores:
+    if not asked:
+        copies = score_copies(model, stream, options.count, options.seed)
+        if copies is not None:
+            result["reconstructions"] = copies
+            lines += "\n" + copies_line(copies)
+    if model.conditional and not asked:
         given = (options.count, options.seed, options.sampler)
         obeyed, line = measured_or_why_not(model, stream, *given)
         lines += "\n" + line
@@ -579,6 +604,26 @@ def _evaluate(options):
         write_whole(options.out, json.dumps(result, indent=2) + "\n")
     print(lines)
     print("Protocol: " + ", ".join(f"{key} {value}" for key, value in result["protocol"].items()))
+    if options.pairs:
+        _draw_pairs(options, model, stream)
+
+
+def _draw_pairs(options, model, stream):
+    from keras_faces.metrics.identity import nearest_training, pairs_picture
+    from keras_faces.metrics.scores import Faces
+    from keras_faces.pictures import save_picture
+
+    count = min(options.count, 200)  # a tenth of a second each
+    real = Faces(stream.sample(options.count, options.seed), kept=True)
+    sampler = options.sampler or model.default_sampler
+    samples = Faces(model.samples(count, options.seed, sampler, stream))
+    nearest = nearest_training(samples.descriptors, real.descriptors)
+    drawn = pairs_picture(samples.images, real.images, nearest=nearest)
+    save_picture(drawn, options.pairs)
+    print(
+        f"Of {count} samples ({sampler}) the 20 nearest to real faces, over these; descriptors "
+        f"{nearest.distances.min():.2f} apart or more: {options.pairs}"
+    )
 
 
 def _compare(options):
@@ -606,6 +651,27 @@ def _compare(options):
     print(compare(results))
     protocol = next(iter(results.values()))["protocol"]
     print("Protocol: " + ", ".join(f"{key} {value}" for key, value in protocol.items()))
+
+
+def _reproduce(options):
+    _no_more(options)
+    from keras_faces.reports import reproduce
+
+    out = options.out or os.path.join("reports", options.report)
+    try:
+        reproduce(
+            options.report,
+            data=options.data,
+            budget=options.budget,
+            seeds=options.seeds,
+            count=options.count,
+            out=out,
+        )
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            f"Stopped. What is done in {out} is kept: give the same command again to go on.",
+            number_of(stop),
+        ) from None
 
 
 def _labels_for(model, source) -> str | None:
@@ -762,6 +828,10 @@ def _list(options):
         lines = {name: source.__doc__.splitlines()[0] for name, source in known.items()}
         lines["FOLDER"] = "Pictures in a folder: flat, one folder a person, or nested deeper."
         lines["FILE.zip"] = "Pictures in a zip file, read in place."
+    elif options.what == "reports":
+        from keras_faces.reports import REPORTS
+
+        lines = {name: f"{r.document}: {r.title}" for name, r in REPORTS.items()}
     elif options.what == "recipes":
         from keras_faces.recipes import list_recipes, load_recipe
 

@@ -16,7 +16,14 @@ from keras_faces.data import FaceStream, guess_channels, labels_of, open_faces, 
 from keras_faces.errors import Interrupted, UserError, number_of, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.conditions import measured_or_why_not
-from keras_faces.metrics.scores import score, table
+from keras_faces.metrics.scores import (
+    QUICK,
+    copies_line,
+    names_of,
+    score,
+    score_copies,
+    table,
+)
 from keras_faces.models import MODELS, create_model, hyperparameters
 from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
 from keras_faces.recipes import load_recipe
@@ -70,7 +77,8 @@ def train(
         grid_every: Epochs between sample grids; None for steps 10, 20, 50, 100, ...
         score_every: Epochs between scores while it learns, which are written to `scores.csv`; None
             for none.
-        scores: Keys of `kf.metrics.SCORES` to compute then; None for all.
+        scores: Keys of `kf.metrics.SCORES` to compute, then and at the end; None for those that are
+            quick.
         best: The score by which the best model is kept as `best.keras`; None keeps the last alone.
         checkpoint_seconds: Seconds between checkpoints.
         count: Samples to score at the end; 0 for none.
@@ -124,7 +132,10 @@ def train(
         raise UserError(f"count must be 0 (no scores) or 2 and more. Received: {count}.")
     scoring = {key: value for key, value in (("scores", scores), ("best", best)) if value}
     run = Run(run or _free_folder(model, data))
-    recording(run, score_every=score_every, **scoring)  # its mistakes should not wait either
+    if best is not None and score_every is None:
+        raise UserError("best says how to choose among scores: give score_every as well.")
+    names_of(scores or QUICK)  # mistakes in these should not wait either
+    _watching(run, {"score_every": score_every, "scoring": scoring})
     _refuse_to_overwrite(run)
     # The model before the pictures: its mistakes should not wait until all are decoded.
     known = hyperparameters(model)
@@ -295,13 +306,7 @@ def _go_on(run: Run, model, stream: FaceStream, position: dict, arrays, say) -> 
             steps_per_epoch=per_epoch,
             callbacks=[
                 budget,
-                *recording(
-                    run,
-                    config.get("grid_every"),
-                    config.get("grid_epochs", ()),
-                    config.get("score_every"),
-                    **config.get("scoring", {}),
-                ),
+                *_watching(run, config),
                 progress,
                 checkpoint,
             ],
@@ -315,6 +320,17 @@ def _go_on(run: Run, model, stream: FaceStream, position: dict, arrays, say) -> 
             f"keras-faces resume {run.folder}",
             number_of(error),
         ) from error
+
+
+def _watching(run: Run, config: dict) -> list:
+    every = config.get("score_every")
+    return recording(
+        run,
+        config.get("grid_every"),
+        config.get("grid_epochs", ()),
+        every,
+        **(config.get("scoring", {}) if every is not None else {}),
+    )
 
 
 def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
@@ -337,8 +353,13 @@ def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
         made.append(save_gif([Image.open(frame) for frame in frames], run.folder / "training.gif"))
     if config.get("count"):
         say(f"Scoring {config['count']} samples ...")
-        result = score(model, stream, config["count"], seed)
+        names = config.get("scoring", {}).get("scores", QUICK)
+        result = score(model, stream, config["count"], seed, scores=names)
         lines = table(result)
+        copies = score_copies(model, stream, config["count"], seed, quick=True)
+        if copies is not None:
+            result["reconstructions"] = copies
+            lines += "\n" + copies_line(copies)
         if model.conditional:
             obeyed, line = measured_or_why_not(model, stream, config["count"], seed)
             lines += "\n" + line

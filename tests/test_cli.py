@@ -177,7 +177,7 @@ def test_evaluate_prints_real_faces_beside_every_sampler_and_writes_the_protocol
 ):
     out = tmp_path / "scores.json"
     status, text, _ = run(
-        capsys, "evaluate", runs / "vae", "--count", 30, "--split", "test", "--out", out
+        capsys, "evaluate", runs / "vae", "--count", 12, "--split", "test", "--out", out
     )
     assert status == 0
     assert [line.split("  ")[0] for line in text.splitlines()[1:4]] == [
@@ -187,13 +187,13 @@ def test_evaluate_prints_real_faces_beside_every_sampler_and_writes_the_protocol
     ]
     result = json.loads(out.read_text())
     assert result["protocol"]["split"] == "test"
-    assert result["protocol"]["generated"] == 30
+    assert result["protocol"]["generated"] == 12
     model = kf.load_model(runs / "vae")
-    prior = model.generate(30, seed=0, sampler="prior")
+    prior = model.generate(12, seed=0, sampler="prior")
     assert result["rows"]["prior"]["laplacian_variance"]["value"] == pytest.approx(
         kf.metrics.laplacian_variance(prior).mean()
     )
-    real = kf.data.open_faces("orl", image_size=32, split="test", batch_size=1).sample(30)
+    real = kf.data.open_faces("orl", image_size=32, split="test", batch_size=1).sample(12)
     assert result["rows"]["real"]["mean_pair_difference"]["value"] == pytest.approx(
         kf.metrics.mean_pair_difference(real)
     )

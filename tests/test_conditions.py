@@ -646,7 +646,15 @@ def test_a_run_of_a_conditional_model_ends_with_the_figure_its_picture_and_a_lin
     assert "how often a classifier sees the condition that was asked for" in said
 
 
-def test_evaluate_measures_the_same_as_the_run_did_and_other_samplers(cvae_run, tmp_path, capsys):
+@pytest.fixture
+def without_descriptors(monkeypatch):
+    """As where the extra `identity` is not installed, which takes a tenth of a second a face."""
+    monkeypatch.setattr("keras_faces.metrics.identity.is_installed", lambda: False)
+
+
+def test_evaluate_measures_the_same_as_the_run_did_and_other_samplers(
+    cvae_run, tmp_path, capsys, without_descriptors
+):
     from keras_faces.cli import main
 
     folder, _, _ = cvae_run
@@ -670,7 +678,9 @@ def test_evaluate_of_chosen_scores_leaves_conditions_out(cvae_run, tmp_path, cap
     assert "conditions" not in json.loads(out.read_text())
 
 
-def test_evaluate_against_faces_without_such_labels_still_scores(cvae_run, tmp_path, capsys):
+def test_evaluate_against_faces_without_such_labels_still_scores(
+    cvae_run, tmp_path, capsys, without_descriptors
+):
     from keras_faces.cli import main
 
     for number in range(4):
@@ -682,7 +692,9 @@ def test_evaluate_against_faces_without_such_labels_still_scores(cvae_run, tmp_p
     assert "Conditions: not measured." in out
 
 
-def test_evaluate_of_a_keras_file_finds_the_labels_that_are_its_conditions(cvae_run, capsys):
+def test_evaluate_of_a_keras_file_finds_the_labels_that_are_its_conditions(
+    cvae_run, capsys, without_descriptors
+):
     from keras_faces.cli import main
 
     words = ["evaluate", cvae_run[0] / "model.keras", "--data", "orl", "--count", 40]

@@ -1,6 +1,8 @@
 """How good faces are: sharpness, detection, diversity, against other implementations."""
 
+import json
 import sys
+import tempfile
 
 import cv2
 import dlib
@@ -314,7 +316,7 @@ class Copier:
 def test_scores_are_those_of_the_samples_beside_those_of_real_faces(real_faces, found_by_dlib):
     stream = kf.data.open_faces("orl", split="test", progress=False)
     faces = floats(real_faces)
-    result = metrics.score(Copier(faces[:4]), stream, count=20, seed=0)
+    result = metrics.score(Copier(faces[:4]), stream, count=20, seed=0, scores=scores.QUICK)
     real = stream.sample(20, 0)
     assert list(result["rows"]) == ["real", "prior"]
     samples = np.concatenate([faces[:4]] * 5)
@@ -504,9 +506,7 @@ def test_without_inceptions_weights_its_scores_are_not_computed_and_it_is_said_w
     monkeypatch.setattr("keras_faces.metrics.inception._download", no_network)
     stream = kf.data.open_faces("orl", 16, split="test", progress=False)
     faces = stream.sample(20, 0)
-    plain = metrics.score(Copier(faces), stream, 20, scores=None)
-    assert not set(ON_FEATURES) & set(plain["rows"]["prior"])
-    assert plain["not_computed"] == {}
+    assert not set(ON_FEATURES) & set(scores.names_of(None))
     asked = metrics.score(Copier(faces), stream, 20, scores=["inception_score", "distinct_nearest"])
     assert list(asked["rows"]["prior"]) == ["distinct_nearest"]
     assert "no route to host" in asked["not_computed"]["inception_score"]
@@ -528,3 +528,132 @@ def test_scores_on_features_of_different_weights_are_not_compared():
     )
     with pytest.raises(kf.UserError, match=r"precision of a and .*network a projection and an"):
         scores.compare({"a": one, "b": other})
+
+
+# ---------------------------------------------------------------------------------------------
+# Scores on face descriptors
+
+
+ON_DESCRIPTORS = [n for n, score in metrics.SCORES.items() if score.needs == "descriptors"]
+
+
+@pytest.fixture(scope="module")
+def described():
+    """Two thirds real faces of others, a third noise, beside 40 real faces."""
+    stream = kf.data.open_faces("orl", split="test", progress=False)
+    others = kf.data.open_faces("orl", split="train", progress=False).sample(20, 0)
+    noise = np.random.default_rng(0).uniform(-1, 1, (10, 64, 64, 1)).astype(np.float32)
+    samples = np.concatenate([others, noise])
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as cache:
+        patch.setenv("KERAS_FACES_CACHE", cache)
+        kept = []
+        for _ in range(2):
+            computed.clear()
+            patch.setattr("keras_faces.metrics.identity.face_descriptors", counting)
+            result = metrics.score(Copier(samples), stream, 30, scores=ON_DESCRIPTORS)
+            kept.append((result, list(computed)))
+    return stream.sample(30, 0), samples, kept
+
+
+computed: list[int] = []
+_describe = metrics.face_descriptors
+
+
+def counting(faces):
+    computed.append(len(faces))
+    return _describe(faces)
+
+
+def test_scores_on_descriptors_are_those_of_the_pure_functions(described):
+    real_images, samples, kept = described
+    real, made = metrics.face_descriptors(real_images), metrics.face_descriptors(samples)
+    prior = kept[0][0]["rows"]["prior"]
+    values = {name: record["value"] for name, record in prior.items()}
+    counts = metrics.identification(made, real)
+    assert values["unidentified"] == pytest.approx(counts.unidentified / 30)
+    assert values["near_duplicates"] == metrics.near_duplicates(made)
+    distances = metrics.nearest_training(made, real).distances
+    assert values["nearest_distance"] == pytest.approx(distances.mean())
+    with pytest.warns(UserWarning):
+        expected = metrics.frechet_distance(real.values, made.values)
+    assert values["frechet_descriptor_distance"] == pytest.approx(expected)
+    both = metrics.precision_recall(real.values, made.values)
+    assert values["descriptor_precision"] == both.precision
+    assert values["descriptor_recall"] == both.recall
+    halves = [metrics.face_descriptors(real_images[start::2]) for start in (0, 1)]
+    nearest = metrics.nearest_training(*halves).distances.mean()
+    assert kept[0][0]["rows"]["real"]["nearest_distance"]["value"] == pytest.approx(nearest)
+
+
+def test_what_was_computed_of_real_faces_is_kept(described):
+    (first, described_first), (again, described_again) = described[2]
+    assert sorted(described_first) == [30, 30]
+    assert described_again == [30]  # the samples, and no longer the real faces
+    assert first == again
+
+
+def test_scores_of_samples_without_faces_are_none_and_not_a_number():
+    stream = kf.data.open_faces("orl", split="test", progress=False)
+    noise = np.random.default_rng(0).uniform(-1, 1, (10, 64, 64, 1)).astype(np.float32)
+    result = metrics.score(Copier(noise), stream, 10, scores=ON_DESCRIPTORS)
+    prior = {name: record["value"] for name, record in result["rows"]["prior"].items()}
+    assert prior.pop("unidentified") == 0  # nobody is detected
+    assert set(prior.values()) == {None}
+    lines = scores.table(result).splitlines()
+    assert lines[2].count("none") == len(prior)
+    assert any("near duplicates" in line and "prior: Near-dup" in line for line in lines[3:])
+    json.dumps(result, allow_nan=False)
+
+
+def test_without_the_models_scores_on_descriptors_are_not_computed_and_it_is_said_why(monkeypatch):
+    def missing():
+        raise kf.UserError("install them with: pip install 'keras-faces[identity]'")
+
+    monkeypatch.setattr("keras_faces.metrics.identity.require", missing)
+    assert not set(ON_DESCRIPTORS) & set(scores.names_of(None))
+    stream = kf.data.open_faces("orl", 16, split="test", progress=False)
+    asked = metrics.score(Copier(stream.sample(9, 0)), stream, 9, scores=["near_duplicates"])
+    assert "keras-faces[identity]" in asked["not_computed"]["near_duplicates"]
+
+
+# ---------------------------------------------------------------------------------------------
+# Scores of reconstructions
+
+
+class Blurring(Copier):
+    """Stands in for a model that reconstructs: its copies are a little darker."""
+
+    def faces_and_copies(self, count, seed, stream):
+        faces = stream.sample(count, seed)
+        return faces, np.clip(faces - 0.1, -1, 1)
+
+
+def test_scores_of_reconstructions_are_those_of_the_pure_functions():
+    stream = kf.data.open_faces("orl", split="test", progress=False)
+    model = Blurring(None)
+    faces, copies = model.faces_and_copies(12, 0, stream)
+    result = scores.score_copies(model, stream, 12)
+    values = {name: record["value"] for name, record in result["scores"].items()}
+    for name in ("mean_squared_error", "psnr", "ssim"):
+        assert values[name] == pytest.approx(getattr(metrics, name)(faces, copies).mean())
+    assert values["face_detection_rate"] == metrics.face_detection_rate(copies)
+    distances = metrics.descriptor_distance(faces, copies).values
+    assert values["descriptor_distance"] == pytest.approx(distances.mean())
+    assert "SSIM 0." in scores.copies_line(result)
+    assert result["protocol"]["real"] == 12
+    quick = scores.score_copies(model, stream, 12, quick=True)
+    assert "descriptor_distance" not in quick["scores"]
+
+
+def test_a_perfect_copy_has_no_psnr_and_a_model_without_encoder_no_copies():
+    stream = kf.data.open_faces("orl", 16, split="test", progress=False)
+
+    class Perfect(Copier):
+        def faces_and_copies(self, count, seed, stream):
+            return (stream.sample(count, seed),) * 2
+
+    perfect = scores.score_copies(Perfect(None), stream, 5, quick=True)["scores"]
+    assert perfect["psnr"] == {"value": None, "std": None}
+    assert perfect["ssim"]["value"] == pytest.approx(1)
+    model = kf.create_model("dcgan", image_size=32, channels=1, filters=4)
+    assert scores.score_copies(model, stream, 5) is None

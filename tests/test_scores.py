@@ -129,7 +129,7 @@ def test_training_is_shown_as_an_animation(scored):
         ({"score_every": 0}, "score_every must be above 0"),
         ({"score_every": 1, "scores": ["sharpness"]}, "no score named 'sharpness'"),
         ({"score_every": 1, "scores": NAMES, "best": "face_detection_rate"}, "that is computed"),
-        ({"best": "distinct_nearest"}, "best say how to score, but not how often"),
+        ({"best": "distinct_nearest"}, "give score_every as well"),
     ],
 )
 def test_scoring_that_cannot_be_is_refused_before_a_run_is_made(arguments, message, tmp_path):
@@ -148,6 +148,18 @@ def test_scores_of_arrays_need_faces_to_compare_with(tmp_path):
             verbose=0,
             callbacks=kf.callbacks.standard(tmp_path / "run", score_every=1, scores=NAMES),
         )
+
+
+def test_the_scores_that_are_asked_for_are_those_at_the_end(tmp_path):
+    run = train(tmp_path / "run", epochs=1, scores=NAMES, count=10)
+    rows = json.loads(run.scores_path.read_text())["rows"]
+    assert list(rows["prior"]) == NAMES
+    assert not run.score_rows.path.exists()
+
+
+def test_how_to_score_without_how_often_is_refused(tmp_path):
+    with pytest.raises(kf.UserError, match=r"how often: give score_every"):
+        kf.callbacks.standard(tmp_path / "run", best="laplacian_variance")
 
 
 def test_compare_puts_runs_side_by_side(scored, tmp_path, capsys):

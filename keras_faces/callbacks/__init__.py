@@ -63,6 +63,6 @@ def recording(
         found.append(Scores(run, every=score_every, **scoring))
     elif scoring:
         raise UserError(
-            f"{', '.join(scoring)} say how to score, but not how often: give score_every as well."
+            f"How to score was given ({', '.join(scoring)}), but not how often: give score_every."
         )
     return found

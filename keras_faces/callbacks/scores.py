@@ -1,13 +1,14 @@
 """Scores while it learns, and the best model by one of them."""
 
 import json
+import math
 from collections.abc import Sequence
 
 from keras_faces.callbacks.base import RunCallback
 from keras_faces.errors import UserError
 from keras_faces.files import write_whole
 from keras_faces.metrics.inception import InceptionFeatures
-from keras_faces.metrics.scores import SCORES, better, names_of, score
+from keras_faces.metrics.scores import QUICK, SCORES, better, names_of, score
 from keras_faces.runs import save_model
 
 
@@ -21,7 +22,7 @@ class Scores(RunCallback):
     Args:
         run: The run's folder.
         every: Epochs between scores.
-        scores: Keys of `kf.metrics.SCORES`; None takes all.
+        scores: Keys of `kf.metrics.SCORES`; None takes those that are quick.
         count: Samples to score.
         seed: Seed of the samples.
         best: The score by which `best.keras` is chosen, or None to keep none.
@@ -42,7 +43,7 @@ class Scores(RunCallback):
     ):
         super().__init__(run)
         self.every, self.count, self.seed, self.best = every, count, seed, best
-        self.names = names_of(scores)
+        self.names = names_of(QUICK if scores is None else scores)
         self._inception = None
         if best is not None and best not in self.names:
             raise UserError(
@@ -71,7 +72,8 @@ class Scores(RunCallback):
         records = result["rows"][sampler]
         values = {}
         for name, record in records.items():
-            values[name] = float(record["value"])  # as it is read from the file
+            # A float, as it is read from the file.
+            values[name] = math.nan if record["value"] is None else float(record["value"])
             if record["std"] is not None:
                 values[f"{name}_std"] = record["std"]
         earlier = self.run.score_rows.rows()
@@ -84,7 +86,8 @@ class Scores(RunCallback):
         value = result["rows"][sampler][self.best]["value"]
         real = result["rows"]["real"][self.best]["value"]
         # All earlier ones, not the kept one: that is gone where a killed run goes on from before.
-        if not all(better(self.best, value, row[self.best], real) for row in earlier):
+        known = [None if math.isnan(row[self.best]) else row[self.best] for row in earlier]
+        if not all(better(self.best, value, other, real) for other in known):
             return
         save_model(self.model, self.run.best_path)
         facts = {

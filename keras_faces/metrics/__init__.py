@@ -12,7 +12,20 @@ from keras_faces.metrics.distribution import (
     precision_recall,
 )
 from keras_faces.metrics.diversity import distinct_nearest, mean_pair_difference, nearest
+from keras_faces.metrics.identity import (
+    face_descriptors,
+    identification,
+    near_duplicates,
+    nearest_training,
+    pairs_picture,
+)
 from keras_faces.metrics.inception import InceptionFeatures
+from keras_faces.metrics.reconstruction import (
+    descriptor_distance,
+    mean_squared_error,
+    psnr,
+    ssim,
+)
 from keras_faces.metrics.scores import SCORES, compare, score
 from keras_faces.metrics.sharpness import laplacian_variance
 
@@ -23,16 +36,25 @@ __all__ = [
     "compare",
     "condition_accuracy",
     "density_coverage",
+    "descriptor_distance",
     "detected",
     "distinct_nearest",
+    "face_descriptors",
     "face_detection_rate",
     "frechet_distance",
     "frechet_distance_of",
+    "identification",
     "inception_score",
     "kernel_distance",
     "laplacian_variance",
     "mean_pair_difference",
+    "mean_squared_error",
+    "near_duplicates",
     "nearest",
+    "nearest_training",
+    "pairs_picture",
     "precision_recall",
+    "psnr",
     "score",
+    "ssim",
 ]

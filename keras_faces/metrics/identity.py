@@ -42,6 +42,29 @@ COLUMNS = {
 }
 
 
+PROTOCOL = f"face_recognition_models 0.3: {DESCRIPTOR_NET}, {FIVE_POINTS}, first face, no jitter"
+
+
+def require() -> None:
+    """Refuse to begin without dlib and its models.
+
+    Raises:
+        UserError: If one is not installed.
+    """
+    _import_dlib()
+    for name in (FIVE_POINTS, DESCRIPTOR_NET):
+        model_file(name)
+
+
+def is_installed() -> bool:
+    """Return whether dlib and its models are here."""
+    try:
+        require()
+    except UserError:
+        return False
+    return True
+
+
 class Descriptors(NamedTuple):
     """Face descriptors of pictures.
 

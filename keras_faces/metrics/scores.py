@@ -1,37 +1,45 @@
 """The scores of a model's samples, beside the same scores of real faces, with their protocol.
 
-A score is computed from what is known of a set of faces: pixels, what the detector finds,
-Inception's features. Each of these is computed once a set, however many scores use it.
+A score is computed from what is known of a set of faces: pixels, what the detector finds, face
+descriptors, Inception's features. Each of these is computed once a set, however many scores use it.
 """
 
+import contextlib
 import functools
+import hashlib
+import io
+import json
 import math
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_faces.data.stream import FaceStream
+from keras_faces.data.cache import cache_folder
+from keras_faces.data.stream import FaceStream, to_uint8
 from keras_faces.errors import NotComputed, UserError, unknown_name
-from keras_faces.metrics import distribution
+from keras_faces.files import write_whole
+from keras_faces.metrics import distribution, identity, reconstruction
 from keras_faces.metrics.detection import detected
 from keras_faces.metrics.diversity import mean_pair_difference, nearest
 from keras_faces.metrics.sharpness import laplacian_variance
 
 FORMAT = 2  # of what `score` returns
+FEW_FOUND = 10  # of fewer faces, halves are too few for neighbours
 
 
 class Value(NamedTuple):
     """A score.
 
     Attributes:
-        value: The score.
+        value: The score; None where it cannot be computed of these pictures.
         std: Its standard error, or the deviation over the splits that its definition asks for;
             None where neither is known.
     """
 
-    value: float
+    value: float | None
     std: float | None = None
 
 
@@ -41,11 +49,13 @@ class Faces:
     Args:
         images: Float faces in [-1, 1] of shape `(count, height, width, channels)`.
         inception: An `InceptionFeatures`, where scores need it.
+        kept: Whether what took long to compute is kept on disk, for the next time.
     """
 
-    def __init__(self, images: np.ndarray, inception=None):
+    def __init__(self, images: np.ndarray, inception=None, kept: bool = False):
         self.images = images
         self._inception = inception
+        self._kept = kept
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,7 +63,16 @@ class Faces:
     @functools.cached_property
     def found(self) -> np.ndarray:
         """Whether the detector finds a face, for each."""
+        if "descriptors" in self.__dict__:  # which it was asked for already
+            return self.descriptors.found
         return detected(self.images)
+
+    @functools.cached_property
+    def descriptors(self) -> identity.Descriptors:
+        """Descriptors of those in which a face is found."""
+        needs = _needed("descriptors", None)
+        found = self._remembered(needs, lambda: identity.face_descriptors(self.images))
+        return identity.Descriptors(*found)
 
     @functools.cached_property
     def sharpness(self) -> np.ndarray:
@@ -63,13 +82,35 @@ class Faces:
     @functools.cached_property
     def inception(self) -> tuple[np.ndarray, np.ndarray]:
         """InceptionV3's features and class probabilities."""
-        return self._inception(self.images)
+        return self._remembered(self._inception.protocol, lambda: self._inception(self.images))
 
-    def halves(self) -> tuple["Faces", "Faces"]:
-        """Return every other face, and the rest."""
+    def _remembered(self, needs: dict, compute: Callable[[], tuple]) -> tuple:
+        """Return arrays that depend on the pictures and on what `needs` says alone."""
+        if not self._kept:
+            return compute()
+        digest = hashlib.sha256(json.dumps([self.images.shape, needs], sort_keys=True).encode())
+        digest.update(to_uint8(self.images).tobytes())
+        place = cache_folder() / "features" / f"{digest.hexdigest()[:32]}.npz"
+        damaged = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+        with contextlib.suppress(*damaged), np.load(place) as arrays:
+            return tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files)))
+        found = compute()
+        data = io.BytesIO()
+        np.savez(data, *found)
+        with contextlib.suppress(OSError):  # a full disk: then they are computed again
+            write_whole(place, data.getvalue())
+        return found
+
+    def halves(self, need: str) -> tuple["Faces", "Faces"]:
+        """Return every other face, and the rest, which know what `need` says of them."""
         parts = Faces(self.images[::2]), Faces(self.images[1::2])
         for start, part in enumerate(parts):
-            part.__dict__["inception"] = tuple(array[start::2] for array in self.inception)
+            if need == "inception":
+                part.__dict__[need] = tuple(array[start::2] for array in self.inception)
+            elif need == "descriptors":
+                found, values = self.descriptors
+                chosen = np.flatnonzero(found) % 2 == start
+                part.__dict__[need] = identity.Descriptors(found[start::2], values[chosen])
         return parts
 
 
@@ -100,6 +141,44 @@ def _sharpness_ratio(faces: Faces, real: Faces) -> Value:
     return Value(mean / reference, std / reference)
 
 
+def _unidentified(faces: Faces, real: Faces) -> Value:
+    counts = identity.identification(faces.descriptors, real.descriptors)
+    return _of_each(np.arange(len(faces)) < counts.unidentified)
+
+
+def _near_duplicates(faces: Faces, real: Faces) -> Value:
+    return Value(identity.near_duplicates(faces.descriptors))
+
+
+def _nearest_training(faces: Faces, real: Faces) -> Value:
+    return _of_each(identity.nearest_training(faces.descriptors, real.descriptors).distances)
+
+
+def _on_descriptors(function: Callable[..., float]) -> Callable[[Faces, Faces], Value]:
+    """Return a score that compares descriptors of faces with those of real ones."""
+
+    def compute(faces: Faces, real: Faces) -> Value:
+        both = [real.descriptors.values, faces.descriptors.values]
+        few = min(map(len, both))
+        if few < FEW_FOUND:
+            raise UserError(
+                f"Distributions of descriptors need {FEW_FOUND} faces or more that are found. "
+                f"Found: {few}."
+            )
+        return _compared(function, *both)
+
+    return compute
+
+
+def _compared(function: Callable[..., float], real: np.ndarray, faces: np.ndarray) -> Value:
+    with warnings.catch_warnings():
+        # That few faces are too few for a Frechet distance: how many they were stands in the
+        # protocol.
+        warnings.simplefilter("ignore", UserWarning)
+        value, std = distribution.bootstrap(function, real, faces, resamples=10, replace=False)
+    return Value(float(value), float(std))
+
+
 def _inception_score(faces: Faces, real: Faces) -> Value:
     return Value(*distribution.inception_score(faces.inception[1]))
 
@@ -108,13 +187,7 @@ def _on_features(function: Callable[..., float]) -> Callable[[Faces, Faces], Val
     """Return a score that compares Inception's features of faces with those of real ones."""
 
     def compute(faces: Faces, real: Faces) -> Value:
-        with warnings.catch_warnings():
-            # That few faces are too few for a FID: how many they were stands in the protocol.
-            warnings.simplefilter("ignore", UserWarning)
-            value, std = distribution.bootstrap(
-                function, real.inception[0], faces.inception[0], resamples=10, replace=False
-            )
-        return Value(float(value), float(std))
+        return _compared(function, real.inception[0], faces.inception[0])
 
     return compute
 
@@ -164,6 +237,37 @@ SCORES = {
         better="real",
     ),
     "distinct_nearest": Score("distinct nearest", "pixels", _distinct_nearest, ".0f"),
+    "unidentified": Score(
+        "detected, not identified", "descriptors", _unidentified, ".1%", "real", compares=True
+    ),
+    "near_duplicates": Score(
+        "near duplicates", "descriptors", _near_duplicates, ".1%", better="lower"
+    ),
+    "nearest_distance": Score(
+        "distance to nearest", "descriptors", _nearest_training, ".3f", "real", compares=True
+    ),
+    "frechet_descriptor_distance": Score(
+        "Frechet distance (dlib)",
+        "descriptors",
+        _on_descriptors(distribution.frechet_distance),
+        ".3f",
+        "lower",
+        compares=True,
+    ),
+    "descriptor_precision": Score(
+        "precision (dlib)",
+        "descriptors",
+        _on_descriptors(lambda real, faces: distribution.precision_recall(real, faces).precision),
+        ".2f",
+        compares=True,
+    ),
+    "descriptor_recall": Score(
+        "recall (dlib)",
+        "descriptors",
+        _on_descriptors(lambda real, faces: distribution.precision_recall(real, faces).recall),
+        ".2f",
+        compares=True,
+    ),
     "inception_score": Score("Inception Score (keras)", "inception", _inception_score, ".3f"),
     "frechet_inception_distance": Score(
         "FID (keras)",
@@ -206,7 +310,10 @@ SCORES = {
 }
 
 # What scores need besides the pictures, as the protocol records it.
-NEEDS = ("pixels", "detector", "inception")
+NEEDS = ("pixels", "detector", "descriptors", "inception")
+
+# What is scored at the end of training and while it lasts: a thousand samples in a few seconds.
+QUICK = [name for name, score in SCORES.items() if score.needs in ("pixels", "detector")]
 
 
 def score(
@@ -226,14 +333,14 @@ def score(
         count: Samples to generate, and at most that many real faces.
         seed: Seed of the samples and of the choice of real faces.
         samplers: The model's samplers to score; None scores all that can be used.
-        scores: Keys of `SCORES`; None computes all, those on Inception's features only where its
-            weights are here.
+        scores: Keys of `SCORES`; None computes all for which nothing is missing: those on face
+            descriptors need the extra `identity`, those on Inception's features its weights.
         inception: An `InceptionFeatures` to use again, or a path of weights; None makes one.
 
     Returns:
         Dict with `"protocol"`, all that makes two scores comparable; `"needs"`, what some scores
         need besides; `"rows"`, a dict of `{"value", "std"}` for every score, for `"real"` and for
-        each sampler; and `"not_computed"`, scores that were asked for, and why they are not there.
+        each sampler; and `"not_computed"`, scores that are not there, or not in some row, and why.
         The standard error is None where none is known. Where a score compares with real faces,
         `"real"` compares one half of them with the other.
 
@@ -254,29 +361,129 @@ def score(
             not_computed = {n: str(error) for n in wanted if SCORES[n].needs == "inception"}
             wanted = [name for name in wanted if name not in not_computed]
             needed.discard("inception")
-    real = Faces(stream.sample(count, seed), inception)
+    if "descriptors" in needed:
+        try:
+            identity.require()
+        except UserError as error:
+            missing = {n: str(error) for n in wanted if SCORES[n].needs == "descriptors"}
+            wanted = [name for name in wanted if name not in missing]
+            not_computed |= missing
+            needed.discard("descriptors")
+    real = Faces(stream.sample(count, seed), inception, kept=True)
     sets = {"real": real}
     for sampler in samplers or model.usable_samplers:
         sets[sampler] = Faces(model.samples(count, seed, sampler, stream), inception)
-    facts = stream.facts
+    rows: dict[str, dict] = {row: {} for row in sets}
+    for name in wanted:
+        for row, faces in sets.items():
+            try:
+                value = _computed(SCORES[name], row, faces, real)
+            except UserError as error:  # of these pictures; others may have it
+                value = Value(None)
+                not_computed[name] = f"{row}: {error}"
+            rows[row][name] = value._asdict()
     return {
         "format": FORMAT,
-        "protocol": {
-            "source": facts.get("source"),
-            "fingerprint": facts.get("fingerprint"),
-            "split": facts.get("split"),
-            "crop": facts.get("crop"),
-            "image_size": stream.image_shape[0],
-            "channels": stream.image_shape[2],
-            "real": len(real),
-            "generated": max(len(faces) for name, faces in sets.items() if name != "real"),
-            "seed": seed,
-        },
+        "protocol": _protocol(
+            stream, len(real), max(len(sets[row]) for row in sets if row != "real"), seed
+        ),
         "needs": {need: _needed(need, inception) for need in NEEDS if need in needed},
-        "rows": {
-            row: {name: _computed(SCORES[name], row, faces, real) for name in wanted}
-            for row, faces in sets.items()
-        },
+        "rows": rows,
+        "not_computed": not_computed,
+    }
+
+
+class CopyScore(NamedTuple):
+    """How one score of reconstructions is computed and shown.
+
+    Attributes:
+        title: What tables call it.
+        needs: One of `NEEDS`.
+        compute: Callable of faces and of their reconstructions, returning a `Value`.
+        form: Format of the value in tables.
+    """
+
+    title: str
+    needs: str
+    compute: Callable[[Faces, Faces], Value]
+    form: str
+
+
+def _of_pairs(function: Callable) -> Callable[[Faces, Faces], Value]:
+    return lambda faces, copies: _of_each(function(faces.images, copies.images))
+
+
+def _psnr(faces: Faces, copies: Faces) -> Value:
+    values = reconstruction.psnr(faces.images, copies.images)
+    if np.isinf(values).any():
+        raise UserError(
+            f"{np.isinf(values).sum()} copies are their faces, so their PSNR is infinite."
+        )
+    return _of_each(values)
+
+
+def _descriptor_distance(faces: Faces, copies: Faces) -> Value:
+    one, other = faces.descriptors, copies.descriptors
+    both = one.found & other.found
+    if not both.any():
+        raise UserError("In no pair a face was found in both the face and its reconstruction.")
+    rows = one.values[both[one.found]] - other.values[both[other.found]]
+    return _of_each(np.linalg.norm(rows, axis=1))
+
+
+COPY_SCORES = {
+    "mean_squared_error": CopyScore(
+        "mean squared error", "pixels", _of_pairs(reconstruction.mean_squared_error), ".1f"
+    ),
+    "psnr": CopyScore("PSNR (dB)", "pixels", _psnr, ".2f"),
+    "ssim": CopyScore("SSIM", "pixels", _of_pairs(reconstruction.ssim), ".3f"),
+    "face_detection_rate": CopyScore(
+        "face detection rate", "detector", lambda faces, copies: _of_each(copies.found), ".1%"
+    ),
+    "descriptor_distance": CopyScore(
+        "descriptor distance", "descriptors", _descriptor_distance, ".3f"
+    ),
+}
+
+
+def score_copies(
+    model, stream: FaceStream, count: int = 1000, seed: int = 0, quick: bool = False
+) -> dict | None:
+    """Score a model's reconstructions of real faces.
+
+    Args:
+        model: A `FaceModel`.
+        stream: The real faces.
+        count: How many to reconstruct, at most.
+        seed: Seed of their choice.
+        quick: Whether to leave out what takes long: descriptors.
+
+    Returns:
+        Dict with `"protocol"`, `"needs"`, `"scores"`, a dict of `{"value", "std"}` for every score,
+        and `"not_computed"`, why one has no value; or None where the model reconstructs nothing.
+    """
+    found = model.faces_and_copies(count, seed, stream)
+    if found is None:
+        return None
+    usable = ["pixels", "detector"]
+    if not quick and identity.is_installed():
+        usable.append("descriptors")
+    wanted = [name for name, chosen in COPY_SCORES.items() if chosen.needs in usable]
+    if min(stream.image_shape[:2]) < reconstruction.WINDOW:
+        wanted.remove("ssim")
+    originals, copies = Faces(found[0], kept=True), Faces(found[1])
+    records, not_computed = {}, {}
+    for name in wanted:
+        try:
+            records[name] = COPY_SCORES[name].compute(originals, copies)
+        except UserError as error:
+            records[name] = Value(None)
+            not_computed[name] = str(error)
+    return {
+        "format": FORMAT,
+        "protocol": _protocol(stream, len(originals), len(copies), seed),
+        "needs": {need: _needed(need, None) for need in usable},
+        "scores": {name: record._asdict() for name, record in records.items()},
         "not_computed": not_computed,
     }
 
@@ -285,23 +492,39 @@ def _needed(need: str, inception) -> dict:
     """Return what scores need besides the pictures, as the protocol records it."""
     if need == "inception":
         return inception.protocol
+    if need == "descriptors":
+        return {**_needed("detector", None), "descriptors": identity.PROTOCOL}
     if need == "detector":
         return {"detector": f"dlib {_version('dlib-bin')} HOG, upsampled once"}
     return {}
 
 
-def _computed(chosen: Score, row: str, faces: Faces, real: Faces) -> dict:
+def _protocol(stream: FaceStream, real: int, generated: int, seed: int) -> dict:
+    facts = stream.facts
+    return {
+        "source": facts.get("source"),
+        "fingerprint": facts.get("fingerprint"),
+        "split": facts.get("split"),
+        "crop": facts.get("crop"),
+        "image_size": stream.image_shape[0],
+        "channels": stream.image_shape[2],
+        "real": real,
+        "generated": generated,
+        "seed": seed,
+    }
+
+
+def _computed(chosen: Score, row: str, faces: Faces, real: Faces) -> Value:
     if row == "real" and chosen.compares:
-        faces, real = real.halves()
-    return chosen.compute(faces, real)._asdict()
+        faces, real = real.halves(chosen.needs)
+    return chosen.compute(faces, real)
 
 
 def names_of(scores: Sequence[str] | None) -> list[str]:
     """Return the names of scores to compute, each once.
 
     Args:
-        scores: Keys of `SCORES`; None for all, those on Inception's features only where its
-            weights are here.
+        scores: Keys of `SCORES`; None for all for which nothing is missing.
 
     Raises:
         UserError: If a name is unknown.
@@ -309,7 +532,9 @@ def names_of(scores: Sequence[str] | None) -> list[str]:
     if scores is None:
         from keras_faces.metrics.inception import local_weights
 
-        left_out = () if local_weights() else ("inception",)
+        left_out = [] if local_weights() else ["inception"]
+        if not identity.is_installed():
+            left_out.append("descriptors")
         return [name for name, score in SCORES.items() if score.needs not in left_out]
     for name in scores:
         if name not in SCORES:
@@ -317,15 +542,17 @@ def names_of(scores: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(scores))
 
 
-def better(name: str, value: float, other: float, real: float) -> bool:
-    """Return whether a score is better than another.
+def better(name: str, value: float | None, other: float | None, real: float) -> bool:
+    """Return whether a score is better than another; any is better than none.
 
     Args:
         name: A key of `SCORES`.
-        value: One score.
+        value: One score, or None where there was none.
         other: The other.
         real: The same score of real faces.
     """
+    if value is None or other is None:
+        return value is not None
     direction = SCORES[name].better
     if direction == "real":
         return abs(value - real) < abs(other - real)
@@ -424,9 +651,20 @@ def _text(rows: dict[str, dict], names: Sequence[str]) -> str:
     )
 
 
-def shown(name: str, record: dict) -> str:
+def copies_line(result: dict) -> str:
+    """Return what `score_copies` returned as a line of text."""
+    told = [
+        f"{COPY_SCORES[name].title} {shown(name, record, COPY_SCORES)}"
+        for name, record in result["scores"].items()
+    ]
+    return f"Reconstructions of {result['protocol']['real']} faces: {', '.join(told)}"
+
+
+def shown(name: str, record: dict, scores: dict = SCORES) -> str:
     """Return a score as text, with its standard error where that is known."""
-    form = SCORES[name].form
+    form = scores[name].form
+    if record["value"] is None:
+        return "none"
     value, std = format(record["value"], form), record["std"]
     return value if std is None else f"{value} ± {format(std, form)}"
 

@@ -28,7 +28,7 @@ from keras_faces.models.vae import (
     split,
     squared_error,
 )
-from keras_faces.pictures import grid, rows_grid
+from keras_faces.pictures import grid
 from keras_faces.training.encoding import DENSITY_CODES, EncodingModel, uniform_rows
 from keras_faces.training.players import Player
 
@@ -296,12 +296,12 @@ class CVAE(EncodingModel):
         rows = [self.decode(self.join(latents, given)) for given in ("", *names)]
         return grid(np.concatenate(rows), columns)
 
-    def show_more(self, count, seed, stream):
+    def faces_and_copies(self, count, seed, stream):
         if not stream.labels:
-            return {}
-        originals, labels = stream.sample(min(30, count), seed, labelled=True)
-        copies = self.reconstruct(originals, ops.convert_to_numpy(self.as_conditions(labels)))
-        return {"reconstructions": rows_grid(originals, copies)}
+            return None
+        originals, labels = stream.sample(count, seed, labelled=True)
+        conditions = ops.convert_to_numpy(self.as_conditions(labels))
+        return originals, self.reconstruct(originals, conditions)
 
     def signatures(self):
         shape = (self.image_size, self.image_size, self.channels)

@@ -611,6 +611,10 @@ class FaceModel(Steps, keras.Model):
         """Return `samples` as one picture."""
         return grid(self.samples(count, seed, sampler, stream))
 
+    def faces_and_copies(self, count: int, seed: int, stream) -> tuple | None:
+        """Return some real faces and what `reconstruct` makes of them, or None if it cannot."""
+        return None
+
     def show_more(self, count: int, seed: int, stream) -> dict:
         """Return further pictures by name that show what the model does to real faces."""
         return {}

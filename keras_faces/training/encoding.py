@@ -88,9 +88,13 @@ class EncodingModel(FaceModel):
             raise UserError(f"percent must lie in [0, 100]. Received: {percent}.")
         return (1 - percent / 100) * a + percent / 100 * b
 
+    def faces_and_copies(self, count, seed, stream):
+        originals = stream.sample(count, seed)
+        return originals, self.reconstruct(originals)
+
     def show_more(self, count, seed, stream):
-        originals = stream.sample(min(30, count), seed)
-        return {"reconstructions": rows_grid(originals, self.reconstruct(originals))}
+        both = self.faces_and_copies(min(30, count), seed, stream)
+        return {"reconstructions": rows_grid(*both)} if both else {}
 
     def signatures(self):
         shape = (self.image_size, self.image_size, self.channels)

@@ -1,0 +1,328 @@
+"""A report: models trained by recipes, scored alike, in one table beside the document's numbers."""
+
+import json
+import os
+import shlex
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_faces.checkpoints import read_latest
+from keras_faces.data import open_faces
+from keras_faces.errors import UserError, require_at_least
+from keras_faces.files import write_whole
+from keras_faces.metrics.scores import (
+    COPY_SCORES,
+    SCORES,
+    differences,
+    protocol_of,
+    score,
+    score_copies,
+)
+from keras_faces.recipes import BUDGETS, load_recipe
+from keras_faces.runs import Run, load_model
+from keras_faces.session import resume, train
+
+REAL = "real faces"
+
+
+class Column(NamedTuple):
+    """One column of a report's table.
+
+    Attributes:
+        title: What the document calls it, or the score's own title.
+        score: A key of `SCORES`, or of `COPY_SCORES` where `of_copies`.
+        convert: What makes the document's quantity of the score, such as a count of a rate.
+        form: Format of the value.
+        of_copies: Whether it is measured on reconstructions.
+        same_measure: Whether the document's number was measured in the same way, so that the two
+            may be compared.
+    """
+
+    title: str
+    score: str
+    convert: Callable[[float], float] = float
+    form: str = ".3f"
+    of_copies: bool = False
+    same_measure: bool = True
+
+
+class Part(NamedTuple):
+    """One model of a report.
+
+    Attributes:
+        title: What the document calls it.
+        recipe: The recipe that trains it.
+        states: The document's numbers by the title of their column.
+    """
+
+    title: str
+    recipe: str
+    states: dict[str, float] = {}
+
+
+class Figure(NamedTuple):
+    """A picture of a report, taken from the run of its first seed.
+
+    Attributes:
+        title: What it shows, and which of the document's figures it stands beside.
+        recipe: Whose run.
+        files: Pattern of the files in the run's folder; of several, all are shown.
+    """
+
+    title: str
+    recipe: str
+    files: str
+
+
+class Report(NamedTuple):
+    """What of a document is rebuilt.
+
+    Attributes:
+        title: Title.
+        document: The document.
+        states: What the document says of it.
+        parts: The models.
+        columns: The columns of the table; none for a report of figures alone.
+        figures: The pictures.
+        real: The document's numbers of real faces by the title of their column.
+    """
+
+    title: str
+    document: str
+    states: str
+    parts: Sequence[Part]
+    columns: Sequence[Column] = ()
+    figures: Sequence[Figure] = ()
+    real: dict[str, float] = {}
+
+
+class Row(NamedTuple):
+    """One row of a table.
+
+    Attributes:
+        title: Model and sampler.
+        states: The document's numbers by column.
+        values: Ours by column, one for each seed; None where a score could not be computed.
+        errors: Their standard errors.
+    """
+
+    title: str
+    states: dict[str, float]
+    values: dict[str, list[float | None]]
+    errors: dict[str, list[float | None]]
+
+    def cell(self, column: Column) -> str:
+        """Return our value as text: over seeds mean and deviation, else value and its error."""
+        known = [value for value in self.values.get(column.title, ()) if value is not None]
+        if not known:
+            return "none" if column.title in self.values else ""
+        if len(known) > 1:
+            mean, spread = statistics.mean(known), statistics.stdev(known)
+            return f"{mean:{column.form}} ± {spread:{column.form}}"
+        error = self.errors[column.title][0]
+        text = f"{known[0]:{column.form}}"
+        return text if error is None else f"{text} ± {error:{column.form}}"
+
+
+class Trained(NamedTuple):
+    """A model of a report, trained with one seed.
+
+    Attributes:
+        part: Which.
+        seed: Its seed.
+        run: Its run.
+        command: What trains the same.
+        seconds: Seconds of training.
+        result: What `score` returned.
+        copies: What `score_copies` returned, or None.
+    """
+
+    part: Part
+    seed: int
+    run: Run
+    command: str
+    seconds: float
+    result: dict
+    copies: dict | None
+
+
+def train_parts(
+    report: Report,
+    folder: Path,
+    data: str | os.PathLike | None,
+    budget: str,
+    seeds: Sequence[int],
+    count: int,
+    say: Callable[[str], None],
+    **further,
+) -> list[Trained]:
+    """Train and score what is not there yet; arguments as of `reproduce`.
+
+    Raises:
+        UserError: If what is there was made with other arguments.
+    """
+    if budget not in BUDGETS:
+        raise UserError(f"budget must be one of {', '.join(BUDGETS)}. Received: {budget!r}.")
+    require_at_least(2, count=count)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise UserError(f"Give seeds, each once. Received: {list(seeds)}.")
+    for part in report.parts:  # what is missing is told before hours of training
+        load_recipe(part.recipe).arguments(budget, data)
+    _claim(folder, {"data": None if data is None else str(data), "budget": budget, **further})
+    planned = [(part, seed) for seed in seeds for part in report.parts]
+    trained = []
+    for number, (part, seed) in enumerate(planned, 1):
+        say(f"Part {number} of {len(planned)}: {part.title}, recipe {part.recipe}, seed {seed}")
+        trained.append(_part(report, part, seed, folder, data, budget, count, say, further))
+    return trained
+
+
+def _claim(folder: Path, facts: dict) -> None:
+    place = folder / "report.json"
+    if place.is_file():
+        earlier = json.loads(place.read_text())
+        found = differences(earlier, facts)
+        if found:
+            told = "; ".join(
+                f"{key}: {was!r} then, {now!r} now" for key, (was, now) in found.items()
+            )
+            raise UserError(
+                f"{str(folder)!r} was begun with other arguments ({told}). Give those to go on "
+                "with it, or another folder with --out."
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{str(folder)!r} holds something else. Give another folder with --out.")
+    write_whole(place, json.dumps(facts) + "\n")
+
+
+def _part(report, part, seed, folder, data, budget, count, say, further) -> Trained:
+    recipe = load_recipe(part.recipe)
+    run = Run(folder / "runs" / f"{part.recipe}-seed-{seed}")
+    words = ["keras-faces", "train", recipe.model, "--recipe", part.recipe, "--budget", budget]
+    words += [] if data is None else ["--data", str(data)]
+    words += ["--seed", str(seed)]
+    for name, value in further.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    if not run.exists:
+        train(
+            recipe.model,
+            recipe=part.recipe,
+            budget=budget,
+            data=data,
+            seed=seed,
+            run=run.folder,
+            count=0,
+            say=say,
+            **further,
+        )
+    elif not run.model_path.is_file():
+        resume(run.folder, say=say)
+    latest = read_latest(run.checkpoints)
+    seconds = latest[0].get("seconds", 0.0) if latest else 0.0
+    result, copies = _scored(report, run, seed, folder, count, say)
+    return Trained(part, seed, run, shlex.join(words), seconds, result, copies)
+
+
+def _scored(report, run, seed, folder, count, say) -> tuple[dict, dict | None]:
+    names = [column.score for column in report.columns if not column.of_copies]
+    with_copies = any(column.of_copies for column in report.columns)
+    place = folder / "scores" / f"{run.folder.name}.json"
+    if place.is_file():
+        kept = json.loads(place.read_text())
+        wanted = {"names": names, "count": count, "with_copies": with_copies}
+        if {name: kept.get(name) for name in wanted} == wanted:
+            return kept["result"], kept["copies"]
+    facts, model = run.config()["data"], load_model(run.folder)
+    stream = open_faces(
+        facts["source"],
+        image_size=model.image_size,
+        batch_size=1,
+        split=facts["split"],
+        crop=facts["crop"],
+        channels=model.channels,
+        test_fraction=facts["test_fraction"],
+        labels=facts["labels"],
+    )
+    result, copies = None, None
+    if names:
+        say(f"Scoring {count} samples ...")
+        result = score(model, stream, count, seed, scores=list(dict.fromkeys(names)))
+    if with_copies:
+        copies = score_copies(model, stream, count, seed)
+    kept = {"names": names, "count": count, "with_copies": with_copies}
+    kept |= {"result": result, "copies": copies}
+    write_whole(place, json.dumps(kept, indent=1) + "\n")
+    return result, copies
+
+
+def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
+    """Return the rows of a report's table: the real faces first.
+
+    Raises:
+        UserError: If parts were scored under different protocols.
+    """
+    if not report.columns:
+        return []
+    for column in report.columns:
+        _require_one_protocol(column, trained)
+    first = [t for t in trained if t.part is trained[0].part]
+    rows = [_row(REAL, report.real, report, [(t.result, None, "real") for t in first])]
+    for part in report.parts:
+        ours = [t for t in trained if t.part == part]
+        samplers = [s for s in (ours[0].result or {"rows": {}})["rows"] if s != "real"] or [""]
+        for place, sampler in enumerate(samplers):
+            # The document's numbers stand beside the first, the prior, which it sampled from; and
+            # copies have no sampler.
+            rows.append(
+                _row(
+                    f"{part.title} ({sampler})" if sampler else part.title,
+                    part.states if not place else {},
+                    report,
+                    [(t.result, None if place else t.copies, sampler) for t in ours],
+                )
+            )
+    return rows
+
+
+def _row(title: str, states: dict, report: Report, sources: Sequence[tuple]) -> Row:
+    values: dict[str, list] = {}
+    errors: dict[str, list] = {}
+    for column in report.columns:
+        for result, copies, sampler in sources:
+            if column.of_copies:
+                record = (copies or {"scores": {}})["scores"].get(column.score)
+            else:
+                record = (result or {"rows": {}})["rows"].get(sampler, {}).get(column.score)
+            if record is None:
+                continue
+            value, error = record["value"], record["std"]
+            known = value is not None
+            values.setdefault(column.title, []).append(column.convert(value) if known else None)
+            # What converts is linear, so an error is a difference of what it converts to.
+            scaled = None if error is None else abs(column.convert(error) - column.convert(0.0))
+            errors.setdefault(column.title, []).append(scaled)
+    return Row(title, states, values, errors)
+
+
+def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
+    known = [
+        (t, {**protocol_of(t.result, column.score), "seed": None, "generated": None})
+        for t in trained
+        if not column.of_copies and t.result and column.score in t.result["rows"]["real"]
+    ]
+    for one, protocol in known[1:]:
+        found = differences(known[0][1], protocol)
+        if found:
+            told = "; ".join(f"{key} {a} and {b}" for key, (a, b) in found.items())
+            raise UserError(
+                f"{column.title!r} of {known[0][0].part.title} and of {one.part.title} were made "
+                f"under different protocols, so they cannot stand in one column: {told}."
+            )
+
+
+def title_of(column: Column) -> str:
+    """Return a column's title, with the score's own where the document calls it otherwise."""
+    known = (COPY_SCORES if column.of_copies else SCORES)[column.score].title
+    return column.title if column.title == known else f"{column.title} [{known}]"

@@ -1,0 +1,28 @@
+"""All models under one protocol."""
+
+from keras_faces.metrics.scores import SCORES
+from keras_faces.reports.base import Column, Figure, Part, Report
+
+PARTS = [
+    Part("VAE", "report-vae"),
+    Part("CVAE", "report-cvae"),
+    Part("Dense VAE", "sfu-vae"),
+    Part("Autoencoder", "sfu-autoencoder"),
+    Part("DCGAN", "zhang-dcgan"),
+    Part("GAN of the SFU report", "sfu-gan"),
+    Part("WGAN", "zhang-wgan"),
+    Part("BEGAN", "zhang-64"),
+    Part("VAE+GAN", "report-vaegan"),
+    Part("CycleGAN", "slides-cyclegan"),
+]
+
+REPORTS = {
+    "equal-protocol": Report(
+        "All models under one protocol",
+        "no document: what all of them leave out",
+        "No document compares all models, and none says under which protocol it scored.",
+        PARTS,
+        [Column(score.title, name, form=score.form) for name, score in SCORES.items()],
+        [Figure(part.title, part.recipe, "samples-*.png") for part in PARTS],
+    ),
+}

@@ -1,0 +1,160 @@
+"""A report as a page that holds its pictures, as Markdown, and as numbers."""
+
+import base64
+import html
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_faces.reports.base import Report, Row, Trained, title_of
+from keras_faces.runs import versions
+
+Pictures = list[tuple[str, list[Path]]]  # title of each figure, and its files
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
+th, td { border: 1px solid #ccc; padding: .3rem .6rem; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+th { background: #f4f4f4; }
+figure { margin: 1.5rem 0; }
+img { max-width: 100%; image-rendering: pixelated; margin: 0 .5rem .5rem 0; }
+code, pre { background: #f4f4f4; padding: .1rem .3rem; overflow-x: auto; }
+"""
+
+
+def copy_figures(report: Report, trained: Sequence[Trained], folder: Path) -> Pictures:
+    """Copy the pictures of a report out of its runs."""
+    found: Pictures = []
+    for figure in report.figures:
+        run = next(t.run for t in trained if t.part.recipe == figure.recipe)
+        copies = []
+        for place in sorted(run.folder.glob(figure.files)):
+            target = folder / f"{figure.recipe}-{place.name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(place, target)
+            copies.append(target)
+        if copies:
+            found.append((figure.title, copies))
+    return found
+
+
+def as_dict(
+    name: str, report: Report, trained: Sequence[Trained], rows: Sequence[Row], budget: str
+) -> dict:
+    """Return a report's numbers, and what each was made with."""
+    return {
+        "report": name,
+        "document": report.document,
+        "states": report.states,
+        "budget": budget,
+        "versions": versions(),
+        "rows": [row._asdict() for row in rows],
+        "parts": [
+            {
+                "title": t.part.title,
+                "seed": t.seed,
+                "command": t.command,
+                "minutes": round(t.seconds / 60, 2),
+                "steps": _steps(t),
+                "protocol": (t.result or t.copies or {}).get("protocol"),
+                "needs": (t.result or t.copies or {}).get("needs"),
+                "not_computed": (t.result or {}).get("not_computed", {}),
+            }
+            for t in trained
+        ],
+    }
+
+
+def as_markdown(report: Report, rows: Sequence[Row], figures: Pictures, content: dict) -> str:
+    """Return a report as Markdown; pictures are linked from beside it."""
+    lines = [f"# {report.title}", "", f"*{report.document}*. {report.states}", ""]
+    if rows:
+        head, *body = _table(report, rows)
+        lines += [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+        lines += [f"| {' | '.join(cells)} |" for cells in body] + [""]
+    lines += [f"{note}\n" for note in _notes(report, content)]
+    lines += [
+        f"- {part['title']}, seed {part['seed']}: `{part['command']}`, {part['steps']} steps, "
+        f"{part['minutes']} min"
+        for part in content["parts"]
+    ]
+    for title, files in figures:
+        lines += ["", f"**{title}**", ""]
+        lines += [f"![{title}](figures/{file.name})" for file in files]
+    return "\n".join(lines) + "\n"
+
+
+def as_html(report: Report, rows: Sequence[Row], figures: Pictures, content: dict) -> str:
+    """Return a report as one page that needs no other file."""
+    say = html.escape
+    parts = [
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
+        "<meta name='viewport' content='width=device-width'>",
+        f"<title>{say(report.title)}</title><style>{STYLE}</style></head><body>",
+        f"<h1>{say(report.title)}</h1><p><em>{say(report.document)}</em>. {say(report.states)}</p>",
+    ]
+    if rows:
+        head, *body = _table(report, rows)
+        parts.append("<table><tr>" + "".join(f"<th>{say(cell)}</th>" for cell in head) + "</tr>")
+        for cells in body:
+            parts.append("<tr>" + "".join(f"<td>{say(cell)}</td>" for cell in cells) + "</tr>")
+        parts.append("</table>")
+    parts += [f"<p>{say(note)}</p>" for note in _notes(report, content)]
+    for title, files in figures:
+        images = "".join(
+            f"<img alt='{say(title)}' src='data:image/png;base64,"
+            f"{base64.b64encode(file.read_bytes()).decode()}'>"
+            for file in files
+        )
+        parts.append(f"<figure><figcaption>{say(title)}</figcaption>{images}</figure>")
+    parts.append("<h2>How it was made</h2><ul>")
+    parts += [
+        f"<li>{say(part['title'])}, seed {part['seed']}: <code>{say(part['command'])}</code>, "
+        f"{part['steps']} steps, {part['minutes']} min</li>"
+        for part in content["parts"]
+    ]
+    told = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    parts.append(f"</ul><p>{say(told)}</p></body></html>")
+    return "\n".join(parts)
+
+
+def _table(report: Report, rows: Sequence[Row]) -> list[list[str]]:
+    """Return the table: for each column the document's value, where it has one, and ours."""
+    stated = {title for row in rows for title in row.states}
+    head = ["faces"]
+    for column in report.columns:
+        if column.title in stated:
+            head.append(f"{column.title}: document" + ("" if column.same_measure else " (*)"))
+        head.append(f"{title_of(column)}: here" if column.title in stated else title_of(column))
+    table = [head]
+    for row in rows:
+        cells = [row.title]
+        for column in report.columns:
+            if column.title in stated:
+                value = row.states.get(column.title)
+                cells.append("" if value is None else f"{value:g}")
+            cells.append(row.cell(column))
+        table.append(cells)
+    return table
+
+
+def _notes(report: Report, content: dict) -> list[str]:
+    notes = []
+    if any(not column.same_measure for column in report.columns):
+        notes.append("(*) Measured in another way than here: the two must not be compared.")
+    protocols = [part["protocol"] for part in content["parts"] if part["protocol"]]
+    if protocols:
+        seeds = sorted({part["seed"] for part in content["parts"]})
+        told = {**protocols[0], "seed": ", ".join(map(str, seeds))}
+        notes.append("Protocol: " + ", ".join(f"{key} {value}" for key, value in told.items()))
+    reasons = {
+        reason: name for part in content["parts"] for name, reason in part["not_computed"].items()
+    }
+    notes += [f"Not computed: {name}. {reason}" for reason, name in reasons.items()]
+    return notes
+
+
+def _steps(trained: Trained) -> int:
+    rows = trained.run.rows()
+    return rows[-1]["step"] if rows else 0

@@ -1,0 +1,53 @@
+"""Zhang et al., *Realistic Face Image Generation Based on GAN*."""
+
+from keras_faces.reports.base import Column, Figure, Part, Report
+
+DOCUMENT = "Zhang et al., Realistic Face Image Generation Based on GAN"
+
+UNDETECTED = "Can't detect face, of 1000"
+UNIDENTIFIED = "Can detect faces but can't identify who, of 1000"
+
+REPORTS = {
+    "zhang-table1": Report(
+        "Table 1: how many of 1000 generated faces a recogniser finds",
+        DOCUMENT,
+        "Of 1000 faces 281 of the DCGAN's, 123 of the WGAN's and 19 of the paper's model are not "
+        "detected, and all others are identified.",
+        [
+            Part("DCGAN", "zhang-dcgan", {UNDETECTED: 281, UNIDENTIFIED: 0}),
+            Part("WGAN", "zhang-wgan", {UNDETECTED: 123, UNIDENTIFIED: 0}),
+            Part("Our model (BEGAN)", "zhang-64", {UNDETECTED: 19, UNIDENTIFIED: 0}),
+        ],
+        [
+            Column(UNDETECTED, "face_detection_rate", lambda rate: 1000 * (1 - rate), ".0f"),
+            Column(UNIDENTIFIED, "unidentified", lambda share: 1000 * share, ".0f"),
+            Column("distinct nearest", "distinct_nearest", form=".0f"),
+            Column("mean pair difference", "mean_pair_difference", form=".1f"),
+        ],
+        [
+            Figure("DCGAN", "zhang-dcgan", "samples-prior.png"),
+            Figure("WGAN", "zhang-wgan", "samples-prior.png"),
+            Figure("Our model (BEGAN)", "zhang-64", "samples-prior.png"),
+        ],
+    ),
+    "zhang-figures": Report(
+        "Figures 3 to 6: faces at 64x64 and 128x128, beside the baselines', and the loss curves",
+        DOCUMENT,
+        'Faces of 128x128 show more: "we can see set of teeth" (4.3). The reconstruction errors of '
+        "real and of generated faces fall together (figure 6).",
+        [
+            Part("Our model, 64x64", "zhang-64"),
+            Part("Our model, 128x128", "zhang-128"),
+            Part("DCGAN", "zhang-dcgan"),
+            Part("WGAN", "zhang-wgan"),
+        ],
+        figures=[
+            Figure("Figure 3: 64x64", "zhang-64", "samples-prior.png"),
+            Figure("Figure 4: 128x128", "zhang-128", "samples-prior.png"),
+            Figure("Figure 5: the DCGAN", "zhang-dcgan", "samples-prior.png"),
+            Figure("Figure 5: the WGAN", "zhang-wgan", "samples-prior.png"),
+            Figure("Figure 6: losses, 64x64", "zhang-64", "losses.png"),
+            Figure("Figure 6: losses, 128x128", "zhang-128", "losses.png"),
+        ],
+    ),
+}

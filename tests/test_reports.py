@@ -1,0 +1,191 @@
+"""Reports: the documents' tables and figures, rebuilt from runs and never from memory."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_faces as kf
+from keras_faces.cli import main
+from keras_faces.metrics import scores
+from keras_faces.reports import REPORTS, base, list_reports, reproduce
+
+TINY = {"steps": 2, "batch_size": 12, "filters": 4, "image_size": 32}
+
+
+@pytest.fixture(scope="module")
+def table1(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports") / "table1"
+    said = []
+    reproduce("zhang-table1", seeds=[0, 1], count=20, out=folder, say=said.append, **TINY)
+    return folder, said
+
+
+def test_every_report_trains_by_recipes_that_there_are_and_shows_scores_that_there_are():
+    for name, report in REPORTS.items():
+        assert report.parts, name
+        for part in report.parts:
+            assert part.recipe in kf.list_recipes()
+            assert set(part.states) <= {column.title for column in report.columns}
+        for column in report.columns:
+            assert column.score in (scores.COPY_SCORES if column.of_copies else scores.SCORES)
+        recipes = {part.recipe for part in report.parts}
+        assert all(figure.recipe in recipes for figure in report.figures), name
+    named = {"zhang-table1", "zhang-figures", "report-table41", "report-figures", "gruber-figure2"}
+    assert named | {"slides-cyclegan", "sfu-figures", "equal-protocol"} == set(list_reports())
+
+
+def test_the_documents_own_numbers_are_those_of_the_documents():
+    table1, table41 = REPORTS["zhang-table1"], REPORTS["report-table41"]
+    assert [list(part.states.values()) for part in table1.parts] == [[281, 0], [123, 0], [19, 0]]
+    assert [list(part.states.values()) for part in table41.parts] == [
+        [1.704, 251.79],
+        [2.650, 2506.18],
+        [1.231, 1360.62],
+    ]
+    assert list(table41.real.values()) == [4.239, 1073.71]
+
+
+def test_a_table_holds_the_scores_of_the_trained_models_beside_the_documents(table1):
+    folder, _ = table1
+    rows = {row["title"]: row for row in json.loads((folder / "results.json").read_text())["rows"]}
+    undetected = "Can't detect face, of 1000"
+    assert rows["DCGAN (prior)"]["states"][undetected] == 281
+    for place, seed in enumerate((0, 1)):
+        model = kf.load_model(folder / "runs" / f"zhang-dcgan-seed-{seed}")
+        samples = model.generate(20, seed=seed)
+        expected = 1000 * (1 - kf.metrics.face_detection_rate(samples))
+        assert rows["DCGAN (prior)"]["values"][undetected][place] == pytest.approx(expected)
+        difference = rows["DCGAN (prior)"]["values"]["mean pair difference"][place]
+        assert difference == pytest.approx(kf.metrics.mean_pair_difference(samples))
+    text = (folder / "report.md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("| DCGAN (prior)"))
+    values = rows["DCGAN (prior)"]["values"]["mean pair difference"]
+    assert f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" in line
+    assert "| 281 |" in line
+    assert "Protocol: source orl" in text
+    assert "seed 0, 1" in text
+
+
+def test_each_part_says_how_to_train_the_same(table1, tmp_path):
+    folder, _ = table1
+    parts = json.loads((folder / "results.json").read_text())["parts"]
+    assert [(part["title"], part["seed"]) for part in parts] == [
+        (title, seed) for seed in (0, 1) for title in ("DCGAN", "WGAN", "Our model (BEGAN)")
+    ]
+    words = parts[3]["command"].split()
+    assert parts[3]["steps"] == 2
+    assert main([*words[1:], "--run", str(tmp_path / "again"), "--count", "0"]) == 0
+    first, again = (
+        kf.load_model(path) for path in (folder / "runs/zhang-dcgan-seed-1", tmp_path / "again")
+    )
+    for one, other in zip(first.weights, again.weights, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_the_page_needs_no_other_file_and_shows_every_figure(table1):
+    folder, _ = table1
+    page = (folder / "report.html").read_text()
+    assert page.count("src='data:image/png;base64,") == 3
+    assert not re.search(r"(src|href)=['\"](?!data:)", page)
+    assert "281" in page
+    assert "zhang-wgan" in page
+    for name in ("zhang-dcgan", "zhang-wgan", "zhang-64"):
+        with Image.open(folder / "figures" / f"{name}-samples-prior.png") as picture:
+            assert picture.size == (8 * 34 + 2, 8 * 34 + 2)
+        linked = re.search(rf"!\[.*\]\((figures/{name}-samples-prior.png)\)", page_text(folder))
+        assert (folder / linked[1]).is_file()
+
+
+def page_text(folder) -> str:
+    return (folder / "report.md").read_text()
+
+
+def test_what_is_done_is_not_done_again_and_what_was_stopped_goes_on(table1, tmp_path, monkeypatch):
+    trained = []
+
+    def stops(model, **arguments):
+        if model == "wgan":
+            raise KeyboardInterrupt
+        trained.append(model)
+        return train(model, **arguments)
+
+    train = base.train
+    monkeypatch.setattr(base, "train", stops)
+    given = {"count": 20, "out": tmp_path / "r", "say": lambda line: None, **TINY}
+    with pytest.raises(KeyboardInterrupt):
+        reproduce("zhang-table1", **given)
+    assert trained == ["dcgan"]
+    monkeypatch.setattr(
+        base, "train", lambda model, **a: trained.append(model) or train(model, **a)
+    )
+    reproduce("zhang-table1", **given)
+    assert trained == ["dcgan", "wgan", "began"]
+    reproduce("zhang-table1", **given)
+    assert trained == ["dcgan", "wgan", "began"]
+    first, again = (
+        json.loads((folder / "results.json").read_text())["rows"]
+        for folder in (table1[0], tmp_path / "r")
+    )
+    name = "mean pair difference"
+    assert [row["values"][name][0] for row in first] == [row["values"][name][0] for row in again]
+
+
+def test_scores_of_different_protocols_do_not_stand_in_one_column(table1):
+    folder, _ = table1
+    place = folder / "scores" / "zhang-wgan-seed-0.json"
+    before = place.read_text()
+    kept = json.loads(before)
+    kept["result"]["protocol"]["crop"] = "squash"
+    place.write_text(json.dumps(kept))
+    try:
+        with pytest.raises(kf.UserError, match=r"DCGAN and of WGAN .* crop center and squash"):
+            reproduce("zhang-table1", seeds=[0, 1], count=20, out=folder, say=print, **TINY)
+    finally:
+        place.write_text(before)
+
+
+def test_reconstructions_are_scored_where_a_report_is_about_them(tmp_path, capsys):
+    tiny = {**TINY, "hidden_units": 16}
+    reproduce("gruber-figure2", count=12, out=tmp_path / "g", say=lambda line: None, **tiny)
+    rows = json.loads((tmp_path / "g" / "results.json").read_text())["rows"]
+    ours = next(row for row in rows if row["title"] == "VAEGAN")
+    model = kf.load_model(tmp_path / "g" / "runs" / "gruber-figure2-seed-0")
+    faces = kf.data.open_faces("orl", 32, 1, "all", progress=False).sample(12, 0)
+    expected = kf.metrics.ssim(faces, model.reconstruct(faces)).mean()
+    assert ours["values"]["SSIM"] == [pytest.approx(expected)]
+    assert (tmp_path / "g" / "figures" / "gruber-figure2-reconstructions.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "zhang-table2"}, "no report named 'zhang-table2'.*'zhang-table1'"),
+        ({"budget": "cheap"}, "budget must be one of paper, quick"),
+        ({"budget": "paper"}, "CelebA, which is yours to give"),
+        ({"count": 1}, "count must be 2 or more"),
+        ({"seeds": []}, "Give seeds"),
+        ({"seeds": [1, 1]}, "Give seeds, each once"),
+    ],
+)
+def test_reports_that_cannot_be_made_are_refused_before_anything_is_trained(
+    arguments, message, tmp_path
+):
+    given = {"name": "zhang-table1", "out": tmp_path / "r", **arguments}
+    with pytest.raises(kf.UserError, match=message):
+        reproduce(**given)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_of_something_else_or_of_other_arguments_is_refused(table1, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("keep me")
+    with pytest.raises(kf.UserError, match="holds something else"):
+        reproduce("zhang-table1", out=tmp_path)
+    with pytest.raises(kf.UserError, match="steps: 2 then, 3 now"):
+        reproduce("zhang-table1", out=table1[0], **{**TINY, "steps": 3})
+    assert main(["reproduce", "zhang-tabel1"]) == 2
+    assert "zhang-table1" in capsys.readouterr().err
+    assert main(["list", "reports"]) == 0
+    assert "Table 4.1" in capsys.readouterr().out
