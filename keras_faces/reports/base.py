@@ -3,7 +3,10 @@
 import json
 import os
 import shlex
+import signal
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +25,9 @@ from keras_faces.metrics.scores import (
 )
 from keras_faces.recipes import BUDGETS, load_recipe
 from keras_faces.runs import Run, load_model
-from keras_faces.session import resume, train
 
 REAL = "real faces"
+HOME = str(Path(__file__).parents[2])  # whence a process imports this very package
 
 
 class Column(NamedTuple):
@@ -206,23 +209,36 @@ def _part(report, part, seed, folder, data, budget, count, say, further) -> Trai
     for name, value in further.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     if not run.exists:
-        train(
-            recipe.model,
-            recipe=part.recipe,
-            budget=budget,
-            data=data,
-            seed=seed,
-            run=run.folder,
-            count=0,
-            say=say,
-            **further,
-        )
+        command([*words[1:], "--run", str(run.folder), "--count", "0"])
     elif not run.model_path.is_file():
-        resume(run.folder, say=say)
+        command(["resume", str(run.folder)])
     latest = read_latest(run.checkpoints)
     seconds = latest[0].get("seconds", 0.0) if latest else 0.0
     result, copies = _scored(report, run, seed, folder, count, say)
     return Trained(part, seed, run, shlex.join(words), seconds, result, copies)
+
+
+def command(words: Sequence[str]) -> None:
+    """Run `keras-faces` in a process of its own.
+
+    A model that is trained after others in one process is named differently by Keras, and
+    TensorFlow's graph optimizer then rounds some learning rates differently: what the command in
+    the report gives would not be what stands in the report.
+
+    Raises:
+        UserError: If it fails, which has said why.
+        KeyboardInterrupt: If it was stopped.
+    """
+    path = os.pathsep.join([HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_faces.cli", *words],
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    if done.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        raise KeyboardInterrupt
+    if done.returncode:
+        raise UserError(f"This failed, see above: {shlex.join(['keras-faces', *words])}")
 
 
 def _scored(report, run, seed, folder, count, say) -> tuple[dict, dict | None]:
