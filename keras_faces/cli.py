@@ -587,7 +587,9 @@ def _evaluate(options):
     samplers = [options.sampler] if options.sampler else None
     asked, weights = options.scores, options.inception_weights
     wanted = list(SCORES) if weights and not asked else asked
-    result = score(model, stream, options.count, options.seed, samplers, wanted, weights)
+    result = score(
+        model, stream, options.count, options.seed, samplers, wanted, weights, progress=True
+    )
     lines = table(result)
     if not asked:
         copies = score_copies(model, stream, options.count, options.seed)

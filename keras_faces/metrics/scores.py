@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from keras_faces.data.cache import cache_folder
 from keras_faces.data.stream import FaceStream, to_uint8
@@ -324,6 +325,7 @@ def score(
     samplers: Sequence[str] | None = None,
     scores: Sequence[str] | None = None,
     inception=None,
+    progress: bool = False,
 ) -> dict:
     """Score a model's samples beside real faces.
 
@@ -336,6 +338,7 @@ def score(
         scores: Keys of `SCORES`; None computes all for which nothing is missing: those on face
             descriptors need the extra `identity`, those on Inception's features its weights.
         inception: An `InceptionFeatures` to use again, or a path of weights; None makes one.
+        progress: Show a progress bar.
 
     Returns:
         Dict with `"protocol"`, all that makes two scores comparable; `"needs"`, what some scores
@@ -374,14 +377,20 @@ def score(
     for sampler in samplers or model.usable_samplers:
         sets[sampler] = Faces(model.samples(count, seed, sampler, stream), inception)
     rows: dict[str, dict] = {row: {} for row in sets}
-    for name in wanted:
-        for row, faces in sets.items():
-            try:
-                value = _computed(SCORES[name], row, faces, real)
-            except UserError as error:  # of these pictures; others may have it
-                value = Value(None)
-                not_computed[name] = f"{row}: {error}"
-            rows[row][name] = value._asdict()
+    bar = tqdm(
+        [(name, row) for name in wanted for row in sets],
+        desc="Scoring",
+        unit=" scores",
+        disable=None if progress else True,
+    )
+    for name, row in bar:
+        bar.set_postfix_str(f"{SCORES[name].title}, {row}")
+        try:
+            value = _computed(SCORES[name], row, sets[row], real)
+        except UserError as error:  # of these pictures; others may have it
+            value = Value(None)
+            not_computed[name] = f"{row}: {error}"
+        rows[row][name] = value._asdict()
     return {
         "format": FORMAT,
         "protocol": _protocol(

@@ -264,7 +264,8 @@ def _scored(report, run, seed, folder, count, say) -> tuple[dict, dict | None]:
     result, copies = None, None
     if names:
         say(f"Scoring {count} samples ...")
-        result = score(model, stream, count, seed, scores=list(dict.fromkeys(names)))
+        wanted = list(dict.fromkeys(names))
+        result = score(model, stream, count, seed, scores=wanted, progress=True)
     if with_copies:
         copies = score_copies(model, stream, count, seed)
     kept = {"names": names, "count": count, "with_copies": with_copies}
