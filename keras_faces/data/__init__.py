@@ -287,7 +287,7 @@ def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, 
         UserError: If it has none of them.
     """
     if kind not in CONDITIONS:
-        raise unknown_name("kind of conditions", str(kind), [kind for kind in CONDITIONS if kind])
+        raise unknown_name("kind of labels", str(kind), [kind for kind in CONDITIONS if kind])
     opened = open_source(source)
     attributes = opened.attributes() if kind != "identity" else None
     if attributes is not None:
