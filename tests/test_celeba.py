@@ -958,6 +958,14 @@ def test_stopped_half_way_it_goes_on(tmp_path, monkeypatch):
         people_folders(folder, out, progress=False)
 
 
+def test_stopped_before_its_first_picture_it_begins_anew_with_any_source(tmp_path):
+    folder, out = official_folder(tmp_path), tmp_path / "people"
+    out.mkdir()
+    (out / ".unfinished").write_text("of another source")
+    assert people_folders(folder, out, progress=False).pictures == 12
+    assert not list(out.rglob(".*"))
+
+
 def test_pictures_of_nobody_and_bad_ones_are_named(tmp_path, capsys):
     folder = edited(official_folder(tmp_path), "identity_CelebA.txt", without_row(3))
     path = zipped(

@@ -415,7 +415,7 @@ class Shards:
         unsynced = 0
         path = self._paths(number)[0]
         wanted = min(self.per_shard, self.total - number * self.per_shard)
-        with open(path, "wb", buffering=0) as file:
+        with open(path, "wb") as file:
             while len(rows) < wanted:
                 found, records = next(chunks)
                 rows += found
@@ -428,6 +428,7 @@ class Shards:
                 self.index.add(found)
                 unsynced += len(records)
                 if unsynced >= SYNC_BYTES:
+                    file.flush()
                     syncs.append(sealer.submit(_sync, path))
                     unsynced = 0
         self.index.end_shard()

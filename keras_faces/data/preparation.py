@@ -179,7 +179,7 @@ def begin(folder: Path, made_from: str, taken: Sequence[Path]) -> Path:
             )
         return mark
     for place in taken:
-        if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        if place.exists() and not (place.is_dir() and set(place.iterdir()) <= {mark}):
             raise UserError(
                 f"The folder {str(place)!r} is not empty. Give one that is empty or not there yet."
             )
