@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from keras_faces.errors import NotComputed, UserError
-from keras_faces.metrics import inception
-from keras_faces.metrics.inception import FILE, NAMES, VARIABLE, InceptionFeatures, find_weights
+from keras_faces.metrics import SCORES, inception
+from keras_faces.metrics.inception import FILE, VARIABLE, InceptionFeatures, find_weights
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,9 @@ def test_the_file_is_recorded_and_no_score_goes_without_its_mark(built, weights)
     assert features.weights_path == weights
     assert features.weights_sha256 == features.protocol["weights_sha256"] == digest
     assert features.published is features.protocol["weights_published_by_keras"] is False
-    assert all(name.endswith(" (keras)") for name in NAMES.values())
+    titles = [score.title for score in SCORES.values() if score.needs == "inception"]
+    assert len(titles) == 7
+    assert all(title.endswith(" (keras)") for title in titles)
 
 
 def test_the_argument_goes_before_the_environment_before_the_cache(

@@ -91,6 +91,16 @@ class FaceStream:
         """A digest of all labels and their names, or None: different after any change."""
         return self.label_table.digest if self.label_table else None
 
+    @property
+    def protocol(self) -> dict:
+        """What of these faces belongs to the protocol of every score."""
+        known = ("source", "fingerprint", "split", "crop")
+        return {
+            **{name: self.facts.get(name) for name in known},
+            "image_size": self.image_shape[0],
+            "channels": self.image_shape[2],
+        }
+
     def read(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return batch number `step`, counted from the beginning of training.
 

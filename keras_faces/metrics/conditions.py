@@ -97,7 +97,6 @@ def condition_accuracy(
     # Every generated face is shown to the classifier of each part.
     asked = np.concatenate([asked] * len(seen_generated))
     mean, rows = _accuracies(asked, np.concatenate(seen_generated), measured)
-    facts = stream.facts
     return {
         "protocol": {
             "classifier": "ridge regression on principal components of gradient histograms and "
@@ -105,12 +104,7 @@ def condition_accuracy(
             "score": "balanced accuracy" if attributes else "accuracy",
             "labels": stream.labels,
             "labels_digest": stream.labels_digest,
-            "source": facts.get("source"),
-            "fingerprint": facts.get("fingerprint"),
-            "split": facts.get("split"),
-            "crop": facts.get("crop"),
-            "image_size": stream.image_shape[0],
-            "channels": stream.image_shape[2],
+            **stream.protocol,
             "real": len(labels),
             "parts": len(np.unique(parts)),
             "training": int(len(labels) - np.bincount(parts).max()),

@@ -27,17 +27,6 @@ SIZE = 299
 RESIZER = "8 bits, bilinear to 299x299, half-pixel centres, antialiased where it shrinks"
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
-# What the scores on these features are called wherever they are shown.
-NAMES = {
-    "inception_score": "Inception Score (keras)",
-    "frechet_distance": "FID (keras)",
-    "kernel_distance": "KID (keras)",
-    "precision": "precision (keras)",
-    "recall": "recall (keras)",
-    "density": "density (keras)",
-    "coverage": "coverage (keras)",
-}
-
 
 class InceptionFeatures:
     """Keras's InceptionV3 with its ImageNet weights, from pictures to features and probabilities.

@@ -205,7 +205,7 @@ class Score(NamedTuple):
 
     Attributes:
         title: What tables call it.
-        needs: A key of `NEEDS`.
+        needs: One of `NEEDS`.
         compute: Callable of the faces to score and the real ones, returning a `Value`.
         form: Format of the value in tables.
         better: `"higher"`, `"lower"`, or `"real"` for the nearer to the real faces' own.
@@ -219,6 +219,15 @@ class Score(NamedTuple):
     form: str = ".1f"
     better: str = "higher"
     compares: bool = False
+
+
+def _share(title: str, need: str, name: str) -> Score:
+    """Return precision, recall, density or coverage on features as a score."""
+    both = name in ("precision", "recall")
+    function = distribution.precision_recall if both else distribution.density_coverage
+    on = _on_descriptors if need == "descriptors" else _on_features
+    compute = on(lambda real, faces: getattr(function(real, faces), name))
+    return Score(title, need, compute, ".2f", compares=True)
 
 
 SCORES = {
@@ -255,20 +264,8 @@ SCORES = {
         "lower",
         compares=True,
     ),
-    "descriptor_precision": Score(
-        "precision (dlib)",
-        "descriptors",
-        _on_descriptors(lambda real, faces: distribution.precision_recall(real, faces).precision),
-        ".2f",
-        compares=True,
-    ),
-    "descriptor_recall": Score(
-        "recall (dlib)",
-        "descriptors",
-        _on_descriptors(lambda real, faces: distribution.precision_recall(real, faces).recall),
-        ".2f",
-        compares=True,
-    ),
+    "descriptor_precision": _share("precision (dlib)", "descriptors", "precision"),
+    "descriptor_recall": _share("recall (dlib)", "descriptors", "recall"),
     "inception_score": Score("Inception Score (keras)", "inception", _inception_score, ".3f"),
     "frechet_inception_distance": Score(
         "FID (keras)",
@@ -280,34 +277,10 @@ SCORES = {
     "kernel_inception_distance": Score(
         "KID (keras)", "inception", _kernel_distance, ".4f", "lower", compares=True
     ),
-    "precision": Score(
-        "precision (keras)",
-        "inception",
-        _on_features(lambda real, faces: distribution.precision_recall(real, faces).precision),
-        ".2f",
-        compares=True,
-    ),
-    "recall": Score(
-        "recall (keras)",
-        "inception",
-        _on_features(lambda real, faces: distribution.precision_recall(real, faces).recall),
-        ".2f",
-        compares=True,
-    ),
-    "density": Score(
-        "density (keras)",
-        "inception",
-        _on_features(lambda real, faces: distribution.density_coverage(real, faces).density),
-        ".2f",
-        compares=True,
-    ),
-    "coverage": Score(
-        "coverage (keras)",
-        "inception",
-        _on_features(lambda real, faces: distribution.density_coverage(real, faces).coverage),
-        ".2f",
-        compares=True,
-    ),
+    **{
+        name: _share(f"{name} (keras)", "inception", name)
+        for name in ("precision", "recall", "density", "coverage")
+    },
 }
 
 # What scores need besides the pictures, as the protocol records it.
@@ -509,18 +482,7 @@ def _needed(need: str, inception) -> dict:
 
 
 def _protocol(stream: FaceStream, real: int, generated: int, seed: int) -> dict:
-    facts = stream.facts
-    return {
-        "source": facts.get("source"),
-        "fingerprint": facts.get("fingerprint"),
-        "split": facts.get("split"),
-        "crop": facts.get("crop"),
-        "image_size": stream.image_shape[0],
-        "channels": stream.image_shape[2],
-        "real": real,
-        "generated": generated,
-        "seed": seed,
-    }
+    return {**stream.protocol, "real": real, "generated": generated, "seed": seed}
 
 
 def _computed(chosen: Score, row: str, faces: Faces, real: Faces) -> Value:

@@ -1,11 +1,12 @@
 """Zhang et al., *Realistic Face Image Generation Based on GAN*."""
 
+from keras_faces.metrics.identity import COLUMNS
 from keras_faces.reports.base import Column, Figure, Part, Report
 
 DOCUMENT = "Zhang et al., Realistic Face Image Generation Based on GAN"
 
-UNDETECTED = "Can't detect face, of 1000"
-UNIDENTIFIED = "Can detect faces but can't identify who, of 1000"
+UNDETECTED = f"{COLUMNS['undetected']}, of 1000"
+UNIDENTIFIED = f"{COLUMNS['unidentified']}, of 1000"
 
 REPORTS = {
     "zhang-table1": Report(
