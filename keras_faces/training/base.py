@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -145,6 +146,7 @@ class FaceModel(Steps, keras.Model):
                 average.set_weights(getattr(self, name).get_weights())
                 average.trainable = False
                 setattr(self, f"{name}_average", average)
+            name_layers(self)
         finally:
             random.setstate(state)
             keras.config.set_dtype_policy(policy)
@@ -706,6 +708,35 @@ class FaceModel(Steps, keras.Model):
             for i in range(0, len(inputs[0]), batch_size)
         ]
         return np.concatenate(parts) if parts else inputs[0][:0]
+
+
+def name_layers(model: keras.Model) -> None:
+    """Number a model's layers as if it were the first that this process builds.
+
+    Keras numbers the layers of a process, and TensorFlow's graph optimizer sums gradients in the
+    order of names, "conv2d_10" before "conv2d_9": the second of two equal models would round
+    otherwise than the first.
+    """
+    layers = {id(layer): layer for layer in _layers_within(model)}.values()  # some are shared
+    numbers: dict[str, set[int]] = {}
+    for layer in layers:
+        prefix, number = _parts_of_name(layer)
+        numbers.setdefault(prefix, set()).add(number)
+    for layer in layers:
+        prefix, number = _parts_of_name(layer)
+        place = sorted(numbers[prefix]).index(number)
+        layer.name = f"{prefix}_{place}" if place else prefix
+
+
+def _layers_within(model) -> Iterator[keras.Layer]:
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        yield from _layers_within(layer)
+
+
+def _parts_of_name(layer: keras.Layer) -> tuple[str, int]:
+    prefix, number = re.fullmatch(r"(.*?)(?:_(\d+))?", layer.name).groups()
+    return prefix, int(number or 0)
 
 
 def _images_and_labels(data):
