@@ -220,6 +220,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     reproduce.add_argument("--count", type=int, default=1000, help="samples to score")
     reproduce.add_argument("--out", help="the folder (default: reports/REPORT)")
+    reproduce.add_argument(
+        "--runs", help="folder of the runs, which reports share (default: reports/runs)"
+    )
+    reproduce.add_argument(
+        "--score-every", type=int, help="epochs between looks for the best model (default: 10, 1)"
+    )
+    reproduce.add_argument(
+        "--best", metavar="SCORE", help="what the best is best by (default: face_detection_rate)"
+    )
 
     export = command("export", _export, "Write a model for use without keras_faces.")
     export.add_argument("run", metavar="RUN")
@@ -660,6 +669,7 @@ def _reproduce(options):
     from keras_faces.reports import reproduce
 
     out = options.out or os.path.join("reports", options.report)
+    further = {"score_every": options.score_every, "best": options.best}
     try:
         reproduce(
             options.report,
@@ -668,6 +678,8 @@ def _reproduce(options):
             seeds=options.seeds,
             count=options.count,
             out=out,
+            runs=options.runs,
+            **{name: value for name, value in further.items() if value is not None},
         )
     except KeyboardInterrupt as stop:
         raise Interrupted(

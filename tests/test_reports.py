@@ -13,15 +13,21 @@ from keras_faces.cli import main
 from keras_faces.metrics import scores
 from keras_faces.reports import REPORTS, base, list_reports, reproduce
 
-TINY = {"steps": 2, "batch_size": 12, "filters": 4, "image_size": 32}
+TINY = {"steps": 2, "batch_size": 400, "filters": 4, "image_size": 32, "score_every": 1}
 
 
 @pytest.fixture(scope="module")
 def table1(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports") / "table1"
     said = []
-    reproduce("zhang-table1", count=20, out=folder, say=said.append, **TINY)
+    runs = folder.parent / "runs"
+    reproduce("zhang-table1", count=20, out=folder, runs=runs, say=said.append, **TINY)
     return folder, said
+
+
+def run_of(recipe, runs, **given):
+    further = {**base.BEST, **TINY, **given}
+    return base.run_of(recipe, 0, runs, None, "quick", further).folder
 
 
 def test_every_report_trains_by_recipes_that_there_are_and_shows_scores_that_there_are():
@@ -54,7 +60,8 @@ def test_a_table_holds_the_scores_of_the_trained_models_beside_the_documents(tab
     rows = {row["title"]: row for row in json.loads((folder / "results.json").read_text())["rows"]}
     undetected = "Can't detect face, of 1000"
     assert rows["DCGAN (prior)"]["states"][undetected] == 281
-    samples = kf.load_model(folder / "runs" / "zhang-dcgan-seed-0").generate(20, seed=0)
+    run = run_of("zhang-dcgan", folder.parent / "runs")
+    samples = kf.load_model(run / "model.keras").generate(20, seed=0)
     values = rows["DCGAN (prior)"]["values"]
     expected = 1000 * (1 - kf.metrics.face_detection_rate(samples))
     assert values[undetected] == [pytest.approx(expected)]
@@ -63,6 +70,11 @@ def test_a_table_holds_the_scores_of_the_trained_models_beside_the_documents(tab
     text = (folder / "report.md").read_text()
     line = next(line for line in text.splitlines() if line.startswith("| DCGAN (prior)"))
     assert f"| {difference:.1f} ± " in line
+    samples = kf.load_model(run / "best.keras").generate(20, seed=0)
+    assert rows["DCGAN (prior), best step"]["values"]["mean pair difference"] == [
+        pytest.approx(kf.metrics.mean_pair_difference(samples))
+    ]
+    assert rows["DCGAN (prior), best step"]["states"] == {}
     assert "| 281 |" in line
     assert "Protocol: source orl" in text
 
@@ -84,9 +96,8 @@ def test_each_part_says_how_to_train_the_same(table1, tmp_path):
     words = parts[0]["command"].split()
     assert parts[0]["steps"] == 2
     assert main([*words[1:], "--run", str(tmp_path / "again"), "--count", "0"]) == 0
-    first, again = (
-        kf.load_model(path) for path in (folder / "runs/zhang-dcgan-seed-0", tmp_path / "again")
-    )
+    there = run_of("zhang-dcgan", folder.parent / "runs")
+    first, again = (kf.load_model(path) for path in (there, tmp_path / "again"))
     for one, other in zip(first.weights, again.weights, strict=True):
         assert np.array_equal(one, other)
 
@@ -110,12 +121,11 @@ def page_text(folder) -> str:
 
 
 def test_what_is_done_is_not_done_again_and_what_was_stopped_goes_on(table1, tmp_path, monkeypatch):
-    folder = tmp_path / "r"
-    shutil.copytree(table1[0], folder)
-    shutil.rmtree(folder / "runs" / "zhang-64-seed-0")
-    (folder / "scores" / "zhang-64-seed-0.json").unlink()
-    (folder / "runs" / "zhang-wgan-seed-0" / "model.keras").unlink()  # stopped before its end
-    given = {"count": 20, "out": folder, "say": lambda line: None, **TINY}
+    shutil.copytree(table1[0].parent, tmp_path / "all")
+    folder, runs = tmp_path / "all" / table1[0].name, tmp_path / "all" / "runs"
+    shutil.rmtree(run_of("zhang-64", runs))
+    (run_of("zhang-wgan", runs) / "model.keras").unlink()  # stopped before its end
+    given = {"count": 20, "out": folder, "runs": runs, "say": lambda line: None, **TINY}
     done = []
 
     def stops(words):
@@ -137,6 +147,38 @@ def test_what_is_done_is_not_done_again_and_what_was_stopped_goes_on(table1, tmp
     assert done == ["resume", "train"]
 
 
+def test_reports_share_the_runs_of_recipes_that_say_the_same_and_score_only_what_is_missing(
+    table1, tmp_path, monkeypatch
+):
+    shutil.copytree(table1[0].parent, tmp_path / "all")
+    runs = tmp_path / "all" / "runs"
+    assert run_of("report-gan", runs) == run_of("zhang-dcgan", runs)
+    others = {"steps": 3}, {"score_every": 2}, {"best": "laplacian_variance"}
+    assert len({run_of("zhang-dcgan", runs, **given) for given in ({}, *others)}) == 4
+    parts = [base.Part("GAN", "report-gan")]
+    columns = [
+        base.Column("found", "face_detection_rate"),
+        base.Column("sharp", "laplacian_variance"),
+    ]
+    monkeypatch.setitem(REPORTS, "mine", base.Report("t", "d", "s", parts, columns))
+    asked = []
+
+    def scoring(*given, **named):
+        asked.append(given[5])
+        return scores.score(*given, **named)
+
+    monkeypatch.setattr(base, "score", scoring)
+    monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
+    given = {"count": 20, "runs": runs, "say": lambda line: None, **TINY}
+    reproduce("mine", out=tmp_path / "mine", **given)
+    assert asked == [["laplacian_variance"]] * 2  # the last model and the best
+    row = results(tmp_path / "mine")["rows"][1]
+    samples = kf.load_model(run_of("report-gan", runs)).generate(20, seed=0)
+    assert row["values"]["found"] == [pytest.approx(kf.metrics.face_detection_rate(samples))]
+    sharp = kf.metrics.laplacian_variance(samples).mean()
+    assert row["values"]["sharp"] == [pytest.approx(sharp)]
+
+
 def results(folder) -> dict:
     return json.loads((folder / "results.json").read_text())
 
@@ -155,24 +197,26 @@ def test_a_part_that_fails_says_so_and_one_that_is_stopped_stops_the_report(monk
 
 def test_scores_of_different_protocols_do_not_stand_in_one_column(table1):
     folder, _ = table1
-    place = folder / "scores" / "zhang-wgan-seed-0.json"
+    runs = folder.parent / "runs"
+    place = run_of("zhang-wgan", runs) / "scores-model-20.json"
     before = place.read_text()
     kept = json.loads(before)
-    kept["result"]["protocol"]["crop"] = "squash"
+    kept["protocol"]["crop"] = "squash"
     place.write_text(json.dumps(kept))
     try:
         with pytest.raises(kf.UserError, match=r"DCGAN and of WGAN .* crop center and squash"):
-            reproduce("zhang-table1", count=20, out=folder, say=print, **TINY)
+            reproduce("zhang-table1", count=20, out=folder, runs=runs, say=print, **TINY)
     finally:
         place.write_text(before)
 
 
 def test_reconstructions_are_scored_where_a_report_is_about_them(tmp_path, capsys):
-    tiny = {**TINY, "hidden_units": 16}
-    reproduce("gruber-figure2", count=12, out=tmp_path / "g", say=lambda line: None, **tiny)
+    tiny = {"hidden_units": 16}
+    given = {"count": 12, "out": tmp_path / "g", "runs": tmp_path, **TINY, **tiny}
+    reproduce("gruber-figure2", say=lambda line: None, **given)
     rows = json.loads((tmp_path / "g" / "results.json").read_text())["rows"]
     ours = next(row for row in rows if row["title"] == "VAEGAN")
-    model = kf.load_model(tmp_path / "g" / "runs" / "gruber-figure2-seed-0")
+    model = kf.load_model(run_of("gruber-figure2", tmp_path, **tiny))
     faces = kf.data.open_faces("orl", 32, 1, "all", progress=False).sample(12, 0)
     expected = kf.metrics.ssim(faces, model.reconstruct(faces)).mean()
     assert ours["values"]["SSIM"] == [pytest.approx(expected)]
@@ -193,7 +237,7 @@ def test_reconstructions_are_scored_where_a_report_is_about_them(tmp_path, capsy
 def test_reports_that_cannot_be_made_are_refused_before_anything_is_trained(
     arguments, message, tmp_path
 ):
-    given = {"name": "zhang-table1", "out": tmp_path / "r", **arguments}
+    given = {"name": "zhang-table1", "out": tmp_path / "r", "runs": tmp_path / "x", **arguments}
     with pytest.raises(kf.UserError, match=message):
         reproduce(**given)
     assert not (tmp_path / "r").exists()
@@ -204,7 +248,7 @@ def test_a_folder_of_something_else_or_of_other_arguments_is_refused(table1, tmp
     with pytest.raises(kf.UserError, match="holds something else"):
         reproduce("zhang-table1", out=tmp_path)
     with pytest.raises(kf.UserError, match="steps: 2 then, 3 now"):
-        reproduce("zhang-table1", out=table1[0], **{**TINY, "steps": 3})
+        reproduce("zhang-table1", out=table1[0], runs=tmp_path / "x", **{**TINY, "steps": 3})
     assert main(["reproduce", "zhang-tabel1"]) == 2
     assert "zhang-table1" in capsys.readouterr().err
     assert main(["list", "reports"]) == 0

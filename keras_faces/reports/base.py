@@ -1,5 +1,6 @@
 """A report: models trained by recipes, scored alike, in one table beside the document's numbers."""
 
+import hashlib
 import json
 import os
 import shlex
@@ -27,6 +28,8 @@ from keras_faces.recipes import BUDGETS, load_recipe
 from keras_faces.runs import Run, load_model
 
 REAL = "real faces"
+BEST = {"best": "face_detection_rate"}  # the score by which a run's best step is chosen
+SCORE_EVERY = {"quick": 10, "paper": 1}  # epochs
 HOME = str(Path(__file__).parents[2])  # whence a process imports this very package
 
 
@@ -138,7 +141,8 @@ class Trained(NamedTuple):
         run: Its run.
         command: What trains the same.
         seconds: Seconds of training.
-        result: What `score` returned.
+        result: What `score` returned of the model after its last step.
+        best: The same of the one that was best while it learnt, with the first sampler, or None.
         copies: What `score_copies` returned, or None.
     """
 
@@ -147,13 +151,15 @@ class Trained(NamedTuple):
     run: Run
     command: str
     seconds: float
-    result: dict
+    result: dict | None
+    best: dict | None
     copies: dict | None
 
 
 def train_parts(
     report: Report,
     folder: Path,
+    runs: Path,
     data: str | os.PathLike | None,
     budget: str,
     seeds: Sequence[int],
@@ -164,13 +170,14 @@ def train_parts(
     """Train and score what is not there yet; arguments as of `reproduce`.
 
     Raises:
-        UserError: If what is there was made with other arguments.
+        UserError: If what is in the folder was made with other arguments.
     """
     if budget not in BUDGETS:
         raise UserError(f"budget must be one of {', '.join(BUDGETS)}. Received: {budget!r}.")
     require_at_least(2, count=count)
     if not seeds or len(set(seeds)) != len(seeds):
         raise UserError(f"Give seeds, each once. Received: {list(seeds)}.")
+    further = {**BEST, "score_every": SCORE_EVERY[budget], **further}
     for part in report.parts:  # what is missing is told before hours of training
         load_recipe(part.recipe).arguments(budget, data)
     _claim(folder, {"data": None if data is None else str(data), "budget": budget, **further})
@@ -178,7 +185,11 @@ def train_parts(
     trained = []
     for number, (part, seed) in enumerate(planned, 1):
         say(f"Part {number} of {len(planned)}: {part.title}, recipe {part.recipe}, seed {seed}")
-        trained.append(_part(report, part, seed, folder, data, budget, count, say, further))
+        run, line = _train(part, seed, runs, data, budget, further)
+        latest = read_latest(run.checkpoints)
+        seconds = latest[0].get("seconds", 0.0) if latest else 0.0
+        results = _scored(report, run, seed, count, say)
+        trained.append(Trained(part, seed, run, line, seconds, *results))
     return trained
 
 
@@ -200,22 +211,33 @@ def _claim(folder: Path, facts: dict) -> None:
     write_whole(place, json.dumps(facts) + "\n")
 
 
-def _part(report, part, seed, folder, data, budget, count, say, further) -> Trained:
-    recipe = load_recipe(part.recipe)
-    run = Run(folder / "runs" / f"{part.recipe}-seed-{seed}")
-    words = ["keras-faces", "train", recipe.model, "--recipe", part.recipe, "--budget", budget]
+def run_of(
+    recipe: str, seed: int, runs: Path, data: str | os.PathLike | None, budget: str, further: dict
+) -> Run:
+    """Return the run that trains a recipe: another for all that changes what comes of it.
+
+    Two recipes that say the same share one, and a recipe that has changed begins another.
+    """
+    loaded = load_recipe(recipe)
+    facts = {**loaded.arguments(budget, None if data is None else str(data)), "further": further}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return Run(runs / f"{loaded.model}-{budget}-{digest[:8]}-seed-{seed}")
+
+
+def _train(part, seed, runs, data, budget, further) -> tuple[Run, str]:
+    """Train where that is not done; return the run, and the command that does the same."""
+    run = run_of(part.recipe, seed, runs, data, budget, further)
+    model = load_recipe(part.recipe).model
+    words = ["train", model, "--recipe", part.recipe, "--budget", budget]
     words += [] if data is None else ["--data", str(data)]
     words += ["--seed", str(seed)]
     for name, value in further.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     if not run.exists:
-        command([*words[1:], "--run", str(run.folder), "--count", "0"])
+        command([*words, "--run", str(run.folder), "--count", "0"])
     elif not run.model_path.is_file():
         command(["resume", str(run.folder)])
-    latest = read_latest(run.checkpoints)
-    seconds = latest[0].get("seconds", 0.0) if latest else 0.0
-    result, copies = _scored(report, run, seed, folder, count, say)
-    return Trained(part, seed, run, shlex.join(words), seconds, result, copies)
+    return run, shlex.join(["keras-faces", *words])
 
 
 def command(words: Sequence[str]) -> None:
@@ -241,17 +263,54 @@ def command(words: Sequence[str]) -> None:
         raise UserError(f"This failed, see above: {shlex.join(['keras-faces', *words])}")
 
 
-def _scored(report, run, seed, folder, count, say) -> tuple[dict, dict | None]:
-    names = [column.score for column in report.columns if not column.of_copies]
-    with_copies = any(column.of_copies for column in report.columns)
-    place = folder / "scores" / f"{run.folder.name}.json"
-    if place.is_file():
-        kept = json.loads(place.read_text())
-        wanted = {"names": names, "count": count, "with_copies": with_copies}
-        if {name: kept.get(name) for name in wanted} == wanted:
-            return kept["result"], kept["copies"]
-    facts, model = run.config()["data"], load_model(run.folder)
-    stream = open_faces(
+def _scored(report, run, seed, count, say) -> tuple[dict | None, dict | None, dict | None]:
+    """Return the scores of the last model, of the best one, and of reconstructions."""
+    names = list(dict.fromkeys(c.score for c in report.columns if not c.of_copies))
+    result = best = copies = None
+    if names:
+        result = _result(run, run.model_path, names, seed, count, None, say)
+        if run.best_path.is_file():
+            sampler = [run.best_score()["sampler"]]
+            best = _result(run, run.best_path, names, seed, count, sampler, say)
+    if any(column.of_copies for column in report.columns):
+        place = run.folder / f"scores-copies-{count}.json"
+        copies = _read(place)
+        if copies is None or copies.get("not_computed"):
+            model = load_model(run.model_path)
+            copies = score_copies(model, _faces_of(run, model), count, seed)
+            write_whole(place, json.dumps(copies, indent=1) + "\n")
+    return result, best, copies
+
+
+def _result(run, path, names, seed, count, samplers, say) -> dict:
+    """Return a model's scores: those that were computed for any report are kept in its run."""
+    place = run.folder / f"scores-{path.stem}-{count}.json"
+    kept = _read(place)
+    missing = [name for name in names if kept is None or name not in kept["rows"]["real"]]
+    if not missing:
+        return kept
+    model = load_model(path)
+    stream = _faces_of(run, model)
+    if kept is None:
+        say(f"Scoring {count} samples of {path.name} ...")
+    result = score(model, stream, count, seed, samplers, missing, progress=True)
+    if kept is not None and not differences(kept["protocol"], result["protocol"]):
+        for row, records in result["rows"].items():
+            records |= {**kept["rows"][row], **records}
+        result["needs"] = {**kept["needs"], **result["needs"]}
+        earlier = {n: why for n, why in kept["not_computed"].items() if n not in missing}
+        result["not_computed"] = {**earlier, **result["not_computed"]}
+    write_whole(place, json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def _read(place: Path) -> dict | None:
+    return json.loads(place.read_text()) if place.is_file() else None
+
+
+def _faces_of(run: Run, model):
+    facts = run.config()["data"]
+    return open_faces(
         facts["source"],
         image_size=model.image_size,
         batch_size=1,
@@ -261,17 +320,6 @@ def _scored(report, run, seed, folder, count, say) -> tuple[dict, dict | None]:
         test_fraction=facts["test_fraction"],
         labels=facts["labels"],
     )
-    result, copies = None, None
-    if names:
-        say(f"Scoring {count} samples ...")
-        wanted = list(dict.fromkeys(names))
-        result = score(model, stream, count, seed, scores=wanted, progress=True)
-    if with_copies:
-        copies = score_copies(model, stream, count, seed)
-    kept = {"names": names, "count": count, "with_copies": with_copies}
-    kept |= {"result": result, "copies": copies}
-    write_whole(place, json.dumps(kept, indent=1) + "\n")
-    return result, copies
 
 
 def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
@@ -292,14 +340,13 @@ def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
         for place, sampler in enumerate(samplers):
             # The document's numbers stand beside the first, the prior, which it sampled from; and
             # copies have no sampler.
-            rows.append(
-                _row(
-                    f"{part.title} ({sampler})" if sampler else part.title,
-                    part.states if not place else {},
-                    report,
-                    [(t.result, None if place else t.copies, sampler) for t in ours],
-                )
-            )
+            title = f"{part.title} ({sampler})" if sampler else part.title
+            states = {} if place else part.states
+            sources = [(t.result, None if place else t.copies, sampler) for t in ours]
+            rows.append(_row(title, states, report, sources))
+            if not place and all(t.best for t in ours):
+                sources = [(t.best, None, sampler) for t in ours]
+                rows.append(_row(f"{title}, best step", {}, report, sources))
     return rows
 
 

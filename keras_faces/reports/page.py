@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_faces.metrics.scores import SCORES
 from keras_faces.reports.base import Report, Row, Trained, title_of
 from keras_faces.runs import versions
 
@@ -43,6 +44,7 @@ def as_dict(
     name: str, report: Report, trained: Sequence[Trained], rows: Sequence[Row], budget: str
 ) -> dict:
     """Return a report's numbers, and what each was made with."""
+    names = {column.score for column in report.columns}
     return {
         "report": name,
         "document": report.document,
@@ -57,9 +59,14 @@ def as_dict(
                 "command": t.command,
                 "minutes": round(t.seconds / 60, 2),
                 "steps": _steps(t),
+                "best": t.run.best_score(),
                 "protocol": (t.result or t.copies or {}).get("protocol"),
                 "needs": (t.result or t.copies or {}).get("needs"),
-                "not_computed": (t.result or {}).get("not_computed", {}),
+                "not_computed": {
+                    name: reason
+                    for name, reason in (t.result or {}).get("not_computed", {}).items()
+                    if name in names
+                },
             }
             for t in trained
         ],
@@ -75,8 +82,7 @@ def as_markdown(report: Report, rows: Sequence[Row], figures: Pictures, content:
         lines += [f"| {' | '.join(cells)} |" for cells in body] + [""]
     lines += [f"{note}\n" for note in _notes(report, content)]
     lines += [
-        f"- {part['title']}, seed {part['seed']}: `{part['command']}`, {part['steps']} steps, "
-        f"{part['minutes']} min"
+        f"- {part['title']}, seed {part['seed']}: `{part['command']}`, {_took(part)}"
         for part in content["parts"]
     ]
     for title, files in figures:
@@ -111,7 +117,7 @@ def as_html(report: Report, rows: Sequence[Row], figures: Pictures, content: dic
     parts.append("<h2>How it was made</h2><ul>")
     parts += [
         f"<li>{say(part['title'])}, seed {part['seed']}: <code>{say(part['command'])}</code>, "
-        f"{part['steps']} steps, {part['minutes']} min</li>"
+        f"{say(_took(part))}</li>"
         for part in content["parts"]
     ]
     told = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
@@ -153,6 +159,15 @@ def _notes(report: Report, content: dict) -> list[str]:
     }
     notes += [f"Not computed: {name}. {reason}" for reason, name in reasons.items()]
     return notes
+
+
+def _took(part: dict) -> str:
+    text = f"{part['steps']} steps, {part['minutes']} min"
+    if part["best"] is None:
+        return text
+    best = part["best"]
+    of = best["protocol"]["generated"]
+    return f"{text}, best of {of} samples at step {best['step']} ({SCORES[best['score']].title})"
 
 
 def _steps(trained: Trained) -> int:
