@@ -3,7 +3,7 @@
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,28 +86,35 @@ def save_gif(
     return write_whole(path, data.getvalue())
 
 
-def plot_losses(rows: Sequence[dict[str, float]], path: str | os.PathLike, title: str) -> Path:
-    """Draw each logged scalar over the epochs.
+def plot_losses(
+    rows: Sequence[dict[str, float]],
+    path: str | os.PathLike,
+    title: str,
+    names: Mapping[str, str] | None = None,
+) -> Path:
+    """Draw logged scalars over the epochs, each on axes of its own.
 
     Args:
         rows: One dict for each epoch, with `"epoch"` and the scalars.
         path: Where to write the PNG.
         title: Title of the figure.
+        names: The scalars to draw, and what to call each; None draws all.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = [name for name in rows[0] if name not in ("epoch", "step")]
+    if names is None:
+        names = {n: n.replace("_", " ") for n in rows[0] if n not in ("epoch", "step")}
     columns = min(3, len(names))
     figure = Figure(figsize=(4 * columns, 2.6 * math.ceil(len(names) / columns)), dpi=100)
     FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in rows]
-    for number, name in enumerate(names):
+    for number, (name, called) in enumerate(names.items()):
         axes = figure.add_subplot(math.ceil(len(names) / columns), columns, number + 1)
         axes.plot(
             epochs, [row[name] for row in rows], linewidth=1, marker="." if len(rows) < 20 else ""
         )
-        axes.set_title(name.replace("_", " "), fontsize=9)
+        axes.set_title(called, fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)

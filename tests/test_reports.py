@@ -11,6 +11,7 @@ from PIL import Image
 import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.metrics import scores
+from keras_faces.recipes import load_recipe
 from keras_faces.reports import REPORTS, base, list_reports, reproduce
 
 TINY = {"steps": 2, "batch_size": 400, "filters": 4, "image_size": 32, "score_every": 1}
@@ -37,11 +38,51 @@ def test_every_report_trains_by_recipes_that_there_are_and_shows_scores_that_the
             assert part.recipe in kf.list_recipes()
             assert set(part.states) <= {column.title for column in report.columns}
         for column in report.columns:
-            assert column.score in (scores.COPY_SCORES if column.of_copies else scores.SCORES)
+            assert column.score in base.OF[column.of]
         recipes = {part.recipe for part in report.parts}
         assert all(figure.recipe in recipes for figure in report.figures), name
     named = {"zhang-table1", "zhang-figures", "report-table41", "report-figures", "gruber-figure2"}
     assert named | {"slides-cyclegan", "sfu-figures", "equal-protocol"} == set(list_reports())
+
+
+def test_the_curves_of_a_documents_figures_are_logged_by_its_models():
+    figures = [f for report in REPORTS.values() for f in report.figures if f.curves]
+    assert {f.recipe for f in figures} >= {"report-vae", "report-gan", "report-vaegan", "zhang-64"}
+    for recipe in {f.recipe for f in figures}:
+        loaded = load_recipe(recipe)
+        known = kf.models.hyperparameters(loaded.model)
+        small = {"filters": 4, "hidden_units": 8, "image_size": 32}
+        model = kf.create_model(loaded.model, **{k: v for k, v in small.items() if k in known})
+        for figure in figures:
+            assert figure.recipe != recipe or set(figure.curves) <= set(model.log_names), figure
+
+
+def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatch):
+    curves = {"generator_loss": "of the generator", "discriminator_real": "of real faces"}
+    columns = [
+        base.Column(base.TRAINING[name].title, name, form=".4f", of="training")
+        for name in base.TRAINING
+    ]
+    figures = [base.Figure("Losses", "zhang-dcgan", curves=curves)]
+    part = base.Part("GAN", "zhang-dcgan")
+    monkeypatch.setitem(REPORTS, "mine", base.Report("t", "d", "s", [part], columns, figures))
+    monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
+    runs = table1[0].parent / "runs"
+    out = tmp_path / "mine"
+    reproduce("mine", count=20, out=out, runs=runs, say=lambda line: None, **TINY)
+    with Image.open(out / "figures/zhang-dcgan-generator_loss-discriminator_real.png") as picture:
+        assert picture.size == (800, 260)
+    model = kf.load_model(run_of("zhang-dcgan", runs))
+    learnt = sum(
+        np.size(v)
+        for network in (model.generator, model.discriminator)
+        for v in network.trainable_weights
+    )
+    values = results(out)["rows"][1]["values"]
+    assert values["parameters"] == [learnt]
+    assert values["minutes of training"][0] > 0
+    images = values[base.TRAINING["images_per_second"].title][0]
+    assert images * 60 * values["minutes of training"][0] == pytest.approx(2 * 400)
 
 
 def test_the_documents_own_numbers_are_those_of_the_documents():

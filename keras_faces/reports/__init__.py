@@ -12,7 +12,7 @@ from keras_faces.errors import unknown_name
 from keras_faces.files import write_whole
 from keras_faces.reports import equal_protocol, gruber, sfu, slides, three_models, zhang
 from keras_faces.reports.base import Report, rows_of, train_parts
-from keras_faces.reports.page import as_dict, as_html, as_markdown, copy_figures
+from keras_faces.reports.page import as_dict, as_html, as_markdown, make_figures
 
 REPORTS: dict[str, Report] = {
     **zhang.REPORTS,
@@ -76,7 +76,7 @@ def reproduce(
     runs = Path(runs or Path("reports") / "runs").expanduser()
     trained = train_parts(report, folder, runs, data, budget, seeds, count, say, **further)
     rows = rows_of(report, trained)
-    figures = copy_figures(report, trained, folder / "figures")
+    figures = make_figures(report, trained, folder / "figures")
     content = as_dict(name, report, trained, rows, budget)
     write_whole(folder / "results.json", json.dumps(content, indent=1) + "\n")
     write_whole(folder / "report.md", as_markdown(report, rows, figures, content))

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import math
 import os
 import shlex
 import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from keras_faces.files import write_whole
 from keras_faces.metrics.scores import (
     COPY_SCORES,
     SCORES,
+    Value,
     differences,
     protocol_of,
     score,
@@ -33,15 +35,33 @@ SCORE_EVERY = {"quick": 10, "paper": 1}  # epochs
 HOME = str(Path(__file__).parents[2])  # whence a process imports this very package
 
 
+class Fact(NamedTuple):
+    """What a table tells of a training.
+
+    Attributes:
+        title: What tables call it.
+    """
+
+    title: str
+
+
+TRAINING = {
+    "parameters": Fact("parameters"),
+    "minutes": Fact("minutes of training"),
+    "images_per_second": Fact("images/s, its scores and pictures included"),
+}
+OF: dict[str, Mapping] = {"samples": SCORES, "copies": COPY_SCORES, "training": TRAINING}
+
+
 class Column(NamedTuple):
     """One column of a report's table.
 
     Attributes:
         title: What the document calls it, or the score's own title.
-        score: A key of `SCORES`, or of `COPY_SCORES` where `of_copies`.
+        score: A key of `OF[of]`.
         convert: What makes the document's quantity of the score, such as a count of a rate.
         form: Format of the value.
-        of_copies: Whether it is measured on reconstructions.
+        of: What it is of: `"samples"`, `"copies"` (reconstructions) or `"training"`.
         same_measure: Whether the document's number was measured in the same way, so that the two
             may be compared.
     """
@@ -50,7 +70,7 @@ class Column(NamedTuple):
     score: str
     convert: Callable[[float], float] = float
     form: str = ".3f"
-    of_copies: bool = False
+    of: str = "samples"
     same_measure: bool = True
 
 
@@ -75,11 +95,14 @@ class Figure(NamedTuple):
         title: What it shows, and which of the document's figures it stands beside.
         recipe: Whose run.
         files: Pattern of the files in the run's folder; of several, all are shown.
+        curves: Or else curves to draw over the epochs: columns of the run's `metrics.csv`, and what
+            the document calls each.
     """
 
     title: str
     recipe: str
-    files: str
+    files: str = ""
+    curves: dict[str, str] = {}
 
 
 class Report(NamedTuple):
@@ -140,7 +163,7 @@ class Trained(NamedTuple):
         seed: Its seed.
         run: Its run.
         command: What trains the same.
-        seconds: Seconds of training.
+        training: Values of `TRAINING`.
         result: What `score` returned of the model after its last step.
         best: The same of the one that was best while it learnt, with the first sampler, or None.
         copies: What `score_copies` returned, or None.
@@ -150,7 +173,7 @@ class Trained(NamedTuple):
     seed: int
     run: Run
     command: str
-    seconds: float
+    training: dict[str, float]
     result: dict | None
     best: dict | None
     copies: dict | None
@@ -186,10 +209,8 @@ def train_parts(
     for number, (part, seed) in enumerate(planned, 1):
         say(f"Part {number} of {len(planned)}: {part.title}, recipe {part.recipe}, seed {seed}")
         run, line = _train(part, seed, runs, data, budget, further)
-        latest = read_latest(run.checkpoints)
-        seconds = latest[0].get("seconds", 0.0) if latest else 0.0
         results = _scored(report, run, seed, count, say)
-        trained.append(Trained(part, seed, run, line, seconds, *results))
+        trained.append(Trained(part, seed, run, line, _training(run), *results))
     return trained
 
 
@@ -263,16 +284,36 @@ def command(words: Sequence[str]) -> None:
         raise UserError(f"This failed, see above: {shlex.join(['keras-faces', *words])}")
 
 
+def _training(run: Run) -> dict[str, float]:
+    """Return what a finished run says of its training: see `TRAINING`."""
+    latest = read_latest(run.checkpoints)
+    if latest is None:
+        raise UserError(
+            f"The run {str(run.folder)!r} is finished and its checkpoints are gone, which say how "
+            "long it took. Delete the folder to train it again."
+        )
+    position = latest[0]
+    images = position["step"] * run.config()["data"]["batch_size"]
+    model = load_model(run.model_path)
+    learnt = {id(v): v for player in model.players for v in player.variables}.values()
+    return {
+        "parameters": sum(math.prod(variable.shape) for variable in learnt),
+        "minutes": position["seconds"] / 60,
+        "images_per_second": images / position["seconds"],
+        "steps": position["step"],
+    }
+
+
 def _scored(report, run, seed, count, say) -> tuple[dict | None, dict | None, dict | None]:
     """Return the scores of the last model, of the best one, and of reconstructions."""
-    names = list(dict.fromkeys(c.score for c in report.columns if not c.of_copies))
+    names = list(dict.fromkeys(c.score for c in report.columns if c.of == "samples"))
     result = best = copies = None
     if names:
         result = _result(run, run.model_path, names, seed, count, None, say)
         if run.best_path.is_file():
             sampler = [run.best_score()["sampler"]]
             best = _result(run, run.best_path, names, seed, count, sampler, say)
-    if any(column.of_copies for column in report.columns):
+    if any(column.of == "copies" for column in report.columns):
         place = run.folder / f"scores-copies-{count}.json"
         copies = _read(place)
         if copies is None or copies.get("not_computed"):
@@ -333,32 +374,38 @@ def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
     for column in report.columns:
         _require_one_protocol(column, trained)
     first = [t for t in trained if t.part is trained[0].part]
-    rows = [_row(REAL, report.real, report, [(t.result, None, "real") for t in first])]
+    rows = [_row(REAL, report.real, report, [{"samples": _of(t.result, "real")} for t in first])]
     for part in report.parts:
         ours = [t for t in trained if t.part == part]
         samplers = [s for s in (ours[0].result or {"rows": {}})["rows"] if s != "real"] or [""]
         for place, sampler in enumerate(samplers):
-            # The document's numbers stand beside the first, the prior, which it sampled from; and
-            # copies have no sampler.
             title = f"{part.title} ({sampler})" if sampler else part.title
-            states = {} if place else part.states
-            sources = [(t.result, None if place else t.copies, sampler) for t in ours]
-            rows.append(_row(title, states, report, sources))
-            if not place and all(t.best for t in ours):
-                sources = [(t.best, None, sampler) for t in ours]
+            sources = [{"samples": _of(t.result, sampler)} for t in ours]
+            if place:
+                rows.append(_row(title, {}, report, sources))
+                continue
+            # The document's numbers stand beside the prior, which it sampled from; copies and
+            # training know no sampler.
+            for t, source in zip(ours, sources, strict=True):
+                source["copies"] = (t.copies or {"scores": {}})["scores"]
+                source["training"] = {k: Value(v)._asdict() for k, v in t.training.items()}
+            rows.append(_row(title, part.states, report, sources))
+            if all(t.best for t in ours):
+                sources = [{"samples": _of(t.best, sampler)} for t in ours]
                 rows.append(_row(f"{title}, best step", {}, report, sources))
     return rows
 
 
-def _row(title: str, states: dict, report: Report, sources: Sequence[tuple]) -> Row:
+def _of(result: dict | None, row: str) -> dict:
+    return (result or {"rows": {}})["rows"].get(row, {})
+
+
+def _row(title: str, states: dict, report: Report, sources: Sequence[dict]) -> Row:
     values: dict[str, list] = {}
     errors: dict[str, list] = {}
     for column in report.columns:
-        for result, copies, sampler in sources:
-            if column.of_copies:
-                record = (copies or {"scores": {}})["scores"].get(column.score)
-            else:
-                record = (result or {"rows": {}})["rows"].get(sampler, {}).get(column.score)
+        for source in sources:
+            record = source.get(column.of, {}).get(column.score)
             if record is None:
                 continue
             value, error = record["value"], record["std"]
@@ -374,7 +421,7 @@ def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
     known = [
         (t, {**protocol_of(t.result, column.score), "seed": None, "generated": None})
         for t in trained
-        if not column.of_copies and t.result and column.score in t.result["rows"]["real"]
+        if column.of == "samples" and t.result and column.score in t.result["rows"]["real"]
     ]
     for one, protocol in known[1:]:
         found = differences(known[0][1], protocol)
@@ -388,5 +435,5 @@ def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
 
 def title_of(column: Column) -> str:
     """Return a column's title, with the score's own where the document calls it otherwise."""
-    known = (COPY_SCORES if column.of_copies else SCORES)[column.score].title
+    known = OF[column.of][column.score].title
     return column.title if column.title == known else f"{column.title} [{known}]"

@@ -1,7 +1,7 @@
 """All models under one protocol."""
 
 from keras_faces.metrics.scores import SCORES
-from keras_faces.reports.base import Column, Figure, Part, Report
+from keras_faces.reports.base import TRAINING, Column, Figure, Part, Report
 
 PARTS = [
     Part("VAE", "report-vae"),
@@ -22,7 +22,17 @@ REPORTS = {
         "no document: what all of them leave out",
         "No document compares all models, and none says under which protocol it scored.",
         PARTS,
-        [Column(score.title, name, form=score.form) for name, score in SCORES.items()],
+        [
+            *(Column(score.title, name, form=score.form) for name, score in SCORES.items()),
+            Column(TRAINING["parameters"].title, "parameters", form=",.0f", of="training"),
+            Column(TRAINING["minutes"].title, "minutes", form=".1f", of="training"),
+            Column(
+                TRAINING["images_per_second"].title,
+                "images_per_second",
+                form=".0f",
+                of="training",
+            ),
+        ],
         [Figure(part.title, part.recipe, "samples-*.png") for part in PARTS],
     ),
 }

@@ -5,12 +5,37 @@ import html
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from keras_faces.metrics.scores import SCORES
+from keras_faces.pictures import plot_losses
 from keras_faces.reports.base import Report, Row, Trained, title_of
-from keras_faces.runs import versions
+from keras_faces.runs import Run, versions
 
-Pictures = list[tuple[str, list[Path]]]  # title of each figure, and its files
+
+class Picture(NamedTuple):
+    """One picture of a figure.
+
+    Attributes:
+        caption: What tells it from the others.
+        path: Its file.
+    """
+
+    caption: str
+    path: Path
+
+
+class Drawn(NamedTuple):
+    """A figure whose pictures are there.
+
+    Attributes:
+        title: What it shows.
+        pictures: Its pictures.
+    """
+
+    title: str
+    pictures: list[Picture]
+
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
@@ -18,26 +43,41 @@ table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: a
 th, td { border: 1px solid #ccc; padding: .3rem .6rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 th { background: #f4f4f4; }
-figure { margin: 1.5rem 0; }
-img { max-width: 100%; image-rendering: pixelated; margin: 0 .5rem .5rem 0; }
+figure { display: inline-block; margin: 0 .75rem .75rem 0; vertical-align: top; }
+figcaption { color: #555; font-size: .85rem; }
+img { max-width: 100%; }
 code, pre { background: #f4f4f4; padding: .1rem .3rem; overflow-x: auto; }
 """
 
 
-def copy_figures(report: Report, trained: Sequence[Trained], folder: Path) -> Pictures:
-    """Copy the pictures of a report out of its runs."""
-    found: Pictures = []
+def make_figures(report: Report, trained: Sequence[Trained], folder: Path) -> list[Drawn]:
+    """Copy or draw the pictures of a report out of its runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
     for figure in report.figures:
         run = next(t.run for t in trained if t.part.recipe == figure.recipe)
-        copies = []
-        for place in sorted(run.folder.glob(figure.files)):
+        pictures = []
+        for place in sorted(run.folder.glob(figure.files)) if figure.files else ():
             target = folder / f"{figure.recipe}-{place.name}"
-            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(place, target)
-            copies.append(target)
-        if copies:
-            found.append((figure.title, copies))
-    return found
+            pictures.append(Picture(_caption(place, run), target))
+        rows = run.rows()
+        if figure.curves and rows:
+            target = folder / f"{figure.recipe}-{'-'.join(figure.curves)}.png"
+            plot_losses(rows, target, run.folder.name, figure.curves)
+            pictures.append(Picture("", target))
+        if pictures:
+            drawn.append(Drawn(figure.title, pictures))
+    return drawn
+
+
+def _caption(place: Path, run: Run) -> str:
+    """Say what a picture of a run is: its step, or its sampler."""
+    what = place.stem.split("-", 1)[-1]
+    if not what.startswith("step-"):
+        return what
+    step = int(what.removeprefix("step-"))
+    return f"step {step}, epoch {step / run.config()['steps_per_epoch']:.3g}"
 
 
 def as_dict(
@@ -57,8 +97,8 @@ def as_dict(
                 "title": t.part.title,
                 "seed": t.seed,
                 "command": t.command,
-                "minutes": round(t.seconds / 60, 2),
-                "steps": _steps(t),
+                "minutes": round(t.training["minutes"], 2),
+                "steps": t.training["steps"],
                 "best": t.run.best_score(),
                 "protocol": (t.result or t.copies or {}).get("protocol"),
                 "needs": (t.result or t.copies or {}).get("needs"),
@@ -73,7 +113,9 @@ def as_dict(
     }
 
 
-def as_markdown(report: Report, rows: Sequence[Row], figures: Pictures, content: dict) -> str:
+def as_markdown(
+    report: Report, rows: Sequence[Row], figures: Sequence[Drawn], content: dict
+) -> str:
     """Return a report as Markdown; pictures are linked from beside it."""
     lines = [f"# {report.title}", "", f"*{report.document}*. {report.states}", ""]
     if rows:
@@ -85,13 +127,18 @@ def as_markdown(report: Report, rows: Sequence[Row], figures: Pictures, content:
         f"- {part['title']}, seed {part['seed']}: `{part['command']}`, {_took(part)}"
         for part in content["parts"]
     ]
-    for title, files in figures:
+    for title, pictures in figures:
         lines += ["", f"**{title}**", ""]
-        lines += [f"![{title}](figures/{file.name})" for file in files]
+        lines += [
+            f"![{title}, {caption}](figures/{path.name})"
+            if caption
+            else f"![{title}](figures/{path.name})"
+            for caption, path in pictures
+        ]
     return "\n".join(lines) + "\n"
 
 
-def as_html(report: Report, rows: Sequence[Row], figures: Pictures, content: dict) -> str:
+def as_html(report: Report, rows: Sequence[Row], figures: Sequence[Drawn], content: dict) -> str:
     """Return a report as one page that needs no other file."""
     say = html.escape
     parts = [
@@ -107,13 +154,14 @@ def as_html(report: Report, rows: Sequence[Row], figures: Pictures, content: dic
             parts.append("<tr>" + "".join(f"<td>{say(cell)}</td>" for cell in cells) + "</tr>")
         parts.append("</table>")
     parts += [f"<p>{say(note)}</p>" for note in _notes(report, content)]
-    for title, files in figures:
-        images = "".join(
-            f"<img alt='{say(title)}' src='data:image/png;base64,"
-            f"{base64.b64encode(file.read_bytes()).decode()}'>"
-            for file in files
-        )
-        parts.append(f"<figure><figcaption>{say(title)}</figcaption>{images}</figure>")
+    for title, pictures in figures:
+        parts.append(f"<section><h2>{say(title)}</h2>")
+        for caption, path in pictures:
+            data = base64.b64encode(path.read_bytes()).decode()
+            told = f"<figcaption>{say(caption)}</figcaption>" if caption and pictures[1:] else ""
+            image = f"<img alt='{say(title)}' src='data:image/png;base64,{data}'>"
+            parts.append(f"<figure>{image}{told}</figure>")
+        parts.append("</section>")
     parts.append("<h2>How it was made</h2><ul>")
     parts += [
         f"<li>{say(part['title'])}, seed {part['seed']}: <code>{say(part['command'])}</code>, "
@@ -168,8 +216,3 @@ def _took(part: dict) -> str:
     best = part["best"]
     of = best["protocol"]["generated"]
     return f"{text}, best of {of} samples at step {best['step']} ({SCORES[best['score']].title})"
-
-
-def _steps(trained: Trained) -> int:
-    rows = trained.run.rows()
-    return rows[-1]["step"] if rows else 0
