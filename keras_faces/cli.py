@@ -725,7 +725,6 @@ def _prepared(options):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         source = open_source(options.source)
-        source.entries()  # warns, which a source that is prepared would not be asked for
         channels = options.channels or guess_channels(source)
         try:
             prepared = cache.prepare(source, options.crop, options.image_size, channels)

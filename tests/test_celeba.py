@@ -37,10 +37,11 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces.cli import main
-from keras_faces.data.annotations import UnmatchedAnnotations, read_table, stem
+from keras_faces.data.annotations import read_table, stem
 from keras_faces.data.decode import decode
 from keras_faces.data.preparation import attributes_csv, people_folders
 from keras_faces.data.sources import LEFT_OUT, Entry, open_source
+from keras_faces.data.sources.base import UnmatchedAnnotations
 from keras_faces.data.sources.celeba import CelebaSource
 from keras_faces.data.sources.dataset import Published
 
@@ -415,6 +416,20 @@ def test_pictures_without_a_row_are_counted_and_named(tmp_path, file, what):
     ):
         entry = open_source(folder).entries()[2]
     assert LEFT_OUT in entry or None in entry
+
+
+def test_pictures_without_a_row_are_told_of_at_every_start(tmp_path):
+    folder = edited(official_folder(tmp_path), "identity_CelebA.txt", without_row(3))
+    for size in (32, 32, 64):  # made anew, from the cache, made anew with pictures that are known
+        with pytest.warns(UnmatchedAnnotations, match=r"1 of 12 pictures .*000003\.jpg") as told:
+            kf.data.open_faces(folder, size, 4, progress=False)
+        assert len(told) == 1
+    row = "000003.jpg 2880"
+    path = folder / "identity_CelebA.txt"
+    path.write_text(path.read_text().rstrip("\n") + f"\n{row}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kf.data.open_faces(folder, 32, 4, progress=False)
 
 
 def test_rows_without_pictures_do_no_harm_and_are_counted(tmp_path):

@@ -31,8 +31,9 @@ from layouts import (
 
 import keras_faces as kf
 from keras_faces.cli import main
-from keras_faces.data.annotations import UnmatchedAnnotations, stem
+from keras_faces.data.annotations import stem
 from keras_faces.data.sources import LEFT_OUT, SCHEMES, open_source
+from keras_faces.data.sources.base import UnmatchedAnnotations
 from keras_faces.data.sources.dataset import Published, how_to_unpack, once
 from keras_faces.data.sources.ffhq import FfhqSource
 from keras_faces.data.sources.lfw import LfwSource

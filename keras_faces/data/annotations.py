@@ -11,10 +11,6 @@ from keras_faces.data.sources.base import is_picture
 from keras_faces.errors import UserError
 
 
-class UnmatchedAnnotations(UserWarning):
-    """Pictures without annotations; the message counts them and names the first."""
-
-
 class Table(NamedTuple):
     """The rows of an annotation file.
 

@@ -253,9 +253,13 @@ def prepare(
     if get_crop(crop).averaged:
         area.require()
     listing = source.listing()
-    content = _remembered_content(source, listing)
-    cache = _open(_place(facts, content)) if content else None
-    if cache is None:
+    known = _remembered(source, listing)
+    cache = _open(_place(facts, known["content"])) if known else None
+    if cache is not None:
+        for message in known["told"]:
+            if message not in source.told:
+                source.tell(message)
+    else:
         with _disk_errors_explained(cache_folder()):
             cache = _make(source, listing, facts, strict, progress)
     if cache.meta["skipped"]:
@@ -290,24 +294,25 @@ def _open(folder: Path) -> FaceCache | None:
         return None
 
 
-def _remembered_content(source: Source, listing: str) -> str | None:
-    """Return the digest of all pictures' contents, if it was made under this listing.
+def _remembered(source: Source, listing: str) -> dict | None:
+    """Return what was found when the source was read whole, if that was under this listing.
 
     Reading 200,000 files at every start would take longer than the start itself.
     """
     try:
-        known = json.loads(_remembered(listing).read_text())
-        content, unreadable = known["content"], known["unreadable"]
-    except (OSError, ValueError, TypeError, KeyError):
+        kept = json.loads(_place_of(listing).read_text())
+        known = {name: kept[name] for name in ("content", "unreadable")}
+        known["told"] = kept.get("told", [])  # which earlier versions did not keep
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    for name in unreadable:  # it may be readable now
+    for name in known["unreadable"]:  # it may be readable now
         with contextlib.suppress(decode.BadPicture):
             source.read(name)
             return None
-    return content
+    return known
 
 
-def _remembered(listing: str) -> Path:
+def _place_of(listing: str) -> Path:
     return cache_folder() / "contents" / f"{listing}.json"
 
 
@@ -316,8 +321,8 @@ def _make(source: Source, listing: str, facts: dict, strict: bool, progress: boo
     part = cache_folder() / "images" / f"{key}.part"
     part.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(part.with_suffix(".lock"), source, progress):
-        content = _remembered_content(source, listing)
-        if content and (cache := _open(_place(facts, content))):
+        known = _remembered(source, listing)
+        if known and (cache := _open(_place(facts, known["content"]))):
             return cache  # another process has made it meanwhile
         _sweep(part)
         part.mkdir(exist_ok=True)
@@ -330,8 +335,8 @@ def _make(source: Source, listing: str, facts: dict, strict: bool, progress: boo
             part.rename(folder)
         else:  # the same pictures, from another place
             shutil.rmtree(part)
-        known = json.dumps({"content": content, "unreadable": unreadable})
-        write_whole(_remembered(listing), known.encode())
+        found = {"content": content, "unreadable": unreadable, "told": source.told}
+        write_whole(_place_of(listing), json.dumps(found).encode())
     return FaceCache(folder)
 
 

@@ -1,6 +1,7 @@
 """What every source of faces offers: a list of its pictures, and their bytes."""
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,10 @@ from keras_faces.data.labels import Attributes, Landmarks, read_attributes
 from keras_faces.errors import UserError
 
 LEFT_OUT = "left out"
+
+
+class UnmatchedAnnotations(UserWarning):
+    """Pictures and what a source says of them do not match; the message counts and names."""
 
 
 class Entry(NamedTuple):
@@ -42,6 +47,7 @@ class Source:
         credit: Whom to name beside the pictures.
         sequential: Whether `pictures` is the only way to them.
         attributes_hint: What to do where `attributes` are wanted and there are none.
+        told: What was found not to match so far, see `tell`.
     """
 
     title: str
@@ -53,6 +59,7 @@ class Source:
         "'file,glasses,smiling' and a row of 0 and 1 for each picture."
     )
 
+    told: tuple[str, ...] = ()
     _listing: str | None = None
 
     @classmethod
@@ -77,6 +84,11 @@ class Source:
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | np.ndarray | Exception]]:
         """Yield the entries from number `start` with their pictures, or with a `BadPicture`."""
         raise NotImplementedError
+
+    def tell(self, message: str) -> None:
+        """Warn that pictures and annotations do not match, now and at every later start."""
+        self.told = (*self.told, message)
+        warnings.warn(message, UnmatchedAnnotations, stacklevel=3)
 
     def file(self, name: str) -> Path | None:
         """Return where a picture lies as a file of its own, or None where it does not."""

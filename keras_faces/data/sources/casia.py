@@ -87,7 +87,9 @@ A copy with a folder for each person, as it was published first, serves as well.
         )
 
     def entries(self) -> Sequence[Entry]:
-        return self._inner.entries()
+        entries = self._inner.entries()
+        self.told = self._inner.told
+        return entries
 
     def read(self, name: str) -> bytes:
         return self._inner.read(name)
@@ -130,10 +132,9 @@ class RecordSource(Source):
                 f"1 to {ends[0] - 1}, the index has none of those."
             )
         if len(pictures) < ends[0] - 1:
-            warnings.warn(
+            self.tell(
                 f"{self.title!r} has {len(pictures):,} of the {ends[0] - 1:,} pictures that its "
-                "first record counts. Look whether its .idx and .rec files are whole.",
-                stacklevel=2,
+                "first record counts. Look whether its .idx and .rec files are whole."
             )
         identities = self._ranges(pictures, *ends)
         self._check_property(ends[1] - ends[0])
@@ -176,10 +177,9 @@ class RecordSource(Source):
         with contextlib.suppress(OSError, ValueError):
             told = int((self.path.parent / "property").read_text().split(",")[0])
             if told != people:
-                warnings.warn(
+                self.tell(
                     f"The file 'property' beside {self.title!r} says {told} identities, its "
-                    f"records say {people}. The records are believed.",
-                    stacklevel=2,
+                    f"records say {people}. The records are believed."
                 )
 
     def entries(self) -> Sequence[Entry]:

@@ -5,13 +5,12 @@ Z. Liu, P. Luo, X. Wang, X. Tang: Deep Learning Face Attributes in the Wild, ICC
 
 import functools
 import os
-import warnings
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_faces.data.annotations import Table, UnmatchedAnnotations, read_table, stem
+from keras_faces.data.annotations import Table, read_table, stem
 from keras_faces.data.labels import Attributes, Landmarks
 from keras_faces.data.sources.base import LEFT_OUT, Entry
 from keras_faces.data.sources.dataset import (
@@ -263,11 +262,9 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
     def _warn(self, table: Table, rows: list[int | None], what: str) -> None:
         missing = rows.count(None)
         if missing:
-            warnings.warn(
+            self.tell(
                 f"{missing:,} of {len(rows):,} pictures have no row in {table.title}, so they "
-                f"{what}; the first is {self._names[rows.index(None)]!r}.",
-                UnmatchedAnnotations,
-                stacklevel=2,
+                f"{what}; the first is {self._names[rows.index(None)]!r}."
             )
 
     def attributes(self) -> Attributes | None:

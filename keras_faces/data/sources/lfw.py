@@ -5,13 +5,12 @@ G. B. Huang, M. Ramesh, T. Berg, E. Learned-Miller: Labeled Faces in the Wild, U
 
 import os
 import re
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from keras_faces.data.annotations import UnmatchedAnnotations, read_table, stem, text_of
+from keras_faces.data.annotations import read_table, stem, text_of
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import LEFT_OUT, Entry
 from keras_faces.data.sources.dataset import Annotation, DatasetSource, Published, glance, listed
@@ -115,11 +114,9 @@ answer, figshare has copies.
             )
         if len(named) < len(names):
             first = next(name for name in names if not people[name])
-            warnings.warn(
+            self.tell(
                 f"{len(names) - len(named)} of {len(names)} pictures in {self.title!r} are not "
-                f"named as LFW's are and are passed over; the first is {first!r}.",
-                UnmatchedAnnotations,
-                stacklevel=2,
+                f"named as LFW's are and are passed over; the first is {first!r}."
             )
         shown = [people[name] for name in named]
         return list(map(Entry, named, shown, self._splits(shown)))
