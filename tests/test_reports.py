@@ -13,6 +13,7 @@ from keras_faces.cli import main
 from keras_faces.metrics import scores
 from keras_faces.recipes import load_recipe
 from keras_faces.reports import REPORTS, base, list_reports, reproduce
+from keras_faces.reports.page import as_markdown
 
 TINY = {"steps": 2, "batch_size": 400, "filters": 4, "image_size": 32, "score_every": 1}
 
@@ -128,6 +129,23 @@ def test_of_several_seeds_mean_and_deviation_are_shown():
     assert alone.cell(column) == "10.0 ± 1.0"
     assert base.Row("VAE", {}, {"sharpness": [None]}, {"sharpness": [None]}).cell(column) == "none"
     assert base.Row("VAE", {}, {}, {}).cell(column) == ""
+
+
+def test_a_score_that_no_row_has_is_told_as_not_computed_and_titles_say_whose_they_are():
+    columns = [
+        base.Column("Inception Score", "inception_score", same_measure=False),
+        base.Column("Laplacian variance", "laplacian_variance", form=".1f"),
+    ]
+    report = base.Report("t", "d", "s", [base.Part("VAE", "report-vae")], columns)
+    states = {"Inception Score": 1.7, "Laplacian variance": 251.79}
+    values = {"Laplacian variance": [10.0]}
+    rows = [base.Row("VAE", states, values, {"Laplacian variance": [1.0]})]
+    lines = as_markdown(report, rows, [], {"parts": []}).splitlines()
+    assert lines[4] == (
+        "| faces | Inception Score: document (*) | Inception Score [Inception Score (keras)]: here "
+        "| Laplacian variance: document | Laplacian variance: here |"
+    )
+    assert lines[6] == "| VAE | 1.7 | not computed | 251.79 | 10.0 ± 1.0 |"
 
 
 def test_each_part_says_how_to_train_the_same(table1, tmp_path):

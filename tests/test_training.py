@@ -271,7 +271,7 @@ SMALL = {
     "critic_steps": 2, "pool_size": 8, "conditions": "a,b,c", "clip": 0.1,
 }
 FURTHER = {
-    "vaegan": {"learning_rate": 3e-4},
+    "vaegan": {"learning_rate": 1e-4},
     "wgan_penalty": {"gradient_penalty": 10.0},
     "cyclegan_resnet": {"architecture": "resnet"},
 }

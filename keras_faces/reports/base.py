@@ -436,4 +436,4 @@ def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
 def title_of(column: Column) -> str:
     """Return a column's title, with the score's own where the document calls it otherwise."""
     known = OF[column.of][column.score].title
-    return column.title if column.title == known else f"{column.title} [{known}]"
+    return column.title if column.title.lower() == known.lower() else f"{column.title} [{known}]"

@@ -188,7 +188,8 @@ def _table(report: Report, rows: Sequence[Row]) -> list[list[str]]:
             if column.title in stated:
                 value = row.states.get(column.title)
                 cells.append("" if value is None else f"{value:g}")
-            cells.append(row.cell(column))
+            computed = any(column.title in other.values for other in rows)
+            cells.append(row.cell(column) if computed else "not computed")
         table.append(cells)
     return table
 
