@@ -373,8 +373,10 @@ def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
         return []
     for column in report.columns:
         _require_one_protocol(column, trained)
-    first = [t for t in trained if t.part is trained[0].part]
-    rows = [_row(REAL, report.real, report, [{"samples": _of(t.result, "real")} for t in first])]
+    rows = []
+    if trained[0].result is not None:
+        sources = [{"samples": _of(t.result, "real")} for t in trained if t.part is trained[0].part]
+        rows.append(_row(REAL, report.real, report, sources))
     for part in report.parts:
         ours = [t for t in trained if t.part == part]
         samplers = [s for s in (ours[0].result or {"rows": {}})["rows"] if s != "real"] or [""]
