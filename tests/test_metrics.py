@@ -277,8 +277,9 @@ def test_faces_of_another_size_cannot_be_compared(real_faces):
         (np.full((2, 8, 8, 1), 255, np.float32), r"\[-1, 1\].*255"),
         (np.zeros((0, 8, 8, 1), np.float32), r"shape .*Received: \(0, 8, 8, 1\)"),
         (np.zeros((2, 0, 0, 1), np.float32), r"shape .*Received: \(2, 0, 0, 1\)"),
+        ([np.zeros((8, 8, 1)), np.zeros((9, 8, 1))], r"one size.*\(8, 8, 1\) and \(9, 8, 1\)"),
     ],
-    ids=["nan", "inf", "int64", "rank", "channels", "range", "empty", "no pixels"],
+    ids=["nan", "inf", "int64", "rank", "channels", "range", "empty", "no pixels", "sizes"],
 )
 def test_what_are_no_faces_is_refused_with_the_reason(name, faces, message):
     with pytest.raises(kf.UserError, match=message):
@@ -290,6 +291,20 @@ def test_one_bad_face_among_good_ones_is_counted(real_faces):
     faces[4, 5, 6] = np.nan
     with pytest.raises(kf.UserError, match="1 of 20 faces"):
         metrics.laplacian_variance(faces)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        ("mean_pair_difference", {"pairs": 0}, "pairs must be .* 1 or more.*0"),
+        ("mean_pair_difference", {"seed": -1}, "seed must be .* 0 or more.*-1"),
+        ("nearest", {"others": np.zeros((1, 8, 8, 1)), "chunk": 0}, "chunk must be"),
+        ("face_detection_rate", {"processes": 1.5}, r"processes must be .*1\.5"),
+    ],
+)
+def test_numbers_that_make_no_score_are_refused(function, arguments, message):
+    with pytest.raises(kf.UserError, match=message):
+        getattr(metrics, function)(np.zeros((200, 8, 8, 1), np.float32), **arguments)
 
 
 def test_one_face_has_no_pair():
