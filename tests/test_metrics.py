@@ -406,6 +406,39 @@ def test_results_of_different_protocols_are_not_compared_and_the_fields_are_name
     with pytest.raises(kf.UserError, match="b holds no scores of format 2"):
         scores.compare({"a": one, "b": {"rows": {}, "protocol": {}}})
     assert "face_detection_rate" not in one["rows"]["real"]
+    more = result_of(faces, scores=["laplacian_variance", "mean_pair_difference"])
+    left_out = scores.compare({"a": one, "b": more}).splitlines()[-1]
+    assert left_out == "Left out, since not all have them: mean pair difference, distinct nearest."
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda result: result.pop("rows"),
+        lambda result: result["rows"].pop("real"),
+        lambda result: result.update(needs={}),
+        lambda result: result.update(protocol=None),
+        lambda result: result["rows"]["prior"].pop("laplacian_variance"),
+        lambda result: result["rows"]["prior"].update(laplacian_variance="7"),
+        lambda result: result["rows"]["prior"]["laplacian_variance"].update(value="7"),
+    ],
+)
+def test_damaged_results_are_named_and_not_compared(real_faces, damage):
+    whole, damaged = (result_of(floats(real_faces)[:, ::4, ::4]) for _ in range(2))
+    damage(damaged)
+    with pytest.raises(kf.UserError, match=r"b holds damaged scores \(.*Score it anew"):
+        scores.compare({"a": whole, "b": damaged})
+
+
+def test_there_must_be_something_to_compare():
+    with pytest.raises(kf.UserError, match="one model or more"):
+        scores.compare({})
+
+
+def test_a_protocol_is_told_with_all_that_its_scores_need(real_faces):
+    result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.QUICK)
+    assert "generated 5, seed 0, detector dlib" in scores.protocol_line(result)
+    assert "detector" not in scores.protocol_line(result, ["laplacian_variance"])
 
 
 def test_the_protocol_records_what_makes_scores_comparable(real_faces):

@@ -174,6 +174,9 @@ def test_compare_puts_runs_side_by_side(scored, tmp_path, capsys):
     assert lines[1].startswith("real ")
     assert lines[2].split("  ")[0] == f"{one} (prior)"
     assert "generated 20" in lines[-1]
+    assert main(["evaluate", str(scored.folder), *words, str(tmp_path)]) == 1  # a folder
+    told = capsys.readouterr()
+    assert "Is a directory" in told.err and "generated 20" in told.out
     assert main(["compare", one, other]) == 2
     assert "seed 0 and 1" in capsys.readouterr().err
     assert main(["compare", str(scored.folder)]) == 2  # trained with count=0

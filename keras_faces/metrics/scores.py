@@ -554,13 +554,10 @@ def comparable(results: dict[str, dict]) -> list[str]:
         UserError: If one was not made by this version, none is in all of them, or a score's
             protocols differ: then with the fields in which they do.
     """
+    if not results:
+        raise UserError("Give the scores of one model or more. Received: none.")
     for title, result in results.items():
-        made = result.get("format", 1) if isinstance(result, dict) else None
-        if made != FORMAT:
-            raise UserError(
-                f"{title} holds no scores of format {FORMAT}, which this version compares "
-                f"(found: {made}). Score it anew: keras-faces evaluate RUN --out FILE"
-            )
+        require_scores(title, result)
     first, *others = results
     names = [
         name
@@ -584,15 +581,59 @@ def comparable(results: dict[str, dict]) -> list[str]:
     return names
 
 
+def require_scores(title: str, result: dict) -> None:
+    """Check that what was read from a file is what `score` returned.
+
+    Raises:
+        UserError: If it is of another version, or damaged.
+    """
+    made = result.get("format", 1) if isinstance(result, dict) else None
+    if made != FORMAT:
+        raise UserError(
+            f"{title} holds no scores of format {FORMAT}, which this version compares "
+            f"(found: {made}). Score it anew: keras-faces evaluate RUN --out FILE"
+        )
+    try:
+        for name in filter(SCORES.get, result["rows"]["real"]):
+            protocol_of(result, name)
+            for records in result["rows"].values():
+                shown(name, records[name])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{title} holds damaged scores ({type(error).__name__}: {error}). Score it anew: "
+            "keras-faces evaluate RUN --out FILE"
+        ) from error
+
+
 def compare(results: dict[str, dict]) -> str:
-    """Return the scores of several models as one table; arguments and errors as `comparable`."""
+    """Return the scores of several models as one table; arguments and errors as `comparable`.
+
+    Below it stand the scores that not all of them have.
+    """
     names = comparable(results)
     rows = {"real": next(iter(results.values()))["rows"]["real"]}
     for title, result in results.items():
         for sampler, values in result["rows"].items():
             if sampler != "real":
                 rows[f"{title} ({sampler})"] = values
-    return _text(rows, names)
+    known = {name for result in results.values() for name in result["rows"]["real"]}
+    left_out = [score.title for name, score in SCORES.items() if name in known - set(names)]
+    return _text(rows, names) + (
+        f"\nLeft out, since not all have them: {', '.join(left_out)}." if left_out else ""
+    )
+
+
+def protocol_line(result: dict, names: Sequence[str] | None = None) -> str:
+    """Return under which protocol scores were made, with all that they need, as a line of text.
+
+    Args:
+        result: What `score` returned.
+        names: Which of its scores; None for all.
+    """
+    told = dict(result["protocol"])
+    for name in result["rows"]["real"] if names is None else names:
+        told |= protocol_of(result, name)
+    return "Protocol: " + ", ".join(f"{key} {value}" for key, value in told.items())
 
 
 def table(result: dict) -> str:
