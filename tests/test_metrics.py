@@ -475,6 +475,23 @@ def test_scores_that_cannot_be_computed_are_refused(arguments, message):
         metrics.score(Copier(np.zeros((2, 16, 16, 1), np.float32)), stream, **arguments)
 
 
+def test_samples_of_another_size_and_faces_without_a_protocol_are_not_scored(real_faces):
+    with pytest.raises(kf.UserError, match=r"\(64, 64, 1\), real faces of \(16, 16, 1\)"):
+        result_of(floats(real_faces))
+    with pytest.raises(kf.UserError, match=r"kf\.data\.open_faces.*ndarray"):
+        metrics.score(Copier(floats(real_faces)), floats(real_faces))
+
+
+def test_without_the_detector_its_scores_are_not_computed_and_it_is_said_why(
+    real_faces, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.QUICK)
+    assert "face_detection_rate" not in result["rows"]["real"]
+    assert set(result["needs"]) == {"pixels"}
+    assert "pip install dlib-bin" in result["not_computed"]["face_detection_rate"]
+
+
 def test_uint8_faces_score_like_the_same_faces_as_floats(real_faces):
     for metric in (
         metrics.laplacian_variance,
@@ -650,6 +667,9 @@ def test_scores_of_samples_without_faces_are_none_and_not_a_number():
     lines = scores.table(result).splitlines()
     assert lines[2].count("none") == len(prior)
     assert any("near duplicates" in line and "prior: Near-dup" in line for line in lines[3:])
+    few = metrics.score(Copier(noise), stream, 10, scores=["frechet_descriptor_distance"])
+    why = few["not_computed"]["frechet_descriptor_distance"]
+    assert why.startswith("real: ") and " prior: " in why  # neither hides the other
     json.dumps(result, allow_nan=False)
 
 

@@ -23,7 +23,7 @@ from keras_faces.data.stream import FaceStream, to_uint8
 from keras_faces.errors import NotComputed, UserError, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics import distribution, identity, reconstruction
-from keras_faces.metrics.detection import detected
+from keras_faces.metrics.detection import _import_dlib, detected
 from keras_faces.metrics.diversity import mean_pair_difference, nearest
 from keras_faces.metrics.sharpness import laplacian_variance
 
@@ -326,6 +326,11 @@ def score(
     wanted = names_of(scores)
     if count < 2:
         raise UserError(f"Scores need 2 samples or more. Received: count={count}.")
+    if not isinstance(stream, FaceStream):
+        raise UserError(
+            "Expected the real faces as kf.data.open_faces gives them. "
+            f"Received: {type(stream).__name__}."
+        )
     needed = {SCORES[name].needs for name in wanted}
     not_computed = {}
     if "inception" in needed and not callable(inception):
@@ -337,18 +342,24 @@ def score(
             not_computed = {n: str(error) for n in wanted if SCORES[n].needs == "inception"}
             wanted = [name for name in wanted if name not in not_computed]
             needed.discard("inception")
-    if "descriptors" in needed:
+    for need in needed & {"detector", "descriptors"}:
         try:
-            identity.require()
+            require(need)
         except UserError as error:
-            missing = {n: str(error) for n in wanted if SCORES[n].needs == "descriptors"}
+            missing = {n: str(error) for n in wanted if SCORES[n].needs == need}
             wanted = [name for name in wanted if name not in missing]
             not_computed |= missing
-            needed.discard("descriptors")
+            needed.discard(need)
     real = Faces(stream.sample(count, seed), inception, kept=True)
     sets = {"real": real}
     for sampler in samplers or model.usable_samplers:
-        sets[sampler] = Faces(model.samples(count, seed, sampler, stream), inception)
+        samples = model.samples(count, seed, sampler, stream)
+        if samples.shape[1:] != real.images.shape[1:]:
+            raise UserError(
+                "Only faces of one size can be scored beside each other. Received: samples of "
+                f"{samples.shape[1:]}, real faces of {real.images.shape[1:]}."
+            )
+        sets[sampler] = Faces(samples, inception)
     rows: dict[str, dict] = {row: {} for row in sets}
     bar = tqdm(
         [(name, row) for name in wanted for row in sets],
@@ -362,7 +373,8 @@ def score(
             value = _computed(SCORES[name], row, sets[row], real)
         except UserError as error:  # of these pictures; others may have it
             value = Value(None)
-            not_computed[name] = f"{row}: {error}"
+            reasons = [not_computed[name]] if name in not_computed else []
+            not_computed[name] = " ".join([*reasons, f"{row}: {error}"])
         rows[row][name] = value._asdict()
     return {
         "format": FORMAT,
@@ -468,6 +480,18 @@ def score_copies(
         "scores": {name: record._asdict() for name, record in records.items()},
         "not_computed": not_computed,
     }
+
+
+def require(need: str) -> None:
+    """Refuse to begin without what scores need of dlib.
+
+    Raises:
+        UserError: If it is not installed.
+    """
+    if need == "descriptors":
+        identity.require()
+    elif need == "detector":
+        _import_dlib()
 
 
 def _needed(need: str, inception) -> dict:
