@@ -12,7 +12,7 @@ import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.metrics import scores
 from keras_faces.recipes import load_recipe
-from keras_faces.reports import REPORTS, base, list_reports, reproduce
+from keras_faces.reports import REPORTS, base, list_reports, page, reproduce
 from keras_faces.reports.page import as_markdown
 
 TINY = {"steps": 2, "batch_size": 400, "filters": 4, "image_size": 32, "score_every": 1}
@@ -124,7 +124,9 @@ def test_a_table_holds_the_scores_of_the_trained_models_beside_the_documents(tab
 def test_of_several_seeds_mean_and_deviation_are_shown():
     column = base.Column("sharpness", "laplacian_variance", form=".1f")
     row = base.Row("VAE", {}, {"sharpness": [10.0, 13.0, None]}, {"sharpness": [1.0, 2.0, None]})
-    assert row.cell(column) == "11.5 ± 2.1"
+    assert row.cell(column) == "11.5 ± 2.1 (2 of 3 seeds)"
+    row = base.Row("VAE", {}, {"sharpness": [None, 13.0]}, {"sharpness": [None, 2.0]})
+    assert row.cell(column) == "13.0 ± 2.0 (1 of 2 seeds)"
     alone = base.Row("VAE", {}, {"sharpness": [10.0]}, {"sharpness": [1.0]})
     assert alone.cell(column) == "10.0 ± 1.0"
     assert base.Row("VAE", {}, {"sharpness": [None]}, {"sharpness": [None]}).cell(column) == "none"
@@ -236,6 +238,33 @@ def test_reports_share_the_runs_of_recipes_that_say_the_same_and_score_only_what
     assert row["values"]["found"] == [pytest.approx(kf.metrics.face_detection_rate(samples))]
     sharp = kf.metrics.laplacian_variance(samples).mean()
     assert row["values"]["sharp"] == [pytest.approx(sharp)]
+
+
+def test_the_notes_say_under_which_protocol_what_is_missing_and_what_the_errors_are():
+    columns = [
+        base.Column("score", "inception_score"),
+        base.Column("precision", "precision"),
+        base.Column("found", "face_detection_rate"),
+    ]
+    report = base.Report("t", "d", "s", [], columns)
+    part = {
+        "title": "GAN",
+        "seed": 0,
+        "protocol": {"source": "orl", "generated": 1000, "seed": 0},
+        "needs": {"detector": {"detector": "dlib"}, "descriptors": {"descriptors": "unasked"}},
+        "not_computed": dict.fromkeys(("inception_score", "precision"), "No weights."),
+    }
+    few = {**part, "title": "CycleGAN", "protocol": {**part["protocol"], "generated": 360}}
+    protocol, errors, missing = page._notes(report, {"parts": [part, few]})
+    assert protocol == (
+        "Protocol: source orl, generated 1000 (CycleGAN 360), seed 0, detector dlib"
+    )
+    assert errors.startswith("± is the standard error")
+    assert missing == (
+        "Not computed: score [Inception Score (keras)], precision [precision (keras)]. No weights."
+    )
+    _, errors, _ = page._notes(report, {"parts": [part, {**part, "seed": 1}]})
+    assert "deviation over the seeds" in errors
 
 
 def results(folder) -> dict:

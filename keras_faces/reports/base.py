@@ -147,12 +147,14 @@ class Row(NamedTuple):
         known = [value for value in self.values.get(column.title, ()) if value is not None]
         if not known:
             return "none" if column.title in self.values else ""
+        seeds = len(self.values[column.title])
+        of = f" ({len(known)} of {seeds} seeds)" if len(known) < seeds else ""
         if len(known) > 1:
             mean, spread = statistics.mean(known), statistics.stdev(known)
-            return f"{mean:{column.form}} ± {spread:{column.form}}"
-        error = self.errors[column.title][0]
+            return f"{mean:{column.form}} ± {spread:{column.form}}{of}"
+        error = self.errors[column.title][self.values[column.title].index(known[0])]
         text = f"{known[0]:{column.form}}"
-        return text if error is None else f"{text} ± {error:{column.form}}"
+        return f"{text}{of}" if error is None else f"{text} ± {error:{column.form}}{of}"
 
 
 class Trained(NamedTuple):
