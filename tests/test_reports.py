@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces.cli import main
+from keras_faces.errors import Interrupted
 from keras_faces.metrics import scores
 from keras_faces.recipes import load_recipe
 from keras_faces.reports import REPORTS, base, list_reports, page, reproduce
@@ -276,11 +278,39 @@ def test_a_part_that_fails_says_so_and_one_that_is_stopped_stops_the_report(monk
         base.command(["list", "nothing"])
 
     class Stopped:
-        returncode = 130
+        def wait(self):
+            return 130
 
-    monkeypatch.setattr(base.subprocess, "run", lambda *words, **given: Stopped)
+    monkeypatch.setattr(base.subprocess, "Popen", lambda *words, **given: Stopped())
     with pytest.raises(KeyboardInterrupt):
         base.command(["list", "models"])
+
+
+@pytest.mark.parametrize(
+    ("stop", "passed_on"),
+    [(KeyboardInterrupt(), False), (Interrupted("", signal.SIGTERM), True)],
+    ids=["Ctrl-C, which reaches both", "SIGTERM"],
+)
+def test_a_training_that_is_stopped_has_time_to_save(stop, passed_on, monkeypatch):
+    done = []
+
+    class Training:
+        def wait(self):
+            done.append("wait")
+            if done.count("wait") == 1:
+                raise stop
+            return 130
+
+        def terminate(self):
+            done.append("terminate")
+
+        kill = None  # would lose what was learnt since the last checkpoint
+
+    monkeypatch.setattr(base.subprocess, "Popen", lambda *words, **given: Training())
+    with pytest.raises(KeyboardInterrupt) as raised:
+        base.command(["train", "dcgan"])
+    assert raised.value is stop
+    assert done == ["wait", *["terminate"] * passed_on, "wait"]
 
 
 def test_scores_of_different_protocols_do_not_stand_in_one_column(table1):

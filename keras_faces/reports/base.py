@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from keras_faces.checkpoints import read_latest
 from keras_faces.data import open_faces
-from keras_faces.errors import UserError, require_at_least
+from keras_faces.errors import UserError, number_of, require_at_least
 from keras_faces.files import write_whole
 from keras_faces.metrics.scores import (
     COPY_SCORES,
@@ -275,15 +275,34 @@ def command(words: Sequence[str]) -> None:
         KeyboardInterrupt: If it was stopped.
     """
     path = os.pathsep.join([HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_faces.cli", *words],
-        env={**os.environ, "PYTHONPATH": path},
-        check=False,
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keras_faces.cli", *words], env={**os.environ, "PYTHONPATH": path}
     )
-    if done.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+    code = _ended(process)
+    if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         raise KeyboardInterrupt
-    if done.returncode:
+    if code:
         raise UserError(f"This failed, see above: {shlex.join(['keras-faces', *words])}")
+
+
+def _ended(process: subprocess.Popen) -> int:
+    """Return a process's exit status; where this one is stopped, that one has time to save.
+
+    `subprocess.run` would kill it after a quarter of a second.
+    """
+    stopped = None
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt as stop:
+            # Ctrl-C has reached both, SIGTERM this process alone.
+            if number_of(stop) == signal.SIGTERM:
+                process.terminate()
+            stopped = stopped or stop
+            continue
+        if stopped is not None:
+            raise stopped
+        return code
 
 
 def _training(run: Run) -> dict[str, float]:
