@@ -242,6 +242,32 @@ def test_reports_share_the_runs_of_recipes_that_say_the_same_and_score_only_what
     assert row["values"]["sharp"] == [pytest.approx(sharp)]
 
 
+def test_kept_scores_that_are_damaged_or_of_another_protocol_are_made_anew(
+    table1, tmp_path, monkeypatch
+):
+    shutil.copytree(table1[0].parent, tmp_path / "all")
+    folder, runs = tmp_path / "all" / table1[0].name, tmp_path / "all" / "runs"
+    places = [run_of(name, runs) for name in ("zhang-dcgan", "zhang-wgan", "zhang-64")]
+    damaged, older, other = (place / "scores-model-20.json" for place in places)
+    damaged.write_text("{")
+    older.write_text(json.dumps({**json.loads(older.read_text()), "format": 1}))
+    # Another report's, on the descriptors of another network.
+    kept = json.loads(other.read_text())
+    kept["needs"]["descriptors"] = {"descriptors": "another"}
+    kept["rows"]["prior"]["face_detection_rate"]["value"] = 0.123
+    for records in kept["rows"].values():
+        records["near_duplicates"] = records.pop("unidentified")
+    other.write_text(json.dumps(kept))
+    (folder / "report.json").write_text("")
+    monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
+    said = []
+    reproduce("zhang-table1", count=20, out=folder, runs=runs, say=said.append, **TINY)
+    assert results(folder)["rows"] == results(table1[0])["rows"]
+    assert any(line.endswith(f"another version: {older}") for line in said)
+    monkeypatch.setattr(base, "score", lambda *given, **named: pytest.fail("it scored anew"))
+    reproduce("zhang-table1", count=20, out=folder, runs=runs, say=said.append, **TINY)
+
+
 def test_the_notes_say_under_which_protocol_what_is_missing_and_what_the_errors_are():
     columns = [
         base.Column("score", "inception_score"),
@@ -347,9 +373,13 @@ def test_reconstructions_are_scored_where_a_report_is_about_them(tmp_path, capsy
         ({"name": "zhang-table2"}, "no report named 'zhang-table2'.*'zhang-table1'"),
         ({"budget": "cheap"}, "budget must be one of paper, quick"),
         ({"budget": "paper"}, "CelebA, which is yours to give"),
-        ({"count": 1}, "count must be 2 or more"),
+        ({"count": 1}, "count must be a whole number of 2 or more"),
         ({"seeds": []}, "Give seeds"),
         ({"seeds": [1, 1]}, "Give seeds, each once"),
+        ({"seeds": [-1]}, "seed must be a whole number of 0 or more"),
+        ({"score_every": 0}, "score_every must be a whole number of 1 or more"),
+        ({"best": "face_detecton"}, "while it learns named 'face_detecton'.*'face_detection_rate'"),
+        ({"data": "nowhere"}, "no source of faces .*named 'nowhere'"),
     ],
 )
 def test_reports_that_cannot_be_made_are_refused_before_anything_is_trained(
