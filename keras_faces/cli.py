@@ -574,7 +574,14 @@ def _evaluate(options):
     from keras_faces.data import open_faces
     from keras_faces.files import write_whole
     from keras_faces.metrics.conditions import measured_or_why_not
-    from keras_faces.metrics.scores import SCORES, copies_line, score, score_copies, table
+    from keras_faces.metrics.scores import (
+        SCORES,
+        copies_line,
+        protocol_line,
+        score,
+        score_copies,
+        table,
+    )
     from keras_faces.runs import load_model, training_data_facts
 
     model = load_model(options.run)
@@ -611,10 +618,11 @@ def _evaluate(options):
         lines += "\n" + line
         if obeyed is not None:
             result["conditions"] = obeyed
+    # First of all, so that a place that cannot be written does not cost the scores.
+    print(lines)
+    print(protocol_line(result))
     if options.out:
         write_whole(options.out, json.dumps(result, indent=2) + "\n")
-    print(lines)
-    print("Protocol: " + ", ".join(f"{key} {value}" for key, value in result["protocol"].items()))
     if options.pairs:
         _draw_pairs(options, model, stream)
 
@@ -642,7 +650,7 @@ def _compare(options):
     import json
     from pathlib import Path
 
-    from keras_faces.metrics.scores import compare
+    from keras_faces.metrics.scores import comparable, compare, protocol_line
     from keras_faces.runs import Run
 
     results = {}
@@ -660,8 +668,7 @@ def _compare(options):
         except ValueError as error:
             raise UserError(f"{str(path)!r} holds no scores: {error}.") from error
     print(compare(results))
-    protocol = next(iter(results.values()))["protocol"]
-    print("Protocol: " + ", ".join(f"{key} {value}" for key, value in protocol.items()))
+    print(protocol_line(next(iter(results.values())), comparable(results)))
 
 
 def _reproduce(options):

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import numbers
 import signal
 from collections.abc import Iterable
 
@@ -60,6 +61,20 @@ def require_at_least(minimum: float, **given: float) -> None:
         if not isinstance(value, (int, float)) or not value >= minimum:
             raise UserError(f"{name} must be {minimum} or more. Received: {value!r}.")
         _require_finite(name, value)
+
+
+def require_whole(minimum: int = 1, **given: int) -> None:
+    """Check arguments that must be whole numbers against their least value.
+
+    Raises:
+        UserError: If one is below it, or not a whole number.
+    """
+    for name, value in given.items():
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not whole or value < minimum:
+            raise UserError(
+                f"{name} must be a whole number of {minimum} or more. Received: {value!r}."
+            )
 
 
 def require_decay(**given: float) -> None:

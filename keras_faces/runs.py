@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import platform
 import sys
@@ -52,8 +53,16 @@ class Rows:
         write_whole(self.path, text.getvalue())
 
     def add(self, row: dict[str, float]) -> None:
-        """Append a row."""
+        """Append a row; one with other columns than those before gets them NaN, and they its."""
         new = not self.path.is_file() or not self.path.stat().st_size
+        if not new:
+            with open(self.path, newline="") as file:
+                known = next(csv.reader(file), [])
+            row = {name: row.get(name, math.nan) for name in {**dict.fromkeys(known), **row}}
+            if list(row) != known:
+                blank = dict.fromkeys(row, math.nan)
+                self.write([*({**blank, **earlier} for earlier in self.rows()), row])
+                return
         with open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
             if new:

@@ -420,6 +420,8 @@ def test_subsets_of_the_whole_set_have_no_deviation_and_that_is_said():
         (features(0, 9), features(1, 9), {"subset_size": 1}, "subset_size must be"),
         (features(0, 9), features(1, 9), {"subsets": 0}, "subsets must be"),
         (features(0, 9), features(1, 9), {"seed": -1}, "seed must be"),
+        (features(0, 9), features(1, 9), {"subset_size": 4, "seed": 2**32}, "seed must be below"),
+        ([[1.0], [1.0, 2.0]], features(1, 9), {}, r"one size.*\(1,\) and \(2,\)"),
     ],
 )
 def test_kernel_distance_of_anything_else_is_refused(a, b, arguments, message):

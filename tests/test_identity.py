@@ -391,6 +391,10 @@ def test_the_picture_of_faces_pairs_each_with_itself(faces, described):
             r"3 found, descriptors of \(2, 128\)",
         ),
         (
+            lambda: near_duplicates(Descriptors(np.ones(2, bool), np.full((2, 128), np.nan))),
+            "not finite",
+        ),
+        (
             lambda: pairs_picture(np.zeros((2, 8, 8, 1)), np.zeros((2, 16, 16, 1))),
             r"\(8, 8, 1\).*\(16, 16, 1\)",
         ),

@@ -277,8 +277,9 @@ def test_faces_of_another_size_cannot_be_compared(real_faces):
         (np.full((2, 8, 8, 1), 255, np.float32), r"\[-1, 1\].*255"),
         (np.zeros((0, 8, 8, 1), np.float32), r"shape .*Received: \(0, 8, 8, 1\)"),
         (np.zeros((2, 0, 0, 1), np.float32), r"shape .*Received: \(2, 0, 0, 1\)"),
+        ([np.zeros((8, 8, 1)), np.zeros((9, 8, 1))], r"one size.*\(8, 8, 1\) and \(9, 8, 1\)"),
     ],
-    ids=["nan", "inf", "int64", "rank", "channels", "range", "empty", "no pixels"],
+    ids=["nan", "inf", "int64", "rank", "channels", "range", "empty", "no pixels", "sizes"],
 )
 def test_what_are_no_faces_is_refused_with_the_reason(name, faces, message):
     with pytest.raises(kf.UserError, match=message):
@@ -290,6 +291,20 @@ def test_one_bad_face_among_good_ones_is_counted(real_faces):
     faces[4, 5, 6] = np.nan
     with pytest.raises(kf.UserError, match="1 of 20 faces"):
         metrics.laplacian_variance(faces)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        ("mean_pair_difference", {"pairs": 0}, "pairs must be .* 1 or more.*0"),
+        ("mean_pair_difference", {"seed": -1}, "seed must be .* 0 or more.*-1"),
+        ("nearest", {"others": np.zeros((1, 8, 8, 1)), "chunk": 0}, "chunk must be"),
+        ("face_detection_rate", {"processes": 1.5}, r"processes must be .*1\.5"),
+    ],
+)
+def test_numbers_that_make_no_score_are_refused(function, arguments, message):
+    with pytest.raises(kf.UserError, match=message):
+        getattr(metrics, function)(np.zeros((200, 8, 8, 1), np.float32), **arguments)
 
 
 def test_one_face_has_no_pair():
@@ -391,6 +406,39 @@ def test_results_of_different_protocols_are_not_compared_and_the_fields_are_name
     with pytest.raises(kf.UserError, match="b holds no scores of format 2"):
         scores.compare({"a": one, "b": {"rows": {}, "protocol": {}}})
     assert "face_detection_rate" not in one["rows"]["real"]
+    more = result_of(faces, scores=["laplacian_variance", "mean_pair_difference"])
+    left_out = scores.compare({"a": one, "b": more}).splitlines()[-1]
+    assert left_out == "Left out, since not all have them: mean pair difference, distinct nearest."
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda result: result.pop("rows"),
+        lambda result: result["rows"].pop("real"),
+        lambda result: result.update(needs={}),
+        lambda result: result.update(protocol=None),
+        lambda result: result["rows"]["prior"].pop("laplacian_variance"),
+        lambda result: result["rows"]["prior"].update(laplacian_variance="7"),
+        lambda result: result["rows"]["prior"]["laplacian_variance"].update(value="7"),
+    ],
+)
+def test_damaged_results_are_named_and_not_compared(real_faces, damage):
+    whole, damaged = (result_of(floats(real_faces)[:, ::4, ::4]) for _ in range(2))
+    damage(damaged)
+    with pytest.raises(kf.UserError, match=r"b holds damaged scores \(.*Score it anew"):
+        scores.compare({"a": whole, "b": damaged})
+
+
+def test_there_must_be_something_to_compare():
+    with pytest.raises(kf.UserError, match="one model or more"):
+        scores.compare({})
+
+
+def test_a_protocol_is_told_with_all_that_its_scores_need(real_faces):
+    result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.QUICK)
+    assert "generated 5, seed 0, detector dlib" in scores.protocol_line(result)
+    assert "detector" not in scores.protocol_line(result, ["laplacian_variance"])
 
 
 def test_the_protocol_records_what_makes_scores_comparable(real_faces):
@@ -425,6 +473,23 @@ def test_scores_that_cannot_be_computed_are_refused(arguments, message):
     stream = kf.data.open_faces("orl", 16, split="test", progress=False)
     with pytest.raises(kf.UserError, match=message):
         metrics.score(Copier(np.zeros((2, 16, 16, 1), np.float32)), stream, **arguments)
+
+
+def test_samples_of_another_size_and_faces_without_a_protocol_are_not_scored(real_faces):
+    with pytest.raises(kf.UserError, match=r"\(64, 64, 1\), real faces of \(16, 16, 1\)"):
+        result_of(floats(real_faces))
+    with pytest.raises(kf.UserError, match=r"kf\.data\.open_faces.*ndarray"):
+        metrics.score(Copier(floats(real_faces)), floats(real_faces))
+
+
+def test_without_the_detector_its_scores_are_not_computed_and_it_is_said_why(
+    real_faces, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.QUICK)
+    assert "face_detection_rate" not in result["rows"]["real"]
+    assert set(result["needs"]) == {"pixels"}
+    assert "pip install dlib-bin" in result["not_computed"]["face_detection_rate"]
 
 
 def test_uint8_faces_score_like_the_same_faces_as_floats(real_faces):
@@ -602,6 +667,9 @@ def test_scores_of_samples_without_faces_are_none_and_not_a_number():
     lines = scores.table(result).splitlines()
     assert lines[2].count("none") == len(prior)
     assert any("near duplicates" in line and "prior: Near-dup" in line for line in lines[3:])
+    few = metrics.score(Copier(noise), stream, 10, scores=["frechet_descriptor_distance"])
+    why = few["not_computed"]["frechet_descriptor_distance"]
+    assert why.startswith("real: ") and " prior: " in why  # neither hides the other
     json.dumps(result, allow_nan=False)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces.cli import main
+from keras_faces.errors import Interrupted
 from keras_faces.metrics import scores
 from keras_faces.recipes import load_recipe
-from keras_faces.reports import REPORTS, base, list_reports, reproduce
+from keras_faces.reports import REPORTS, base, list_reports, page, reproduce
 from keras_faces.reports.page import as_markdown
 
 TINY = {"steps": 2, "batch_size": 400, "filters": 4, "image_size": 32, "score_every": 1}
@@ -124,7 +126,9 @@ def test_a_table_holds_the_scores_of_the_trained_models_beside_the_documents(tab
 def test_of_several_seeds_mean_and_deviation_are_shown():
     column = base.Column("sharpness", "laplacian_variance", form=".1f")
     row = base.Row("VAE", {}, {"sharpness": [10.0, 13.0, None]}, {"sharpness": [1.0, 2.0, None]})
-    assert row.cell(column) == "11.5 ± 2.1"
+    assert row.cell(column) == "11.5 ± 2.1 (2 of 3 seeds)"
+    row = base.Row("VAE", {}, {"sharpness": [None, 13.0]}, {"sharpness": [None, 2.0]})
+    assert row.cell(column) == "13.0 ± 2.0 (1 of 2 seeds)"
     alone = base.Row("VAE", {}, {"sharpness": [10.0]}, {"sharpness": [1.0]})
     assert alone.cell(column) == "10.0 ± 1.0"
     assert base.Row("VAE", {}, {"sharpness": [None]}, {"sharpness": [None]}).cell(column) == "none"
@@ -238,6 +242,59 @@ def test_reports_share_the_runs_of_recipes_that_say_the_same_and_score_only_what
     assert row["values"]["sharp"] == [pytest.approx(sharp)]
 
 
+def test_kept_scores_that_are_damaged_or_of_another_protocol_are_made_anew(
+    table1, tmp_path, monkeypatch
+):
+    shutil.copytree(table1[0].parent, tmp_path / "all")
+    folder, runs = tmp_path / "all" / table1[0].name, tmp_path / "all" / "runs"
+    places = [run_of(name, runs) for name in ("zhang-dcgan", "zhang-wgan", "zhang-64")]
+    damaged, older, other = (place / "scores-model-20.json" for place in places)
+    damaged.write_text("{")
+    older.write_text(json.dumps({**json.loads(older.read_text()), "format": 1}))
+    # Another report's, on the descriptors of another network.
+    kept = json.loads(other.read_text())
+    kept["needs"]["descriptors"] = {"descriptors": "another"}
+    kept["rows"]["prior"]["face_detection_rate"]["value"] = 0.123
+    for records in kept["rows"].values():
+        records["near_duplicates"] = records.pop("unidentified")
+    other.write_text(json.dumps(kept))
+    (folder / "report.json").write_text("")
+    monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
+    said = []
+    reproduce("zhang-table1", count=20, out=folder, runs=runs, say=said.append, **TINY)
+    assert results(folder)["rows"] == results(table1[0])["rows"]
+    assert any(line.endswith(f"another version: {older}") for line in said)
+    monkeypatch.setattr(base, "score", lambda *given, **named: pytest.fail("it scored anew"))
+    reproduce("zhang-table1", count=20, out=folder, runs=runs, say=said.append, **TINY)
+
+
+def test_the_notes_say_under_which_protocol_what_is_missing_and_what_the_errors_are():
+    columns = [
+        base.Column("score", "inception_score"),
+        base.Column("precision", "precision"),
+        base.Column("found", "face_detection_rate"),
+    ]
+    report = base.Report("t", "d", "s", [], columns)
+    part = {
+        "title": "GAN",
+        "seed": 0,
+        "protocol": {"source": "orl", "generated": 1000, "seed": 0},
+        "needs": {"detector": {"detector": "dlib"}, "descriptors": {"descriptors": "unasked"}},
+        "not_computed": dict.fromkeys(("inception_score", "precision"), "No weights."),
+    }
+    few = {**part, "title": "CycleGAN", "protocol": {**part["protocol"], "generated": 360}}
+    protocol, errors, missing = page._notes(report, {"parts": [part, few]})
+    assert protocol == (
+        "Protocol: source orl, generated 1000 (CycleGAN 360), seed 0, detector dlib"
+    )
+    assert errors.startswith("± is the standard error")
+    assert missing == (
+        "Not computed: score [Inception Score (keras)], precision [precision (keras)]. No weights."
+    )
+    _, errors, _ = page._notes(report, {"parts": [part, {**part, "seed": 1}]})
+    assert "deviation over the seeds" in errors
+
+
 def results(folder) -> dict:
     return json.loads((folder / "results.json").read_text())
 
@@ -247,11 +304,39 @@ def test_a_part_that_fails_says_so_and_one_that_is_stopped_stops_the_report(monk
         base.command(["list", "nothing"])
 
     class Stopped:
-        returncode = 130
+        def wait(self):
+            return 130
 
-    monkeypatch.setattr(base.subprocess, "run", lambda *words, **given: Stopped)
+    monkeypatch.setattr(base.subprocess, "Popen", lambda *words, **given: Stopped())
     with pytest.raises(KeyboardInterrupt):
         base.command(["list", "models"])
+
+
+@pytest.mark.parametrize(
+    ("stop", "passed_on"),
+    [(KeyboardInterrupt(), False), (Interrupted("", signal.SIGTERM), True)],
+    ids=["Ctrl-C, which reaches both", "SIGTERM"],
+)
+def test_a_training_that_is_stopped_has_time_to_save(stop, passed_on, monkeypatch):
+    done = []
+
+    class Training:
+        def wait(self):
+            done.append("wait")
+            if done.count("wait") == 1:
+                raise stop
+            return 130
+
+        def terminate(self):
+            done.append("terminate")
+
+        kill = None  # would lose what was learnt since the last checkpoint
+
+    monkeypatch.setattr(base.subprocess, "Popen", lambda *words, **given: Training())
+    with pytest.raises(KeyboardInterrupt) as raised:
+        base.command(["train", "dcgan"])
+    assert raised.value is stop
+    assert done == ["wait", *["terminate"] * passed_on, "wait"]
 
 
 def test_scores_of_different_protocols_do_not_stand_in_one_column(table1):
@@ -289,9 +374,13 @@ def test_reconstructions_are_scored_where_a_report_is_about_them(tmp_path, capsy
         ({"name": "zhang-table2"}, "no report named 'zhang-table2'.*'zhang-table1'"),
         ({"budget": "cheap"}, "budget must be one of paper, quick"),
         ({"budget": "paper"}, "CelebA, which is yours to give"),
-        ({"count": 1}, "count must be 2 or more"),
+        ({"count": 1}, "count must be a whole number of 2 or more"),
         ({"seeds": []}, "Give seeds"),
         ({"seeds": [1, 1]}, "Give seeds, each once"),
+        ({"seeds": [-1]}, "seed must be a whole number of 0 or more"),
+        ({"score_every": 0}, "score_every must be a whole number of 1 or more"),
+        ({"best": "face_detecton"}, "while it learns named 'face_detecton'.*'face_detection_rate'"),
+        ({"data": "nowhere"}, "no source of faces .*named 'nowhere'"),
     ],
 )
 def test_reports_that_cannot_be_made_are_refused_before_anything_is_trained(

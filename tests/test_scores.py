@@ -1,6 +1,7 @@
 """Scores while a model learns: what they record, what they keep, and that they change nothing."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -130,12 +131,43 @@ def test_training_is_shown_as_an_animation(scored):
         ({"score_every": 1, "scores": ["sharpness"]}, "no score named 'sharpness'"),
         ({"score_every": 1, "scores": NAMES, "best": "face_detection_rate"}, "that is computed"),
         ({"best": "distinct_nearest"}, "give score_every as well"),
+        ({"score_every": 0.5}, r"every must be a whole number of 1 or more.*0\.5"),
     ],
 )
 def test_scoring_that_cannot_be_is_refused_before_a_run_is_made(arguments, message, tmp_path):
     with pytest.raises(kf.UserError, match=message):
         train(tmp_path / "run", **arguments)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"score_every": 0}, {"grid_every": 0}, {"score_every": 1, "count": 1}],
+)
+def test_callbacks_that_cannot_work_are_refused_when_they_are_made(arguments, tmp_path):
+    with pytest.raises(kf.UserError, match=r"must be a whole number of"):
+        kf.callbacks.standard(tmp_path / "run", **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"best": "face_detection_rate"}, {"scores": ["face_detection_rate"]}],
+)
+def test_what_is_asked_for_must_be_installed(arguments, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(kf.UserError, match="pip install dlib-bin"):
+        train(tmp_path / "run", score_every=1, **arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_without_the_score_is_not_the_best(tmp_path):
+    nothing = {"value": None, "std": None}
+    something = {"value": 0.5, "std": None}
+    callback = kf.callbacks.Scores(Run(tmp_path), scores=["unidentified"], best="unidentified")
+    for sampled, real in ((nothing, something), (something, nothing)):
+        rows = {"prior": {"unidentified": sampled}, "real": {"unidentified": real}}
+        callback._keep_if_best({"rows": rows}, "prior", [])
+    assert not list(tmp_path.iterdir())
 
 
 def test_scores_of_arrays_need_faces_to_compare_with(tmp_path):
@@ -174,6 +206,9 @@ def test_compare_puts_runs_side_by_side(scored, tmp_path, capsys):
     assert lines[1].startswith("real ")
     assert lines[2].split("  ")[0] == f"{one} (prior)"
     assert "generated 20" in lines[-1]
+    assert main(["evaluate", str(scored.folder), *words, str(tmp_path)]) == 1  # a folder
+    told = capsys.readouterr()
+    assert "Is a directory" in told.err and "generated 20" in told.out
     assert main(["compare", one, other]) == 2
     assert "seed 0 and 1" in capsys.readouterr().err
     assert main(["compare", str(scored.folder)]) == 2  # trained with count=0

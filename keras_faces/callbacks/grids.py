@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from keras_faces.callbacks.base import RunCallback
+from keras_faces.errors import require_whole
 from keras_faces.pictures import save_picture
 
 
@@ -30,6 +31,8 @@ class Grids(RunCallback):
         epochs: Sequence[int] = (),
     ):
         super().__init__(run)
+        if every is not None:
+            require_whole(every=every)
         self.count, self.seed, self.every, self.epochs = count, seed, every, set(epochs)
 
     def on_train_batch_end(self, batch, logs=None):

@@ -5,10 +5,10 @@ import math
 from collections.abc import Sequence
 
 from keras_faces.callbacks.base import RunCallback
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, require_whole
 from keras_faces.files import write_whole
 from keras_faces.metrics.inception import InceptionFeatures
-from keras_faces.metrics.scores import QUICK, SCORES, better, names_of, score
+from keras_faces.metrics.scores import QUICK, SCORES, better, names_of, require, score
 from keras_faces.runs import save_model
 
 
@@ -28,8 +28,9 @@ class Scores(RunCallback):
         best: The score by which `best.keras` is chosen, or None to keep none.
 
     Raises:
-        UserError: If a score is unknown, or the one to choose by is not computed; when training
-            begins, if Inception's weights are needed and are not here.
+        UserError: If a score is unknown, the one to choose by is not computed, a number is too
+            small, or what is asked for by name needs what is not installed; when training begins,
+            if Inception's weights are needed and are not here.
     """
 
     def __init__(
@@ -42,6 +43,9 @@ class Scores(RunCallback):
         best: str | None = None,
     ):
         super().__init__(run)
+        require_whole(every=every)
+        require_whole(minimum=2, count=count)
+        require_whole(minimum=0, seed=seed)
         self.every, self.count, self.seed, self.best = every, count, seed, best
         self.names = names_of(QUICK if scores is None else scores)
         self._inception = None
@@ -50,6 +54,9 @@ class Scores(RunCallback):
                 f"The best model is chosen by a score that is computed. Received: {best!r}; "
                 f"computed are: {', '.join(self.names)}."
             )
+        asked_for = [*(scores or ()), *([] if best is None else [best])]
+        for need in {SCORES[name].needs for name in asked_for}:
+            require(need)
 
     def on_train_begin(self, logs=None):
         if self._inception is None and any(SCORES[n].needs == "inception" for n in self.names):
@@ -71,7 +78,8 @@ class Scores(RunCallback):
         )
         records = result["rows"][sampler]
         values = {}
-        for name, record in records.items():
+        for name in self.names:
+            record = records.get(name, {"value": None, "std": None})
             # A float, as it is read from the file.
             values[name] = math.nan if record["value"] is None else float(record["value"])
             if record["std"] is not None:
@@ -85,6 +93,8 @@ class Scores(RunCallback):
     def _keep_if_best(self, result: dict, sampler: str, earlier: list[dict]) -> None:
         value = result["rows"][sampler][self.best]["value"]
         real = result["rows"]["real"][self.best]["value"]
+        if value is None or (real is None and SCORES[self.best].better == "real"):
+            return  # nothing to choose by
         # All earlier ones, not the kept one: that is gone where a killed run goes on from before.
         known = [None if math.isnan(row[self.best]) else row[self.best] for row in earlier]
         if not all(better(self.best, value, other, real) for other in known):

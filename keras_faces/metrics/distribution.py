@@ -14,8 +14,9 @@ import numpy as np
 from scipy import special
 from scipy.spatial.distance import cdist
 
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, require_whole
 from keras_faces.files import write_whole
+from keras_faces.metrics.sharpness import as_array
 
 FEW_IMAGES = 2048  # as many as Inception has features: below, a covariance lacks rank
 BLOCK = 512  # rows of a matrix of kernels in memory at a time
@@ -43,7 +44,7 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
         UserError: If rows are no probabilities, or there are fewer than two images for each part.
     """
     rows = _matrix(probabilities, "probabilities", "classes")
-    _require_whole(splits=splits)
+    require_whole(splits=splits)
     if rows.min() < 0 or np.abs(rows.sum(axis=1) - 1).max() > 1e-3:
         sums = rows.sum(axis=1)
         raise UserError(
@@ -304,9 +305,11 @@ def kernel_distance(
             there are fewer images than a subset takes.
     """
     a, b = _pair(features_a, features_b, "features_a", "features_b")
-    _require_whole(subsets=subsets)
-    _require_whole(minimum=2, subset_size=subset_size)
-    _require_whole(minimum=0, seed=seed)
+    require_whole(subsets=subsets)
+    require_whole(minimum=2, subset_size=subset_size)
+    require_whole(minimum=0, seed=seed)
+    if seed >= 2**32:
+        raise UserError(f"seed must be below 2 ** 32. Received: {seed}.")
     few = min(len(a), len(b))
     if few < subset_size:
         fit = f"Pass subset_size={max(2, few // 2)}, or add images." if few > 1 else "Add images."
@@ -477,7 +480,7 @@ def density_coverage(
 
 def _neighbours(real, generated, k: int) -> tuple[np.ndarray, np.ndarray, "_Distances"]:
     real, generated = _pair(real, generated, "real_features", "generated_features")
-    _require_whole(k=k)
+    require_whole(k=k)
     few = min(len(real), len(generated))
     if few <= k:
         raise UserError(
@@ -573,8 +576,8 @@ def bootstrap(
     Raises:
         UserError: If there are no arrays, one has fewer than two images, or resamples are too few.
     """
-    _require_whole(minimum=2, resamples=resamples)
-    _require_whole(minimum=0, seed=seed)
+    require_whole(minimum=2, resamples=resamples)
+    require_whole(minimum=0, seed=seed)
     arrays = [np.asarray(array) for array in arrays]
     if not arrays or min(len(array) if array.ndim else 0 for array in arrays) < 2:
         raise UserError("A standard error needs arrays of two images or more.")
@@ -596,7 +599,7 @@ def bootstrap(
 
 
 def _matrix(values: np.ndarray, name: str, columns: str = "features") -> np.ndarray:
-    given = np.asarray(values)
+    given = as_array(values)
     if given.ndim != 2 or not given.size:
         raise UserError(f"Expected {name} of shape (count, {columns}). Received: {given.shape}.")
     # 'V' is what numpy makes of bfloat16, which converts as a float does.
@@ -623,12 +626,3 @@ def _different(a: int, b: int) -> UserError:
     return UserError(
         f"Only features of one network can be compared. Received: {a} and {b} features."
     )
-
-
-def _require_whole(minimum: int = 1, **given: int) -> None:
-    for name, value in given.items():
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not whole or value < minimum:
-            raise UserError(
-                f"{name} must be a whole number of {minimum} or more. Received: {value!r}."
-            )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, require_whole
 from keras_faces.metrics.sharpness import check
 
 
@@ -15,8 +15,10 @@ def mean_pair_difference(faces: np.ndarray, pairs: int = 4000, seed: int = 0) ->
         seed: Seed of the pairs.
 
     Raises:
-        UserError: If faces are not such an array, or fewer than two.
+        UserError: If faces are not such an array or fewer than two, or there are no pairs.
     """
+    require_whole(pairs=pairs)
+    require_whole(minimum=0, seed=seed)
     faces = check(faces)
     if len(faces) < 2:
         raise UserError(f"Two faces or more are needed to compare them. Received: {len(faces)}.")
@@ -43,6 +45,7 @@ def nearest(faces: np.ndarray, others: np.ndarray, chunk: int = 256) -> np.ndarr
     Raises:
         UserError: If either are not faces in [-1, 1], or their sizes differ.
     """
+    require_whole(chunk=chunk)
     faces, others = check(faces), check(others)
     if faces.shape[1:] != others.shape[1:]:
         raise UserError(

@@ -286,6 +286,9 @@ def _checked(descriptors: Descriptors) -> Descriptors:
             f"Expected a descriptor of {NUMBERS} numbers for each face found. Received: "
             f"{int(descriptors.found.sum())} found, descriptors of {descriptors.values.shape}."
         )
+    # A distance to NaN is within no tolerance, so that it would count as a face unlike all.
+    if not np.isfinite(descriptors.values).all():
+        raise UserError("Expected what face_descriptors returns: some values are not finite.")
     return descriptors
 
 

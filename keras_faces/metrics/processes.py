@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_faces.errors import UserError
+from keras_faces.errors import require_whole
 
 Work = Callable[[np.ndarray], np.ndarray]
 
@@ -33,9 +33,9 @@ def in_processes(
     Raises:
         UserError: If `processes` is below 1.
     """
-    if processes is not None and processes < 1:
-        raise UserError(f"processes must be 1 or more, or None. Received: {processes}.")
-    if processes is None:
+    if processes is not None:
+        require_whole(processes=processes)
+    else:
         processes = os.cpu_count() or 1 if len(images) > 100 else 1
     processes = min(processes, len(images))
     if processes == 1:

@@ -23,7 +23,7 @@ from keras_faces.data.stream import FaceStream, to_uint8
 from keras_faces.errors import NotComputed, UserError, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics import distribution, identity, reconstruction
-from keras_faces.metrics.detection import detected
+from keras_faces.metrics.detection import _import_dlib, detected
 from keras_faces.metrics.diversity import mean_pair_difference, nearest
 from keras_faces.metrics.sharpness import laplacian_variance
 
@@ -326,6 +326,11 @@ def score(
     wanted = names_of(scores)
     if count < 2:
         raise UserError(f"Scores need 2 samples or more. Received: count={count}.")
+    if not isinstance(stream, FaceStream):
+        raise UserError(
+            "Expected the real faces as kf.data.open_faces gives them. "
+            f"Received: {type(stream).__name__}."
+        )
     needed = {SCORES[name].needs for name in wanted}
     not_computed = {}
     if "inception" in needed and not callable(inception):
@@ -337,18 +342,24 @@ def score(
             not_computed = {n: str(error) for n in wanted if SCORES[n].needs == "inception"}
             wanted = [name for name in wanted if name not in not_computed]
             needed.discard("inception")
-    if "descriptors" in needed:
+    for need in needed & {"detector", "descriptors"}:
         try:
-            identity.require()
+            require(need)
         except UserError as error:
-            missing = {n: str(error) for n in wanted if SCORES[n].needs == "descriptors"}
+            missing = {n: str(error) for n in wanted if SCORES[n].needs == need}
             wanted = [name for name in wanted if name not in missing]
             not_computed |= missing
-            needed.discard("descriptors")
+            needed.discard(need)
     real = Faces(stream.sample(count, seed), inception, kept=True)
     sets = {"real": real}
     for sampler in samplers or model.usable_samplers:
-        sets[sampler] = Faces(model.samples(count, seed, sampler, stream), inception)
+        samples = model.samples(count, seed, sampler, stream)
+        if samples.shape[1:] != real.images.shape[1:]:
+            raise UserError(
+                "Only faces of one size can be scored beside each other. Received: samples of "
+                f"{samples.shape[1:]}, real faces of {real.images.shape[1:]}."
+            )
+        sets[sampler] = Faces(samples, inception)
     rows: dict[str, dict] = {row: {} for row in sets}
     bar = tqdm(
         [(name, row) for name in wanted for row in sets],
@@ -362,7 +373,8 @@ def score(
             value = _computed(SCORES[name], row, sets[row], real)
         except UserError as error:  # of these pictures; others may have it
             value = Value(None)
-            not_computed[name] = f"{row}: {error}"
+            reasons = [not_computed[name]] if name in not_computed else []
+            not_computed[name] = " ".join([*reasons, f"{row}: {error}"])
         rows[row][name] = value._asdict()
     return {
         "format": FORMAT,
@@ -470,6 +482,18 @@ def score_copies(
     }
 
 
+def require(need: str) -> None:
+    """Refuse to begin without what scores need of dlib.
+
+    Raises:
+        UserError: If it is not installed.
+    """
+    if need == "descriptors":
+        identity.require()
+    elif need == "detector":
+        _import_dlib()
+
+
 def _needed(need: str, inception) -> dict:
     """Return what scores need besides the pictures, as the protocol records it."""
     if need == "inception":
@@ -554,13 +578,10 @@ def comparable(results: dict[str, dict]) -> list[str]:
         UserError: If one was not made by this version, none is in all of them, or a score's
             protocols differ: then with the fields in which they do.
     """
+    if not results:
+        raise UserError("Give the scores of one model or more. Received: none.")
     for title, result in results.items():
-        made = result.get("format", 1) if isinstance(result, dict) else None
-        if made != FORMAT:
-            raise UserError(
-                f"{title} holds no scores of format {FORMAT}, which this version compares "
-                f"(found: {made}). Score it anew: keras-faces evaluate RUN --out FILE"
-            )
+        require_scores(title, result)
     first, *others = results
     names = [
         name
@@ -584,15 +605,59 @@ def comparable(results: dict[str, dict]) -> list[str]:
     return names
 
 
+def require_scores(title: str, result: dict) -> None:
+    """Check that what was read from a file is what `score` returned.
+
+    Raises:
+        UserError: If it is of another version, or damaged.
+    """
+    made = result.get("format", 1) if isinstance(result, dict) else None
+    if made != FORMAT:
+        raise UserError(
+            f"{title} holds no scores of format {FORMAT}, which this version compares "
+            f"(found: {made}). Score it anew: keras-faces evaluate RUN --out FILE"
+        )
+    try:
+        for name in filter(SCORES.get, result["rows"]["real"]):
+            protocol_of(result, name)
+            for records in result["rows"].values():
+                shown(name, records[name])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{title} holds damaged scores ({type(error).__name__}: {error}). Score it anew: "
+            "keras-faces evaluate RUN --out FILE"
+        ) from error
+
+
 def compare(results: dict[str, dict]) -> str:
-    """Return the scores of several models as one table; arguments and errors as `comparable`."""
+    """Return the scores of several models as one table; arguments and errors as `comparable`.
+
+    Below it stand the scores that not all of them have.
+    """
     names = comparable(results)
     rows = {"real": next(iter(results.values()))["rows"]["real"]}
     for title, result in results.items():
         for sampler, values in result["rows"].items():
             if sampler != "real":
                 rows[f"{title} ({sampler})"] = values
-    return _text(rows, names)
+    known = {name for result in results.values() for name in result["rows"]["real"]}
+    left_out = [score.title for name, score in SCORES.items() if name in known - set(names)]
+    return _text(rows, names) + (
+        f"\nLeft out, since not all have them: {', '.join(left_out)}." if left_out else ""
+    )
+
+
+def protocol_line(result: dict, names: Sequence[str] | None = None) -> str:
+    """Return under which protocol scores were made, with all that they need, as a line of text.
+
+    Args:
+        result: What `score` returned.
+        names: Which of its scores; None for all.
+    """
+    told = dict(result["protocol"])
+    for name in result["rows"]["real"] if names is None else names:
+        told |= protocol_of(result, name)
+    return "Protocol: " + ", ".join(f"{key} {value}" for key, value in told.items())
 
 
 def table(result: dict) -> str:

@@ -40,6 +40,22 @@ def to_grey(faces: np.ndarray) -> np.ndarray:
     return ((red * 9798 + green * 19235 + blue * 3735 + (1 << 14)) >> 15).astype(np.uint8)
 
 
+def as_array(values) -> np.ndarray:
+    """Return what numpy makes of them.
+
+    Raises:
+        UserError: If they are a list of arrays whose sizes differ, of which it makes none.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        shapes = list(dict.fromkeys(np.shape(value) for value in values))
+        raise UserError(
+            "Expected one size for all. Received a list in which sizes differ: "
+            f"{' and '.join(map(str, shapes[:2]))}."
+        ) from error
+
+
 def check(faces: np.ndarray) -> np.ndarray:
     """Return faces as floats in [-1, 1], or say what is wrong with them.
 
@@ -47,7 +63,7 @@ def check(faces: np.ndarray) -> np.ndarray:
         faces: Float faces in [-1, 1] or uint8 faces in [0, 255], of shape
             `(count, height, width, 1 or 3)`.
     """
-    faces = np.asarray(faces)
+    faces = as_array(faces)
     if faces.ndim != 4 or faces.shape[-1] not in (1, 3) or not faces.size:
         raise UserError(
             f"Expected faces of shape (count, height, width, 1 or 3). Received: {faces.shape}."

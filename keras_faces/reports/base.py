@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_faces.checkpoints import read_latest
-from keras_faces.data import open_faces
-from keras_faces.errors import UserError, require_at_least
+from keras_faces.data import open_faces, open_source
+from keras_faces.errors import UserError, number_of, require_whole, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.scores import (
     COPY_SCORES,
+    FORMAT,
+    QUICK,
     SCORES,
     Value,
     differences,
+    names_of,
     protocol_of,
+    require_scores,
     score,
     score_copies,
 )
@@ -147,12 +151,14 @@ class Row(NamedTuple):
         known = [value for value in self.values.get(column.title, ()) if value is not None]
         if not known:
             return "none" if column.title in self.values else ""
+        seeds = len(self.values[column.title])
+        of = f" ({len(known)} of {seeds} seeds)" if len(known) < seeds else ""
         if len(known) > 1:
             mean, spread = statistics.mean(known), statistics.stdev(known)
-            return f"{mean:{column.form}} ± {spread:{column.form}}"
-        error = self.errors[column.title][0]
+            return f"{mean:{column.form}} ± {spread:{column.form}}{of}"
+        error = self.errors[column.title][self.values[column.title].index(known[0])]
         text = f"{known[0]:{column.form}}"
-        return text if error is None else f"{text} ± {error:{column.form}}"
+        return f"{text}{of}" if error is None else f"{text} ± {error:{column.form}}{of}"
 
 
 class Trained(NamedTuple):
@@ -197,10 +203,18 @@ def train_parts(
     """
     if budget not in BUDGETS:
         raise UserError(f"budget must be one of {', '.join(BUDGETS)}. Received: {budget!r}.")
-    require_at_least(2, count=count)
+    require_whole(minimum=2, count=count)
     if not seeds or len(set(seeds)) != len(seeds):
         raise UserError(f"Give seeds, each once. Received: {list(seeds)}.")
+    for seed in seeds:
+        require_whole(minimum=0, seed=seed)
     further = {**BEST, "score_every": SCORE_EVERY[budget], **further}
+    require_whole(score_every=further["score_every"])
+    computed = names_of(further.get("scores", QUICK))
+    if further["best"] not in computed:
+        raise unknown_name("score computed while it learns", further["best"], computed)
+    if data is not None:
+        open_source(data)
     for part in report.parts:  # what is missing is told before hours of training
         load_recipe(part.recipe).arguments(budget, data)
     _claim(folder, {"data": None if data is None else str(data), "budget": budget, **further})
@@ -216,8 +230,8 @@ def train_parts(
 
 def _claim(folder: Path, facts: dict) -> None:
     place = folder / "report.json"
-    if place.is_file():
-        earlier = json.loads(place.read_text())
+    earlier = _read(place)
+    if earlier is not None:
         found = differences(earlier, facts)
         if found:
             told = "; ".join(
@@ -227,7 +241,7 @@ def _claim(folder: Path, facts: dict) -> None:
                 f"{str(folder)!r} was begun with other arguments ({told}). Give those to go on "
                 "with it, or another folder with --out."
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif not place.is_file() and folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{str(folder)!r} holds something else. Give another folder with --out.")
     write_whole(place, json.dumps(facts) + "\n")
 
@@ -273,15 +287,34 @@ def command(words: Sequence[str]) -> None:
         KeyboardInterrupt: If it was stopped.
     """
     path = os.pathsep.join([HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_faces.cli", *words],
-        env={**os.environ, "PYTHONPATH": path},
-        check=False,
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keras_faces.cli", *words], env={**os.environ, "PYTHONPATH": path}
     )
-    if done.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+    code = _ended(process)
+    if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         raise KeyboardInterrupt
-    if done.returncode:
+    if code:
         raise UserError(f"This failed, see above: {shlex.join(['keras-faces', *words])}")
+
+
+def _ended(process: subprocess.Popen) -> int:
+    """Return a process's exit status; where this one is stopped, that one has time to save.
+
+    `subprocess.run` would kill it after a quarter of a second.
+    """
+    stopped = None
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt as stop:
+            # Ctrl-C has reached both, SIGTERM this process alone.
+            if number_of(stop) == signal.SIGTERM:
+                process.terminate()
+            stopped = stopped or stop
+            continue
+        if stopped is not None:
+            raise stopped
+        return code
 
 
 def _training(run: Run) -> dict[str, float]:
@@ -310,13 +343,13 @@ def _scored(report, run, seed, count, say) -> tuple[dict | None, dict | None, di
     result = best = copies = None
     if names:
         result = _result(run, run.model_path, names, seed, count, None, say)
-        if run.best_path.is_file():
+        if run.best_path.is_file() and run.best_score() is not None:
             sampler = [run.best_score()["sampler"]]
             best = _result(run, run.best_path, names, seed, count, sampler, say)
     if any(column.of == "copies" for column in report.columns):
         place = run.folder / f"scores-copies-{count}.json"
         copies = _read(place)
-        if copies is None or copies.get("not_computed"):
+        if copies is None or copies.get("format") != FORMAT or copies["not_computed"]:
             model = load_model(run.model_path)
             copies = score_copies(model, _faces_of(run, model), count, seed)
             write_whole(place, json.dumps(copies, indent=1) + "\n")
@@ -327,6 +360,12 @@ def _result(run, path, names, seed, count, samplers, say) -> dict:
     """Return a model's scores: those that were computed for any report are kept in its run."""
     place = run.folder / f"scores-{path.stem}-{count}.json"
     kept = _read(place)
+    if kept is not None:
+        try:
+            require_scores(str(place), kept)
+        except UserError:
+            say(f"Scored anew, since it is damaged or of another version: {place}")
+            kept = None
     missing = [name for name in names if kept is None or name not in kept["rows"]["real"]]
     if not missing:
         return kept
@@ -335,18 +374,37 @@ def _result(run, path, names, seed, count, samplers, say) -> dict:
     if kept is None:
         say(f"Scoring {count} samples of {path.name} ...")
     result = score(model, stream, count, seed, samplers, missing, progress=True)
-    if kept is not None and not differences(kept["protocol"], result["protocol"]):
-        for row, records in result["rows"].items():
-            records |= {**kept["rows"][row], **records}
-        result["needs"] = {**kept["needs"], **result["needs"]}
-        earlier = {n: why for n, why in kept["not_computed"].items() if n not in missing}
-        result["not_computed"] = {**earlier, **result["not_computed"]}
+    if kept is not None and not _joined(result, kept, missing):
+        say(f"Scored anew, since its protocol is another now: {place}")
+        result = score(model, stream, count, seed, samplers, names, progress=True)
     write_whole(place, json.dumps(result, indent=1) + "\n")
     return result
 
 
+def _joined(result: dict, kept: dict, missing: Sequence[str]) -> bool:
+    """Add to scores those that were kept, and return whether that can be."""
+    shared = result["needs"].keys() & kept["needs"]
+    if (
+        differences(kept["protocol"], result["protocol"])
+        or any(kept["needs"][need] != result["needs"][need] for need in shared)
+        or kept["rows"].keys() != result["rows"].keys()
+    ):
+        return False
+    for row, records in result["rows"].items():
+        records |= {**kept["rows"][row], **records}
+    result["needs"] = {**kept["needs"], **result["needs"]}
+    earlier = {n: why for n, why in kept["not_computed"].items() if n not in missing}
+    result["not_computed"] = {**earlier, **result["not_computed"]}
+    return True
+
+
 def _read(place: Path) -> dict | None:
-    return json.loads(place.read_text()) if place.is_file() else None
+    """Return what a file holds; None where it is not there, or damaged."""
+    try:
+        content = json.loads(place.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _faces_of(run: Run, model):
@@ -421,9 +479,10 @@ def _row(title: str, states: dict, report: Report, sources: Sequence[dict]) -> R
 
 def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
     known = [
-        (t, {**protocol_of(t.result, column.score), "seed": None, "generated": None})
+        (t, {**protocol_of(result, column.score), "seed": None, "generated": None})
         for t in trained
-        if column.of == "samples" and t.result and column.score in t.result["rows"]["real"]
+        for result in (t.result, t.best)
+        if column.of == "samples" and result and column.score in result["rows"]["real"]
     ]
     for one, protocol in known[1:]:
         found = differences(known[0][1], protocol)
@@ -431,7 +490,8 @@ def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
             told = "; ".join(f"{key} {a} and {b}" for key, (a, b) in found.items())
             raise UserError(
                 f"{column.title!r} of {known[0][0].part.title} and of {one.part.title} were made "
-                f"under different protocols, so they cannot stand in one column: {told}."
+                f"under different protocols, so they cannot stand in one column: {told}. To score "
+                f"anew, delete scores-*.json in {one.run.folder}."
             )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from keras_faces.metrics.scores import SCORES
 from keras_faces.pictures import plot_losses
-from keras_faces.reports.base import Report, Row, Trained, title_of
+from keras_faces.reports.base import OF, Report, Row, Trained, title_of
 from keras_faces.runs import Run, versions
 
 
@@ -202,12 +202,39 @@ def _notes(report: Report, content: dict) -> list[str]:
     if protocols:
         seeds = sorted({part["seed"] for part in content["parts"]})
         told = {**protocols[0], "seed": ", ".join(map(str, seeds))}
+        needed = {OF[c.of][c.score].needs for c in report.columns if c.of != "training"}
+        for part in content["parts"]:
+            for need in needed & (part["needs"] or {}).keys():
+                told |= part["needs"][need]
+        others = {
+            part["title"]: part["protocol"]["generated"]
+            for part in content["parts"]
+            if part["protocol"] and part["protocol"]["generated"] != told["generated"]
+        }
+        if others:
+            listed = ", ".join(f"{title} {count}" for title, count in others.items())
+            told["generated"] = f"{told['generated']} ({listed})"
         notes.append("Protocol: " + ", ".join(f"{key} {value}" for key, value in told.items()))
-    reasons = {
-        reason: name for part in content["parts"] for name, reason in part["not_computed"].items()
-    }
-    notes += [f"Not computed: {name}. {reason}" for reason, name in reasons.items()]
+        notes.append(
+            "Of several seeds: mean ± deviation over the seeds."
+            if len(seeds) > 1
+            else "± is the standard error over the pictures, of Inception Score and KID the "
+            "deviation over their parts; what another training would give is not in it."
+        )
+    reasons: dict[str, list[str]] = {}
+    for part in content["parts"]:
+        for name, reason in part["not_computed"].items():
+            reasons.setdefault(reason, []).append(_told_of(report, name))
+    notes += [
+        f"Not computed: {', '.join(dict.fromkeys(names))}. {reason}"
+        for reason, names in reasons.items()
+    ]
     return notes
+
+
+def _told_of(report: Report, score: str) -> str:
+    """Return what a report's table calls a score."""
+    return next((title_of(c) for c in report.columns if c.score == score), score)
 
 
 def _took(part: dict) -> str:
