@@ -81,7 +81,7 @@ def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatc
         for network in (model.generator, model.discriminator)
         for v in network.trainable_weights
     )
-    values = results(out)["rows"][1]["values"]
+    values = results(out)["rows"][0]["values"]
     assert values["parameters"] == [learnt]
     assert values["minutes of training"][0] > 0
     images = values[base.TRAINING["images_per_second"].title][0]
