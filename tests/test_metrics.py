@@ -725,3 +725,22 @@ def test_a_perfect_copy_has_no_psnr_and_a_model_without_encoder_no_copies():
     assert perfect["ssim"]["value"] == pytest.approx(1)
     model = kf.create_model("dcgan", image_size=32, channels=1, filters=4)
     assert scores.score_copies(model, stream, 5) is None
+
+
+def test_the_detector_in_a_protocol_is_the_one_that_is_installed(monkeypatch):
+    from importlib import metadata
+
+    stream = kf.data.open_faces("orl", 32, 1, "all", progress=False)
+
+    def detector():
+        names = ["face_detection_rate"]
+        result = metrics.score(Copier(stream.sample(3, 0)), stream, 3, scores=names)
+        return result["needs"]["detector"]["detector"].split()[1]
+
+    assert detector() == metadata.version("dlib-bin")
+
+    def unknown(package):
+        raise metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(metadata, "version", unknown)  # as where a user has built dlib
+    assert detector() == dlib.__version__

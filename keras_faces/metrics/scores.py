@@ -501,7 +501,7 @@ def _needed(need: str, inception) -> dict:
     if need == "descriptors":
         return {**_needed("detector", None), "descriptors": identity.PROTOCOL}
     if need == "detector":
-        return {"detector": f"dlib {_version('dlib-bin')} HOG, upsampled once"}
+        return {"detector": f"dlib {_version_of_dlib()} HOG, upsampled once"}
     return {}
 
 
@@ -705,10 +705,10 @@ def shown(name: str, record: dict, scores: dict = SCORES) -> str:
     return value if std is None else f"{value} ± {format(std, form)}"
 
 
-def _version(package: str) -> str:
+def _version_of_dlib() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return version(package)
+        return version("dlib-bin")  # the package that is required
     except PackageNotFoundError:
-        return "not installed"
+        return _import_dlib().__version__  # one that a user has built
