@@ -57,9 +57,9 @@ def eye_finder() -> Callable[[np.ndarray, Sequence[float]], list[float]]:
     Raises:
         UserError: If dlib or its landmarks are not installed.
     """
-    from keras_faces.metrics.detection import _import_dlib
+    from keras_faces.metrics.detection import import_dlib
 
-    dlib = _import_dlib()
+    dlib = import_dlib()
     predict = dlib.shape_predictor(str(model_file(FIVE_POINTS)))
 
     def find(pixels: np.ndarray, face: Sequence[float]) -> list[float]:

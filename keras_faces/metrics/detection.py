@@ -31,7 +31,7 @@ def face_detection_rate(faces: np.ndarray, processes: int | None = None) -> floa
 def detected(faces: np.ndarray, processes: int | None = None) -> np.ndarray:
     """Return for each face whether the detector finds at least one; arguments as above."""
     images = to_rgb(faces)
-    _import_dlib()
+    import_dlib()
     return in_processes(_detect, __name__, images, processes)
 
 
@@ -42,11 +42,11 @@ def to_rgb(faces: np.ndarray) -> np.ndarray:
 
 
 def _detect(images: np.ndarray) -> np.ndarray:
-    detector = _import_dlib().get_frontal_face_detector()
+    detector = import_dlib().get_frontal_face_detector()
     return np.array([len(detector(np.ascontiguousarray(image), UPSAMPLED)) > 0 for image in images])
 
 
-def _import_dlib():
+def import_dlib():
     try:
         import dlib
     except ImportError as error:

@@ -23,7 +23,7 @@ from scipy.spatial.distance import cdist
 
 from keras_faces.data.alignment import FIVE_POINTS, model_file
 from keras_faces.errors import UserError, require_at_least
-from keras_faces.metrics.detection import UPSAMPLED, _import_dlib, to_rgb
+from keras_faces.metrics.detection import UPSAMPLED, import_dlib, to_rgb
 from keras_faces.metrics.processes import in_processes, serve
 from keras_faces.metrics.sharpness import check
 from keras_faces.pictures import rows_grid
@@ -51,7 +51,7 @@ def require() -> None:
     Raises:
         UserError: If one is not installed.
     """
-    _import_dlib()
+    import_dlib()
     for name in (FIVE_POINTS, DESCRIPTOR_NET):
         model_file(name)
 
@@ -294,7 +294,7 @@ def _checked(descriptors: Descriptors) -> Descriptors:
 
 def _describe(images: np.ndarray) -> np.ndarray:
     """Return a descriptor for each picture, NaN where no face is found."""
-    detect = _import_dlib().get_frontal_face_detector()
+    detect = import_dlib().get_frontal_face_detector()
     landmarks, network = _load_models()
     rows = np.full((len(images), NUMBERS), np.nan)
     for row, image in zip(rows, images):
@@ -307,7 +307,7 @@ def _describe(images: np.ndarray) -> np.ndarray:
 
 def _load_models() -> tuple:
     """Return dlib's predictor of five landmarks and its network."""
-    _import_dlib()
+    import_dlib()
     return (
         _load("shape_predictor", model_file(FIVE_POINTS)),
         _load("face_recognition_model_v1", model_file(DESCRIPTOR_NET)),
@@ -317,7 +317,7 @@ def _load_models() -> tuple:
 @functools.lru_cache(maxsize=2)
 def _load(kind: str, path: Path):
     try:
-        return getattr(_import_dlib(), kind)(str(path))
+        return getattr(import_dlib(), kind)(str(path))
     except RuntimeError as error:
         raise UserError(
             f"{path} is damaged, or not the model of dlib's that its name says. Get it anew: "

@@ -23,7 +23,7 @@ from keras_faces.data.stream import FaceStream, to_uint8
 from keras_faces.errors import NotComputed, UserError, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics import distribution, identity, reconstruction
-from keras_faces.metrics.detection import _import_dlib, detected
+from keras_faces.metrics.detection import detected, import_dlib
 from keras_faces.metrics.diversity import mean_pair_difference, nearest
 from keras_faces.metrics.sharpness import laplacian_variance
 
@@ -491,7 +491,7 @@ def require(need: str) -> None:
     if need == "descriptors":
         identity.require()
     elif need == "detector":
-        _import_dlib()
+        import_dlib()
 
 
 def _needed(need: str, inception) -> dict:
@@ -711,4 +711,4 @@ def _version_of_dlib() -> str:
     try:
         return version("dlib-bin")  # the package that is required
     except PackageNotFoundError:
-        return _import_dlib().__version__  # one that a user has built
+        return import_dlib().__version__  # one that a user has built

@@ -44,15 +44,17 @@ class Fact(NamedTuple):
 
     Attributes:
         title: What tables call it.
+        form: Format of the value.
     """
 
     title: str
+    form: str
 
 
 TRAINING = {
-    "parameters": Fact("parameters"),
-    "minutes": Fact("minutes of training"),
-    "images_per_second": Fact("images/s, its scores and pictures included"),
+    "parameters": Fact("parameters", ",.0f"),
+    "minutes": Fact("minutes of training", ".1f"),
+    "images_per_second": Fact("images/s, its scores and pictures included", ".0f"),
 }
 OF: dict[str, Mapping] = {"samples": SCORES, "copies": COPY_SCORES, "training": TRAINING}
 

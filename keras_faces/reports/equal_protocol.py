@@ -24,13 +24,9 @@ REPORTS = {
         PARTS,
         [
             *(Column(score.title, name, form=score.form) for name, score in SCORES.items()),
-            Column(TRAINING["parameters"].title, "parameters", form=",.0f", of="training"),
-            Column(TRAINING["minutes"].title, "minutes", form=".1f", of="training"),
-            Column(
-                TRAINING["images_per_second"].title,
-                "images_per_second",
-                form=".0f",
-                of="training",
+            *(
+                Column(fact.title, name, form=fact.form, of="training")
+                for name, fact in TRAINING.items()
             ),
         ],
         [Figure(part.title, part.recipe, "samples-*.png") for part in PARTS],

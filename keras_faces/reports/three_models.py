@@ -56,13 +56,13 @@ REPORTS = {
         figures=[
             Figure("Figure 4.1: loss of the VAE", "report-vae", curves={"vae_loss": "loss"}),
             Figure(
-                "Figures 4.2 to 4.4: the VAE after 1, 10 and 20 epochs",
+                "Figures 4.2 to 4.4 (there after 1, 10 and 20 epochs): the VAE",
                 "report-vae",
                 "grids/samples-step-*.png",
             ),
             Figure("Figures 4.5 and 4.6: losses of the GAN", "report-gan", curves=BOTH_LOSSES),
             Figure(
-                "Figures 4.7 to 4.9: the GAN after 5, 300 and 500 epochs",
+                "Figures 4.7 to 4.9 (there after 5, 300 and 500 epochs): the GAN",
                 "report-gan",
                 "grids/samples-step-*.png",
             ),
@@ -72,7 +72,7 @@ REPORTS = {
                 curves=ALL_LOSSES,
             ),
             Figure(
-                "Figures 4.14 to 4.16: the VAE+GAN after 5, 100 and 150 epochs, gamma 15",
+                "Figures 4.14 to 4.16 (there after 5, 100 and 150 epochs): the VAE+GAN, gamma 15",
                 "report-vaegan",
                 "grids/samples-step-*.png",
             ),

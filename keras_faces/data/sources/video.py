@@ -422,9 +422,9 @@ def split_by_time(count: int, test: int, gap: int) -> list[str]:
 
 
 def _detector():
-    from keras_faces.metrics.detection import _import_dlib
+    from keras_faces.metrics.detection import import_dlib
 
-    detector = _import_dlib().get_frontal_face_detector()
+    detector = import_dlib().get_frontal_face_detector()
 
     def detect(pixels: np.ndarray):
         """Return the largest face as dlib's rectangle and the scale it was found at, or None."""
