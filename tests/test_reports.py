@@ -17,7 +17,7 @@ from keras_faces.recipes import load_recipe
 from keras_faces.reports import REPORTS, base, list_reports, page, reproduce
 from keras_faces.reports.page import as_markdown
 
-TINY = {"steps": 2, "batch_size": 400, "filters": 4, "image_size": 32, "score_every": 1}
+TINY = {"steps": 2, "batch_size": 200, "filters": 4, "image_size": 32, "score_every": 1}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatc
     assert values["parameters"] == [learnt]
     assert values["minutes of training"][0] > 0
     images = values[base.TRAINING["images_per_second"].title][0]
-    assert images * 60 * values["minutes of training"][0] == pytest.approx(2 * 400)
+    assert images * 60 * values["minutes of training"][0] == pytest.approx(2 * 200)
 
 
 def test_the_documents_own_numbers_are_those_of_the_documents():
