@@ -412,6 +412,22 @@ def test_every_kind_of_picture_goes_through_every_crop(crop, kind):
     assert np.abs(decode(data, crop, 32, 3) - plain).mean() < (9 if "GIF" in kind else 4)
 
 
+def test_a_jpeg_is_turned_wherever_its_header_has_the_notes():
+    pytest.importorskip("simplejpeg")
+    from keras_faces.data.decode import decode, decode_with_size
+
+    pixels, exif = photo(60, 48), Image.Exif()
+    exif[0x0112] = 6
+    data = jpeg(np.ascontiguousarray(np.rot90(pixels)), exif=exif)
+    profile = b"\xff\xda a colour profile may hold the bytes of any marker"
+    before = b"\xff\xe2" + (len(profile) + 2).to_bytes(2, "big") + profile
+    late = data[:2] + before + b"\xff\xff" + data[2:]  # markers may be filled with 0xFF
+    assert decode_with_size(late, "center-area", 32, 3)[1] == (48, 60)
+    np.testing.assert_array_equal(
+        decode(late, "center-area", 32, 3), decode(data, "center-area", 32, 3)
+    )
+
+
 def test_without_the_extra_the_averaged_crop_says_what_to_install(picture_folder, monkeypatch):
     from keras_faces.data import area
 

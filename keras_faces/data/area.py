@@ -12,6 +12,8 @@ import numpy as np
 
 from keras_faces.errors import UserError
 
+START_OF_SCAN = 0xDA  # the JPEG marker that ends the header
+
 
 def require() -> None:
     """Refuse to begin without the libraries.
@@ -65,7 +67,7 @@ def decode_jpeg(
     """
     import simplejpeg
 
-    if not data.startswith(b"\xff\xd8") or b"Exif\0\0" in data:
+    if not data.startswith(b"\xff\xd8") or _has_exif(data):
         return None
     height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     if colours not in ("YCbCr", "Gray", "RGB"):
@@ -79,6 +81,18 @@ def decode_jpeg(
         min_factor=reduction,
     )
     return resize(pixels, reduced, size).reshape(size, size, channels), (width, height)
+
+
+def _has_exif(data: bytes) -> bool:
+    """Return whether a JPEG has EXIF notes; its segments say so much sooner than all its bytes."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != START_OF_SCAN:
+        if data[at + 4 : at + 10] == b"Exif\0\0":
+            return True
+        # A marker may be preceded by any number of bytes 0xFF.
+        filled = data[at + 1] == 0xFF
+        at += 1 if filled else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
 
 
 @functools.lru_cache(maxsize=1024)
