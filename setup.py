@@ -13,6 +13,7 @@ fast = ["opencv-python-headless>=4.10", "simplejpeg>=1.8"]
 video = ["av>=15"]
 # Not imported: only dlib's models in it are read.
 identity = ["face_recognition_models>=0.3.0"]
+plots = ["scikit-learn>=1.5"]
 beam = ["apache-beam>=2.60"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
@@ -20,6 +21,7 @@ dev = [
     *fast,
     *video,
     *identity,
+    *plots,
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -59,6 +61,7 @@ setup(
         "fast": fast,
         "video": video,
         "identity": identity,
+        "plots": plots,
         "beam": beam,
         "benchmark": benchmark,
         "dev": dev,
