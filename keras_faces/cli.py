@@ -324,8 +324,8 @@ def _add_latent_commands(command):
         "--strength",
         type=float,
         nargs="+",
-        default=[1.0],
-        help="of all, or one for each: 1 goes as far as those with it are from those without",
+        help="of all, or one for each: 1 goes as far as those with it are from those without "
+        "(default: 1)",
     )
     attribute.add_argument("--image", help="whose face (default: one drawn from the model)")
     attribute.add_argument("--seed", type=int, default=0, help="seed of the drawn face")
@@ -334,7 +334,7 @@ def _add_latent_commands(command):
     )
     attribute.add_argument("--crop", help="how to make IMAGE square (default: as in training)")
     attribute.add_argument(
-        "--against", metavar="NAME", nargs="+", default=[], help="attributes to leave as they are"
+        "--against", metavar="NAME", nargs="+", help="attributes to leave as they are"
     )
     attribute.add_argument(
         "--frames", type=int, help="a strip of so many, from -strength to +strength"
@@ -717,6 +717,7 @@ def _attribute(options):
     from keras_faces.runs import load_model, training_crop
 
     frames_suffix(options.out)
+    options.strength, options.against = options.strength or [1.0], options.against or []
     if options.frames is not None:
         require_whole(2, frames=options.frames)
     model = load_model(options.run)

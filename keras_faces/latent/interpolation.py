@@ -20,6 +20,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from keras_faces.data.sources.video import import_av
 from keras_faces.errors import UserError, require_above, require_whole, unknown_name
 from keras_faces.pictures import grid, picture_suffix, save_gif, save_picture, save_video
 
@@ -136,9 +137,11 @@ def frames_suffix(path: str | os.PathLike) -> str:
     """Return the suffix of a strip's or animation's path.
 
     Raises:
-        UserError: If it is of neither.
+        UserError: If it is of neither, or of a video and PyAV is not installed.
     """
     suffix = Path(path).suffix.lower()
+    if suffix == ".mp4":
+        import_av()  # missing, it is told now and not after the work
     if suffix in (".gif", ".mp4"):
         return suffix
     with contextlib.suppress(UserError):
