@@ -369,7 +369,7 @@ def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
         made.append(write_whole(run.scores_path, json.dumps(result, indent=2) + "\n"))
         say(lines)
     if importlib.util.find_spec("tensorflow") is not None:
-        made.append(model.export(run.saved_model))
+        made.append(model.export(run.saved_model, run=run.folder))
     say(_summary(run, model, made))
 
 
