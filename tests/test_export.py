@@ -102,7 +102,9 @@ def test_files_of_other_architectures_are_the_models(tmp_path, name, format):
         assert {path.stem for path in folder.glob("*.onnx")} == set(differences)
     else:
         assert differences.pop("generate") is None  # its prior is uniform
-        assert "not in this format" in (folder / "README.md").read_text()
+        card = (folder / "README.md").read_text()
+        assert "not in this format" in card
+        assert "'latents': np.random.default_rng(0).uniform(-1, 1" in card
     assert 0 <= max(differences.values()) < 1e-4
 
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from keras_faces.export.signatures import Signature
 
 CARD = "README.md"
@@ -16,21 +18,21 @@ CONSUMERS = {
     "saved_model": """import numpy as np
 import tensorflow as tf
 
-model = tf.saved_model.load({folder!r})
+model = tf.saved_model.load(".")
 {inputs}
 made = model.signatures[{name!r}](**given)["output_0"].numpy()
 print(made.shape, made.dtype)""",
     "litert": """import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-serve = Interpreter(model_path={folder!r} + "/model.tflite").get_signature_runner({name!r})
+serve = Interpreter(model_path="model.tflite").get_signature_runner({name!r})
 {inputs}
 made = serve(**given)["output_0"]
 print(made.shape, made.dtype)""",
     "onnx": """import numpy as np
 import onnxruntime
 
-session = onnxruntime.InferenceSession({folder!r} + "/{name}.onnx")
+session = onnxruntime.InferenceSession("{name}.onnx")
 {inputs}
 [made] = session.run(None, given)
 print(made.shape, made.dtype)""",
@@ -76,7 +78,7 @@ def card(
         *(_row(key, signatures[key], found) for key, found in differences.items()),
         "",
         "```python",
-        consumer(format, shown, signatures[shown]),
+        _consumer(model, format, shown, signatures[shown]),
         "```",
         "",
         *_training(model, run),
@@ -86,28 +88,28 @@ def card(
     return "\n".join(lines)
 
 
-def consumer(format: str, name: str, signature: Signature, folder: str = ".") -> str:
-    """Return a few lines of Python that ask an export for what a signature makes.
-
-    Args:
-        format: A key of `FORMATS`.
-        name: The signature's name.
-        signature: The signature.
-        folder: Where the export is.
-    """
+def _consumer(model, format: str, name: str, signature: Signature) -> str:
+    """Return a few lines of Python that ask an export for what a signature makes."""
+    rng = "np.random.default_rng(0)"
     draws = {
-        "float32": "np.random.default_rng(0).standard_normal({shape}, np.float32)",
-        "uint8": "np.random.default_rng(0).integers(0, 256, {shape}, np.uint8)",
+        "float32": f"{rng}.standard_normal({{shape}}, np.float32)",
+        "uint8": f"{rng}.integers(0, 256, {{shape}}, np.uint8)",
     }
+    uniform = f"{rng}.uniform(-1, 1, {{shape}}).astype(np.float32)"
     count = 1 if format == "litert" else 4
-    given = [
-        f"    {key!r}: {draws[dtype].format(shape=(count, *shape))},"
-        for key, (shape, dtype) in signature.inputs.items()
-    ]
+    given = []
+    for key, (shape, dtype) in signature.inputs.items():
+        draw = uniform if key == "latents" and _is_uniform(model) else draws[dtype]
+        given.append(f"    {key!r}: {draw.format(shape=(count, *shape))},")
     inputs = "\n".join(["given = {", *given, "}"])
     if format == "saved_model":
         inputs += "\ngiven = {name: tf.constant(value) for name, value in given.items()}"
-    return CONSUMERS[format].format(folder=folder, name=name, inputs=inputs)
+    return CONSUMERS[format].format(name=name, inputs=inputs)
+
+
+def _is_uniform(model) -> bool:
+    """Whether the prior is uniform in [-1, 1] instead of normal."""
+    return bool(np.abs(model.draw_latents(1000, sampler="prior")).max() <= 1)
 
 
 def _colours(model) -> str:

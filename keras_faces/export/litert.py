@@ -10,6 +10,7 @@ from keras_faces.errors import UserError
 from keras_faces.export.signatures import Signature, largest_difference, require_tensorflow
 
 FILE = "model.tflite"
+LACKING = {"Erf"}
 
 
 def litert_file(model, signatures: dict[str, Signature], folder: Path) -> dict[str, float | None]:
@@ -32,16 +33,8 @@ def litert_file(model, signatures: dict[str, Signature], folder: Path) -> dict[s
             "A LiteRT file needs ai-edge-litert. Install it with: pip install 'keras-faces[litert]'"
         )
     require_tensorflow("LiteRT files are")
-    names = list(signatures)
-    made = _converted(model, signatures, names)
-    if made is None and len(names) > 1:
-        names.remove(next(iter(signatures)))
-        made = _converted(model, signatures, names)
-    if made is None:
-        raise UserError(
-            "LiteRT cannot compute this model. Choose another format: saved_model or onnx."
-        )
-    (folder / FILE).write_bytes(made)
+    names = [name for name in signatures if not LACKING & _operations(signatures[name])]
+    (folder / FILE).write_bytes(_converted(model, {name: signatures[name] for name in names}))
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(folder / FILE))
@@ -54,23 +47,43 @@ def litert_file(model, signatures: dict[str, Signature], folder: Path) -> dict[s
     return differences
 
 
-def _converted(model, signatures: dict[str, Signature], names: list[str]) -> bytes | None:
-    """Return the file's content, or None where LiteRT lacks what a signature computes."""
+def _specs(signature: Signature) -> list[keras.InputSpec]:
+    # One at a time: a free count keeps LiteRT from knowing the sizes of what is doubled.
+    return [
+        keras.InputSpec(shape=(1, *shape), dtype=dtype, name=name)
+        for name, (shape, dtype) in signature.inputs.items()
+    ]
+
+
+def _operations(signature: Signature) -> set[str]:
+    """Return the names of the TensorFlow operations that a signature computes with."""
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in _specs(signature)]
+    traced = tf.function(lambda *given: signature.function(*given)).get_concrete_function(*specs)
+    graph = traced.graph.as_graph_def()
+    nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
+    return {node.op for node in nodes}
+
+
+def _converted(model, signatures: dict[str, Signature]) -> bytes:
+    """Return the file's content."""
     import tensorflow as tf
     from tensorflow.lite.python.convert import ConverterError
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name in names:
-        specs = [
-            keras.InputSpec(shape=(1, *shape), dtype=dtype, name=argument)
-            for argument, (shape, dtype) in signatures[name].inputs.items()
-        ]
-        archive.add_endpoint(name, signatures[name].function, specs)
+    for name, signature in signatures.items():
+        archive.add_endpoint(name, signature.function, _specs(signature))
     with tempfile.TemporaryDirectory() as saved:
         archive.write_out(saved, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=names)
+        converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=[*signatures])
         try:
             return converter.convert()
-        except ConverterError:
-            return None
+        except ConverterError as error:
+            lines = str(error).splitlines()
+            told = next((line for line in lines if line.startswith("TF Select ops")), lines[0])
+            raise UserError(
+                f"LiteRT cannot compute this model ({told[:200]}). Choose another format: "
+                "saved_model or onnx."
+            ) from error
