@@ -571,7 +571,6 @@ def _evaluate(options):
         raise UserError(f"--pairs must name a picture, such as p.png. Received: {options.pairs!r}.")
     import json
 
-    from keras_faces.data import open_faces
     from keras_faces.files import write_whole
     from keras_faces.metrics.conditions import measured_or_why_not
     from keras_faces.metrics.scores import (
@@ -582,24 +581,10 @@ def _evaluate(options):
         score_copies,
         table,
     )
-    from keras_faces.runs import load_model, training_data_facts
+    from keras_faces.runs import load_model
 
     model = load_model(options.run)
-    facts = training_data_facts(options.run)
-    if options.data is None and facts is None:
-        raise UserError(f"{options.run!r} does not say which faces to compare with. Give --data.")
-    facts = facts or {}
-    source = options.data or facts["source"]
-    stream = open_faces(
-        source,
-        image_size=model.image_size,
-        batch_size=1,
-        split=options.split or facts.get("split", "all"),
-        crop=facts.get("crop", "center"),
-        channels=model.channels,
-        test_fraction=facts.get("test_fraction", 0.1),
-        labels=facts.get("labels") if options.data is None else _labels_for(model, source),
-    )
+    stream = _faces_to_score_beside(options, model)
     samplers = [options.sampler] if options.sampler else None
     asked, weights = options.scores, options.inception_weights
     wanted = list(SCORES) if weights and not asked else asked
@@ -625,6 +610,37 @@ def _evaluate(options):
         write_whole(options.out, json.dumps(result, indent=2) + "\n")
     if options.pairs:
         _draw_pairs(options, model, stream)
+
+
+def _faces_to_score_beside(options, model):
+    """Return the real faces that are asked for, else those that the run learnt from."""
+    from keras_faces.data import open_faces, open_source
+    from keras_faces.runs import training_data_facts
+
+    facts = training_data_facts(options.run)
+    if options.data is None and facts is None:
+        raise UserError(f"{options.run!r} does not say which faces to compare with. Give --data.")
+    facts = facts or {}
+    try:
+        source = open_source(facts["source"] if options.data is None else options.data)
+    except UserError as error:
+        if options.data is not None:
+            raise
+        raise UserError(
+            f"The faces that {options.run!r} learnt from cannot be opened. {error} Where they lie "
+            f"now, or which others to take, say with: keras-faces evaluate {options.run} "
+            "--data SOURCE"
+        ) from error
+    return open_faces(
+        source,
+        image_size=model.image_size,
+        batch_size=1,
+        split=options.split or facts.get("split", "all"),
+        crop=facts.get("crop", "center"),
+        channels=model.channels,
+        test_fraction=facts.get("test_fraction", 0.1),
+        labels=facts.get("labels") if options.data is None else _labels_for(model, source),
+    )
 
 
 def _draw_pairs(options, model, stream):
@@ -668,7 +684,7 @@ def _compare(options):
         except ValueError as error:
             raise UserError(f"{str(path)!r} holds no scores: {error}.") from error
     print(compare(results))
-    print(protocol_line(next(iter(results.values())), comparable(results)))
+    print(protocol_line(*results.values(), names=comparable(results)))
 
 
 def _reproduce(options):

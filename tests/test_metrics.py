@@ -438,7 +438,7 @@ def test_there_must_be_something_to_compare():
 def test_a_protocol_is_told_with_all_that_its_scores_need(real_faces):
     result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.QUICK)
     assert "generated 5, seed 0, detector dlib" in scores.protocol_line(result)
-    assert "detector" not in scores.protocol_line(result, ["laplacian_variance"])
+    assert "detector" not in scores.protocol_line(result, names=["laplacian_variance"])
 
 
 def test_the_protocol_records_what_makes_scores_comparable(real_faces):
@@ -458,7 +458,24 @@ def test_the_protocol_records_what_makes_scores_comparable(real_faces):
         "seed": 7,
     }
     assert {key: protocol[key] for key in expected} == expected
+    assert "test_fraction" not in protocol  # it goes without saying
     assert result["rows"]["prior"] == {"mean_pair_difference": {"value": 0, "std": None}}
+
+
+def test_protocols_of_unlike_parts_of_one_source_differ():
+    def protocol(**opened):
+        return kf.data.open_faces("orl", 16, 1, progress=False, **opened).protocol
+
+    usual = protocol(split="train")
+    for other, field in (
+        ({"split": "train", "test_fraction": 0.3}, "test_fraction"),
+        ({"split": "train", "workers": 2, "worker": 1}, "workers"),
+        ({"split": "all"}, "split"),
+        ({"split": "train", "crop": "squash"}, "crop"),
+        ({"split": "train", "channels": 3}, "channels"),
+    ):
+        assert field in scores.differences(usual, protocol(**other))
+    assert scores.differences(usual, protocol(split="train", test_fraction=0.1)) == {}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Scores while a model learns: what they record, what they keep, and that they change nothing."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -216,3 +217,65 @@ def test_compare_puts_runs_side_by_side(scored, tmp_path, capsys):
     (tmp_path / "text.json").write_text("no scores")
     assert main(["compare", str(tmp_path / "text.json")]) == 2
     assert "holds no scores" in capsys.readouterr().err
+
+
+@pytest.fixture
+def elsewhere(tmp_path, orl_path):
+    """The pictures of the package's own source in a folder, without the 401st of the wheel."""
+    return shutil.copytree(orl_path, tmp_path / "faces", ignore=shutil.ignore_patterns("*.jpg"))
+
+
+def evaluate(run, out, *words) -> int:
+    words = ["--count", "20", "--scores", "laplacian_variance", "--out", str(out), *words]
+    return main(["evaluate", str(run.folder), *map(str, words)])
+
+
+def test_the_same_pictures_elsewhere_compare_and_others_under_the_same_path_do_not(
+    scored, elsewhere, tmp_path, capsys
+):
+    here, there, others = (str(tmp_path / f"{name}.json") for name in ("here", "there", "others"))
+    assert evaluate(scored, here) == 0
+    assert evaluate(scored, there, "--data", elsewhere) == 0
+    capsys.readouterr()
+    assert main(["compare", here, there]) == 0
+    told = capsys.readouterr().out
+    assert f"Protocol: source orl and {elsewhere}, fingerprint " in told
+    held_out = kf.data.open_faces("orl", 32, 1, "test", progress=False)
+    pictures = [held_out.cache.name(index) for index in held_out.indices[:2]]
+    shutil.copy(elsewhere / pictures[0], elsewhere / pictures[1])
+    assert evaluate(scored, others, "--data", elsewhere) == 0
+    capsys.readouterr()
+    assert main(["compare", there, others]) == 2
+    told = capsys.readouterr().err
+    assert "fingerprint " in told and f"the pictures in {elsewhere} changed in between" in told
+    assert main(["compare", here, others]) == 2
+    assert f"the pictures in orl and in {elsewhere} are not the same" in capsys.readouterr().err
+
+
+def test_scores_that_do_not_say_of_which_pictures_they_are_are_not_compared(
+    scored, tmp_path, capsys
+):
+    assert evaluate(scored, tmp_path / "one.json") == 0
+    result = json.loads((tmp_path / "one.json").read_text())
+    result["protocol"]["fingerprint"] = None
+    (tmp_path / "one.json").write_text(json.dumps(result))
+    assert main(["compare", str(tmp_path / "one.json")]) == 2
+    assert "no fingerprint of the pictures" in capsys.readouterr().err
+
+
+def test_a_run_whose_source_has_vanished_says_how_to_name_another(
+    scored, elsewhere, tmp_path, capsys
+):
+    run = Run(tmp_path / "run")  # as if trained on that folder
+    run.folder.mkdir()
+    shutil.copy(scored.model_path, run.model_path)
+    config = scored.config()
+    run.write_config({**config, "data": {**config["data"], "source": str(elsewhere)}})
+    moved = elsewhere.rename(tmp_path / "moved")
+    assert evaluate(run, tmp_path / "scores.json") == 2
+    told = capsys.readouterr().err
+    assert str(elsewhere) in told
+    assert f"keras-faces evaluate {run.folder} --data SOURCE" in told
+    assert evaluate(run, tmp_path / "scores.json", "--data", moved) == 0
+    assert evaluate(run, tmp_path / "scores.json", "--data", elsewhere) == 2
+    assert "--data SOURCE" not in capsys.readouterr().err  # they know the flag

@@ -560,12 +560,26 @@ def protocol_of(result: dict, name: str) -> dict:
 
 
 def differences(one: dict, other: dict) -> dict[str, tuple]:
-    """Return in which fields two protocols differ, with both values."""
+    """Return in which fields two protocols differ, with both values.
+
+    Where the pictures lay is none of them: the fingerprint says whether they are the same.
+    """
     return {
         field: (one.get(field), other.get(field))
-        for field in sorted({*one, *other})
+        for field in sorted({*one, *other} - {"source"})
         if one.get(field) != other.get(field)
     }
+
+
+def told_differences(one: dict, other: dict) -> str:
+    """Return in which fields two protocols differ as text, which is empty where in none."""
+    found = differences(one, other)
+    parts = [f"{field} {a} and {b}" for field, (a, b) in found.items()]
+    if "fingerprint" in found:
+        places = dict.fromkeys((str(one.get("source")), str(other.get("source"))))
+        what = "are not the same" if len(places) > 1 else "changed in between"
+        parts.append(f"so the pictures in {' and in '.join(places)} {what}")
+    return "; ".join(parts)
 
 
 def comparable(results: dict[str, dict]) -> list[str]:
@@ -592,15 +606,15 @@ def comparable(results: dict[str, dict]) -> list[str]:
         raise UserError(f"No score is there of all: {', '.join(results)}. Score them alike.")
     for name in names:
         for other in others:
-            found = differences(
+            told = told_differences(
                 protocol_of(results[first], name), protocol_of(results[other], name)
             )
-            if found:
-                told = "; ".join(f"{key} {a} and {b}" for key, (a, b) in found.items())
+            if told:
                 raise UserError(
                     f"{name} of {first} and of {other} were made under different protocols, so "
                     f"they cannot stand in one column: {told}. Score both alike: keras-faces "
-                    "evaluate RUN --out FILE, with the same --data, --split, --count and --seed."
+                    "evaluate RUN --out FILE, on the same pictures, with the same --split, "
+                    "--count and --seed."
                 )
     return names
 
@@ -618,6 +632,8 @@ def require_scores(title: str, result: dict) -> None:
             f"(found: {made}). Score it anew: keras-faces evaluate RUN --out FILE"
         )
     try:
+        if not result["protocol"]["fingerprint"]:  # without it two sources cannot be told apart
+            raise ValueError("no fingerprint of the pictures")
         for name in filter(SCORES.get, result["rows"]["real"]):
             protocol_of(result, name)
             for records in result["rows"].values():
@@ -647,16 +663,21 @@ def compare(results: dict[str, dict]) -> str:
     )
 
 
-def protocol_line(result: dict, names: Sequence[str] | None = None) -> str:
+def protocol_line(*results: dict, names: Sequence[str] | None = None) -> str:
     """Return under which protocol scores were made, with all that they need, as a line of text.
 
     Args:
-        result: What `score` returned.
-        names: Which of its scores; None for all.
+        *results: What `score` returned, under one protocol.
+        names: Which of their scores; None for all of the first.
     """
-    told = dict(result["protocol"])
-    for name in result["rows"]["real"] if names is None else names:
-        told |= protocol_of(result, name)
+    first = results[0]
+    told = dict(first["protocol"])
+    for name in first["rows"]["real"] if names is None else names:
+        told |= protocol_of(first, name)
+    # The same pictures, and each place where they lay.
+    told["source"] = " and ".join(
+        dict.fromkeys(str(result["protocol"]["source"]) for result in results)
+    )
     return "Protocol: " + ", ".join(f"{key} {value}" for key, value in told.items())
 
 

@@ -29,6 +29,7 @@ from keras_faces.metrics.scores import (
     require_scores,
     score,
     score_copies,
+    told_differences,
 )
 from keras_faces.recipes import BUDGETS, load_recipe
 from keras_faces.runs import Run, load_model
@@ -487,9 +488,8 @@ def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
         if column.of == "samples" and result and column.score in result["rows"]["real"]
     ]
     for one, protocol in known[1:]:
-        found = differences(known[0][1], protocol)
-        if found:
-            told = "; ".join(f"{key} {a} and {b}" for key, (a, b) in found.items())
+        told = told_differences(known[0][1], protocol)
+        if told:
             raise UserError(
                 f"{column.title!r} of {known[0][0].part.title} and of {one.part.title} were made "
                 f"under different protocols, so they cannot stand in one column: {told}. To score "
