@@ -1,5 +1,6 @@
 """How good faces are: sharpness, detection, diversity, against other implementations."""
 
+import hashlib
 import json
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces import metrics
-from keras_faces.metrics import scores
+from keras_faces.metrics import identity, scores
 
 METRICS = {
     "laplacian_variance": metrics.laplacian_variance,
@@ -612,6 +613,39 @@ def test_scores_on_features_of_different_weights_are_not_compared():
         scores.compare({"a": one, "b": other})
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"crop": "squash"},
+        {"image_size": 8},
+        {"channels": 3},
+        {"split": "train"},
+        {"test_fraction": 0.3},
+        {"count": 9},
+        {"seed": 1},
+        {"weights_sha256": "another"},
+        {"resizer": "another"},
+    ],
+    ids=str,
+)
+def test_features_of_real_faces_are_shared_by_equal_protocols_alone(other, own_cache):
+    def computed(**given) -> int:
+        """How many sets were looked at, of which one are the samples."""
+        network = Projection()
+        fields = ("weights_sha256", "resizer")
+        network.protocol = {"network": "one", **{k: given.pop(k) for k in fields if k in given}}
+        how = {name: given.pop(name, value) for name, value in (("count", 8), ("seed", 0))}
+        opening = {"image_size": 16, "split": "test", "batch_size": 1, **given}
+        stream = kf.data.open_faces("orl", progress=False, **opening)
+        samples = np.zeros((1, *stream.image_shape), np.float32)
+        metrics.score(Copier(samples), stream, scores=["precision"], inception=network, **how)
+        return network.calls
+
+    assert computed() == 2
+    assert computed() == 1
+    assert computed(**other) == 2
+
+
 # ---------------------------------------------------------------------------------------------
 # Scores on face descriptors
 
@@ -672,6 +706,34 @@ def test_what_was_computed_of_real_faces_is_kept(described):
     assert sorted(described_first) == [30, 30]
     assert described_again == [30]  # the samples, and no longer the real faces
     assert first == again
+
+
+def test_descriptors_by_another_file_are_of_another_protocol_and_not_those_that_were_kept(
+    own_cache, tmp_path, monkeypatch
+):
+    stream = kf.data.open_faces("orl", 16, split="test", progress=False)
+
+    def result():
+        describing.clear()
+        samples = Copier(stream.sample(4, 1))
+        found = metrics.score(samples, stream, 4, scores=["near_duplicates"])
+        return found["needs"]["descriptors"]["descriptors"], len(describing)
+
+    def describe(faces):
+        describing.append(len(faces))
+        return identity.Descriptors(np.zeros(len(faces), bool), np.zeros((0, 128)))
+
+    describing: list[int] = []
+    monkeypatch.setattr(identity, "face_descriptors", describe)
+    usual = f"{identity.DESCRIPTOR_NET}, {identity.FIVE_POINTS}, first face, no jitter"
+    assert result() == (f"face_recognition_models 0.3: {usual}", 2)
+    assert result()[1] == 1  # the samples, and no longer the real faces
+    for name in (identity.DESCRIPTOR_NET, identity.FIVE_POINTS):
+        (tmp_path / name).write_bytes(b"another")
+    monkeypatch.setattr(identity, "model_file", lambda name: tmp_path / name)
+    told, computed = result()
+    assert computed == 2
+    assert told.count(f"(SHA-256 {hashlib.sha256(b'another').hexdigest()})") == 2
 
 
 def test_scores_of_samples_without_faces_are_none_and_not_a_number():

@@ -86,7 +86,13 @@ class Faces:
         return self._remembered(self._inception.protocol, lambda: self._inception(self.images))
 
     def _remembered(self, needs: dict, compute: Callable[[], tuple]) -> tuple:
-        """Return arrays that depend on the pictures and on what `needs` says alone."""
+        """Return arrays that depend on the pictures and on what `needs` says alone.
+
+        They are kept under a hash of the protocol, in which the pictures themselves, in their
+        order, stand for all that chooses and makes them: source, split, crop, size, number, seed.
+        So protocols that differ in anything that matters never share them, and those that give the
+        same pictures do.
+        """
         if not self._kept:
             return compute()
         digest = hashlib.sha256(json.dumps([self.images.shape, needs], sort_keys=True).encode())
@@ -499,7 +505,7 @@ def _needed(need: str, inception) -> dict:
     if need == "inception":
         return inception.protocol
     if need == "descriptors":
-        return {**_needed("detector", None), "descriptors": identity.PROTOCOL}
+        return {**_needed("detector", None), "descriptors": identity.protocol()}
     if need == "detector":
         return {"detector": f"dlib {_version_of_dlib()} HOG, upsampled once"}
     return {}
