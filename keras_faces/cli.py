@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 
-from keras_faces.errors import Interrupted, UserError, number_of, unknown_name
+from keras_faces.errors import Interrupted, NotComputed, UserError, number_of, unknown_name
 from keras_faces.process import prepare_process
 
 COMMANDS = (
@@ -572,44 +572,58 @@ def _evaluate(options):
     import json
 
     from keras_faces.files import write_whole
-    from keras_faces.metrics.conditions import measured_or_why_not
-    from keras_faces.metrics.scores import (
-        SCORES,
-        copies_line,
-        protocol_line,
-        score,
-        score_copies,
-        table,
-    )
+    from keras_faces.metrics.scores import SCORES, any_computed, names_of, protocol_line
     from keras_faces.runs import load_model
 
+    if options.scores and options.inception_weights:
+        needed = [n for n, chosen in SCORES.items() if chosen.needs == "inception"]
+        if not set(needed) & set(names_of(options.scores)):
+            raise UserError(
+                "--inception-weights is given, but none of --scores needs them: "
+                f"{', '.join(options.scores)}. Leave it out, or add one or more of: "
+                f"{', '.join(needed)}."
+            )
     model = load_model(options.run)
     stream = _faces_to_score_beside(options, model)
+    result, lines = _scored(options, model, stream)
+    # First of all, so that a place that cannot be written does not cost the scores.
+    print(lines)
+    if not any_computed(result):
+        raise NotComputed(
+            "No score that was asked for could be computed, for the reasons above. Nothing was "
+            "written."
+        )
+    print(protocol_line(result))
+    if options.out:
+        write_whole(options.out, json.dumps(result, indent=2) + "\n")
+    if options.pairs:
+        _draw_pairs(options, model, stream)
+
+
+def _scored(options, model, stream) -> tuple[dict, str]:
+    """Return all scores that are asked for, and the same as text."""
+    from keras_faces.metrics.conditions import measured_or_why_not
+    from keras_faces.metrics.scores import SCORES, copies_line, score, score_copies, table
+
     samplers = [options.sampler] if options.sampler else None
     asked, weights = options.scores, options.inception_weights
     wanted = list(SCORES) if weights and not asked else asked
     result = score(
         model, stream, options.count, options.seed, samplers, wanted, weights, progress=True
     )
-    lines = table(result)
+    lines = [table(result)]
     if not asked:
         copies = score_copies(model, stream, options.count, options.seed)
         if copies is not None:
             result["reconstructions"] = copies
-            lines += "\n" + copies_line(copies)
+            lines.append(copies_line(copies))
     if model.conditional and not asked:
         given = (options.count, options.seed, options.sampler)
         obeyed, line = measured_or_why_not(model, stream, *given)
-        lines += "\n" + line
+        lines.append(line)
         if obeyed is not None:
             result["conditions"] = obeyed
-    # First of all, so that a place that cannot be written does not cost the scores.
-    print(lines)
-    print(protocol_line(result))
-    if options.out:
-        write_whole(options.out, json.dumps(result, indent=2) + "\n")
-    if options.pairs:
-        _draw_pairs(options, model, stream)
+    return result, "\n".join(lines)
 
 
 def _faces_to_score_beside(options, model):

@@ -279,3 +279,42 @@ def test_a_run_whose_source_has_vanished_says_how_to_name_another(
     assert evaluate(run, tmp_path / "scores.json", "--data", moved) == 0
     assert evaluate(run, tmp_path / "scores.json", "--data", elsewhere) == 2
     assert "--data SOURCE" not in capsys.readouterr().err  # they know the flag
+
+
+@pytest.fixture
+def without_weights(tmp_path, monkeypatch):
+    """As where Inception's weights are not here and there is no network."""
+
+    def no_network(home):
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_FACES_INCEPTION", raising=False)
+    monkeypatch.setattr("keras_faces.metrics.inception._download", no_network)
+
+
+def test_where_nothing_that_was_asked_for_can_be_computed_evaluate_fails_and_writes_nothing(
+    scored, tmp_path, capsys, without_weights
+):
+    out = tmp_path / "scores.json"
+    out.write_text("earlier ones")
+    assert evaluate(scored, out, "--scores", "inception_score", "precision") == 2
+    told = capsys.readouterr()
+    (line,) = told.out.splitlines()  # and no table without columns
+    assert line.startswith("Not computed: Inception Score (keras), precision (keras). Inception's")
+    assert "no route to host" in line and "--inception-weights FILE" in line
+    assert "No score that was asked for could be computed" in told.err
+    assert out.read_text() == "earlier ones"
+    assert evaluate(scored, out, "--scores", "inception_score", "laplacian_variance") == 0
+    assert "Not computed: Inception Score (keras). " in capsys.readouterr().out
+    assert list(json.loads(out.read_text())["rows"]["prior"]) == ["laplacian_variance"]
+
+
+def test_weights_that_no_score_needs_are_refused_and_not_left_unused(scored, tmp_path, capsys):
+    weights = ["--inception-weights", tmp_path / "weights.h5"]
+    assert evaluate(scored, tmp_path / "scores.json", *weights) == 2
+    told = capsys.readouterr().err
+    assert "none of --scores needs them: laplacian_variance" in told
+    assert "add one or more of: inception_score, " in told
+    assert evaluate(scored, tmp_path / "scores.json", *weights, "--scores", "precision") == 2
+    assert "there is no file" in capsys.readouterr().err

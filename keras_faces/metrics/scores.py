@@ -543,6 +543,12 @@ def names_of(scores: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(scores))
 
 
+def any_computed(result: dict) -> bool:
+    """Return whether one score or more of what `score` returned has a value."""
+    records = (record for row in result["rows"].values() for record in row.values())
+    return any(record["value"] is not None for record in records)
+
+
 def better(name: str, value: float | None, other: float | None, real: float) -> bool:
     """Return whether a score is better than another; any is better than none.
 
@@ -693,7 +699,7 @@ def table(result: dict) -> str:
         "real" if row == "real" else f"generated ({row})": values
         for row, values in result["rows"].items()
     }
-    lines = [_text(rows, list(rows["real"]))]
+    lines = [_text(rows, list(rows["real"]))] if rows["real"] else []
     reasons: dict[str, list[str]] = {}
     for name, why in result["not_computed"].items():
         reasons.setdefault(why, []).append(SCORES[name].title)
