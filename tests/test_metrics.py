@@ -363,6 +363,17 @@ def test_scores_are_those_of_the_samples_beside_those_of_real_faces(real_faces, 
     assert errors["distinct_nearest"] is None
 
 
+def test_one_score_and_one_sampler_need_no_list(real_faces):
+    faces = floats(real_faces)[:, ::4, ::4]
+    result = result_of(faces, scores="laplacian_variance", samplers="prior")
+    assert list(result["rows"]) == ["real", "prior"]
+    assert list(result["rows"]["prior"]) == ["laplacian_variance"]
+    expected = result_of(faces)["rows"]["prior"]["laplacian_variance"]
+    assert result["rows"]["prior"]["laplacian_variance"] == expected
+    with pytest.raises(kf.UserError, match="no score named 'laplacian_varianc'"):
+        result_of(faces, scores="laplacian_varianc")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "other", "real", "expected"),
     [

@@ -130,6 +130,8 @@ def test_training_is_shown_as_an_animation(scored):
     [
         ({"score_every": 0}, "score_every must be above 0"),
         ({"score_every": 1, "scores": ["sharpness"]}, "no score named 'sharpness'"),
+        ({"score_every": 1, "scores": "sharpness"}, "no score named 'sharpness'"),
+        ({"scores": "sharpness"}, "no score named 'sharpness'"),
         ({"score_every": 1, "scores": NAMES, "best": "face_detection_rate"}, "that is computed"),
         ({"best": "distinct_nearest"}, "give score_every as well"),
         ({"score_every": 0.5}, r"every must be a whole number of 1 or more.*0\.5"),
@@ -171,6 +173,11 @@ def test_a_model_without_the_score_is_not_the_best(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_one_score_needs_no_list(tmp_path):
+    callback = kf.callbacks.Scores(Run(tmp_path), scores=NAMES[0], best=NAMES[0])
+    assert callback.names == NAMES[:1]
+
+
 def test_scores_of_arrays_need_faces_to_compare_with(tmp_path):
     model = kf.create_model("dcgan", channels=1, **SMALL)
     model.compile()
@@ -184,9 +191,9 @@ def test_scores_of_arrays_need_faces_to_compare_with(tmp_path):
 
 
 def test_the_scores_that_are_asked_for_are_those_at_the_end(tmp_path):
-    run = train(tmp_path / "run", epochs=1, scores=NAMES, count=10)
+    run = train(tmp_path / "run", epochs=1, scores=NAMES[0], count=10)  # one needs no list
     rows = json.loads(run.scores_path.read_text())["rows"]
-    assert list(rows["prior"]) == NAMES
+    assert list(rows["prior"]) == NAMES[:1]
     assert not run.score_rows.path.exists()
 
 

@@ -301,8 +301,8 @@ def score(
     stream: FaceStream,
     count: int = 1000,
     seed: int = 0,
-    samplers: Sequence[str] | None = None,
-    scores: Sequence[str] | None = None,
+    samplers: str | Sequence[str] | None = None,
+    scores: str | Sequence[str] | None = None,
     inception=None,
     progress: bool = False,
 ) -> dict:
@@ -313,9 +313,9 @@ def score(
         stream: The real faces to compare with.
         count: Samples to generate, and at most that many real faces.
         seed: Seed of the samples and of the choice of real faces.
-        samplers: The model's samplers to score; None scores all that can be used.
-        scores: Keys of `SCORES`; None computes all for which nothing is missing: those on face
-            descriptors need the extra `identity`, those on Inception's features its weights.
+        samplers: The model's samplers to score, or one; None scores all that can be used.
+        scores: Keys of `SCORES`, or one; None computes all for which nothing is missing: those on
+            face descriptors need the extra `identity`, those on Inception's features its weights.
         inception: An `InceptionFeatures` to use again, or a path of weights; None makes one.
         progress: Show a progress bar.
 
@@ -358,7 +358,7 @@ def score(
             needed.discard(need)
     real = Faces(stream.sample(count, seed), inception, kept=True)
     sets = {"real": real}
-    for sampler in samplers or model.usable_samplers:
+    for sampler in listed(samplers) or model.usable_samplers:
         samples = model.samples(count, seed, sampler, stream)
         if samples.shape[1:] != real.images.shape[1:]:
             raise UserError(
@@ -521,11 +521,16 @@ def _computed(chosen: Score, row: str, faces: Faces, real: Faces) -> Value:
     return chosen.compute(faces, real)
 
 
-def names_of(scores: Sequence[str] | None) -> list[str]:
+def listed(names: str | Sequence[str] | None) -> list[str]:
+    """Return names as a list, of which a single one may be given by itself; None gives none."""
+    return [names] if isinstance(names, str) else list(names or ())
+
+
+def names_of(scores: str | Sequence[str] | None) -> list[str]:
     """Return the names of scores to compute, each once.
 
     Args:
-        scores: Keys of `SCORES`; None for all for which nothing is missing.
+        scores: Keys of `SCORES`, or one; None for all for which nothing is missing.
 
     Raises:
         UserError: If a name is unknown.
@@ -537,10 +542,10 @@ def names_of(scores: Sequence[str] | None) -> list[str]:
         if not identity.is_installed():
             left_out.append("descriptors")
         return [name for name, score in SCORES.items() if score.needs not in left_out]
-    for name in scores:
+    for name in listed(scores):
         if name not in SCORES:
             raise unknown_name("score", name, SCORES)
-    return list(dict.fromkeys(scores))
+    return list(dict.fromkeys(listed(scores)))
 
 
 def any_computed(result: dict) -> bool:

@@ -24,6 +24,7 @@ from keras_faces.metrics.scores import (
     SCORES,
     Value,
     differences,
+    listed,
     names_of,
     protocol_of,
     require_scores,
@@ -212,6 +213,8 @@ def train_parts(
     for seed in seeds:
         require_whole(minimum=0, seed=seed)
     further = {**BEST, "score_every": SCORE_EVERY[budget], **further}
+    if further.get("scores") is not None:
+        further["scores"] = listed(further["scores"])
     require_whole(score_every=further["score_every"])
     computed = names_of(further.get("scores", QUICK))
     if further["best"] not in computed:
@@ -270,7 +273,8 @@ def _train(part, seed, runs, data, budget, further) -> tuple[Run, str]:
     words += [] if data is None else ["--data", str(data)]
     words += ["--seed", str(seed)]
     for name, value in further.items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
+        values = value if isinstance(value, list) else [value]
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
     if not run.exists:
         command([*words, "--run", str(run.folder), "--count", "0"])
     elif not run.model_path.is_file():
