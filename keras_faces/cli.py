@@ -572,7 +572,13 @@ def _evaluate(options):
     import json
 
     from keras_faces.files import write_whole
-    from keras_faces.metrics.scores import SCORES, any_computed, names_of, protocol_line
+    from keras_faces.metrics.scores import (
+        SCORES,
+        any_computed,
+        names_of,
+        protocol_line,
+        told_protocol,
+    )
     from keras_faces.runs import load_model
 
     if options.scores and options.inception_weights:
@@ -594,6 +600,8 @@ def _evaluate(options):
             "written."
         )
     print(protocol_line(result))
+    if "conditions" in result:
+        print(told_protocol(result["conditions"]["protocol"], "conditions"))
     if options.out:
         write_whole(options.out, json.dumps(result, indent=2) + "\n")
     if options.pairs:

@@ -695,7 +695,13 @@ def protocol_line(*results: dict, names: Sequence[str] | None = None) -> str:
     told["source"] = " and ".join(
         dict.fromkeys(str(result["protocol"]["source"]) for result in results)
     )
-    return "Protocol: " + ", ".join(f"{key} {value}" for key, value in told.items())
+    return told_protocol(told)
+
+
+def told_protocol(protocol: dict, of: str = "") -> str:
+    """Return a protocol as a line of text, which says of what it is."""
+    fields = ", ".join(f"{field} {value}" for field, value in protocol.items())
+    return f"Protocol{of and ' of '}{of}: {fields}"
 
 
 def table(result: dict) -> str:
