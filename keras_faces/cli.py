@@ -572,13 +572,8 @@ def _evaluate(options):
     import json
 
     from keras_faces.files import write_whole
-    from keras_faces.metrics.scores import (
-        SCORES,
-        any_computed,
-        names_of,
-        protocol_line,
-        told_protocol,
-    )
+    from keras_faces.metrics.scores import SCORES, names_of
+    from keras_faces.metrics.tables import any_computed, protocol_line, told_protocol
     from keras_faces.runs import load_model
 
     if options.scores and options.inception_weights:
@@ -611,7 +606,8 @@ def _evaluate(options):
 def _scored(options, model, stream) -> tuple[dict, str]:
     """Return all scores that are asked for, and the same as text."""
     from keras_faces.metrics.conditions import measured_or_why_not
-    from keras_faces.metrics.scores import SCORES, copies_line, score, score_copies, table
+    from keras_faces.metrics.scores import SCORES, score, score_copies
+    from keras_faces.metrics.tables import copies_line, table
 
     samplers = [options.sampler] if options.sampler else None
     asked, weights = options.scores, options.inception_weights
@@ -666,8 +662,8 @@ def _faces_to_score_beside(options, model):
 
 
 def _draw_pairs(options, model, stream):
+    from keras_faces.metrics.faces import Faces
     from keras_faces.metrics.identity import nearest_training, pairs_picture
-    from keras_faces.metrics.scores import Faces
     from keras_faces.pictures import save_picture
 
     count = min(options.count, 200)  # a tenth of a second each
@@ -688,7 +684,7 @@ def _compare(options):
     import json
     from pathlib import Path
 
-    from keras_faces.metrics.scores import comparable, compare, protocol_line
+    from keras_faces.metrics.tables import comparable, compare, protocol_line
     from keras_faces.runs import Run
 
     results = {}

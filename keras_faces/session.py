@@ -16,15 +16,8 @@ from keras_faces.data import FaceStream, guess_channels, labels_of, open_faces, 
 from keras_faces.errors import Interrupted, UserError, number_of, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.conditions import measured_or_why_not
-from keras_faces.metrics.scores import (
-    QUICK,
-    copies_line,
-    listed,
-    names_of,
-    score,
-    score_copies,
-    table,
-)
+from keras_faces.metrics.scores import QUICK, listed, names_of, score, score_copies
+from keras_faces.metrics.tables import copies_line, table
 from keras_faces.models import MODELS, create_model, hyperparameters
 from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
 from keras_faces.recipes import load_recipe

@@ -16,7 +16,7 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces import metrics
-from keras_faces.metrics import identity, scores
+from keras_faces.metrics import identity, scores, tables
 
 METRICS = {
     "laplacian_variance": metrics.laplacian_variance,
@@ -396,8 +396,8 @@ def result_of(faces, **arguments) -> dict:
 def test_results_of_one_protocol_stand_in_one_table(real_faces):
     faces = floats(real_faces)[:, ::4, ::4]
     results = {"a": result_of(faces[:5]), "b": result_of(faces[5:])}
-    assert scores.comparable(results) == ["laplacian_variance", "distinct_nearest"]
-    lines = scores.compare(results).splitlines()
+    assert tables.comparable(results) == ["laplacian_variance", "distinct_nearest"]
+    lines = tables.compare(results).splitlines()
     assert [line.split("  ")[0] for line in lines] == ["faces", "real", "a (prior)", "b (prior)"]
     for title, line in zip(("a", "b"), lines[2:]):
         record = results[title]["rows"]["prior"]["laplacian_variance"]
@@ -412,14 +412,14 @@ def test_results_of_different_protocols_are_not_compared_and_the_fields_are_name
         (result_of(faces, count=6), "generated 5 and 6; real 5 and 6"),
     ):
         with pytest.raises(kf.UserError, match=f"one column: {message}"):
-            scores.compare({"a": one, "b": other})
+            tables.compare({"a": one, "b": other})
     with pytest.raises(kf.UserError, match="No score is there of all: a, b"):
-        scores.compare({"a": one, "b": result_of(faces, scores=["mean_pair_difference"])})
+        tables.compare({"a": one, "b": result_of(faces, scores=["mean_pair_difference"])})
     with pytest.raises(kf.UserError, match="b holds no scores of format 2"):
-        scores.compare({"a": one, "b": {"rows": {}, "protocol": {}}})
+        tables.compare({"a": one, "b": {"rows": {}, "protocol": {}}})
     assert "face_detection_rate" not in one["rows"]["real"]
     more = result_of(faces, scores=["laplacian_variance", "mean_pair_difference"])
-    left_out = scores.compare({"a": one, "b": more}).splitlines()[-1]
+    left_out = tables.compare({"a": one, "b": more}).splitlines()[-1]
     assert left_out == "Left out, since not all have them: mean pair difference, distinct nearest."
 
 
@@ -439,18 +439,18 @@ def test_damaged_results_are_named_and_not_compared(real_faces, damage):
     whole, damaged = (result_of(floats(real_faces)[:, ::4, ::4]) for _ in range(2))
     damage(damaged)
     with pytest.raises(kf.UserError, match=r"b holds damaged scores \(.*Score it anew"):
-        scores.compare({"a": whole, "b": damaged})
+        tables.compare({"a": whole, "b": damaged})
 
 
 def test_there_must_be_something_to_compare():
     with pytest.raises(kf.UserError, match="one model or more"):
-        scores.compare({})
+        tables.compare({})
 
 
 def test_a_protocol_is_told_with_all_that_its_scores_need(real_faces):
     result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.QUICK)
-    assert "generated 5, seed 0, detector dlib" in scores.protocol_line(result)
-    assert "detector" not in scores.protocol_line(result, names=["laplacian_variance"])
+    assert "generated 5, seed 0, detector dlib" in tables.protocol_line(result)
+    assert "detector" not in tables.protocol_line(result, names=["laplacian_variance"])
 
 
 def test_the_protocol_records_what_makes_scores_comparable(real_faces):
@@ -486,8 +486,8 @@ def test_protocols_of_unlike_parts_of_one_source_differ():
         ({"split": "train", "crop": "squash"}, "crop"),
         ({"split": "train", "channels": 3}, "channels"),
     ):
-        assert field in scores.differences(usual, protocol(**other))
-    assert scores.differences(usual, protocol(split="train", test_fraction=0.1)) == {}
+        assert field in tables.differences(usual, protocol(**other))
+    assert tables.differences(usual, protocol(split="train", test_fraction=0.1)) == {}
 
 
 @pytest.mark.parametrize(
@@ -584,9 +584,9 @@ def test_scores_on_features_are_those_of_the_pure_functions():
     assert result["rows"]["real"]["recall"]["value"] == halves.recall
     assert all(prior[name]["std"] is not None for name in ON_FEATURES)
     assert result["needs"]["inception"] == network.protocol
-    assert scores.protocol_of(result, "precision")["network"] == "a projection"
-    assert "network" not in scores.protocol_of(result, "laplacian_variance")
-    assert "FID (keras)" in scores.table(result)
+    assert tables.protocol_of(result, "precision")["network"] == "a projection"
+    assert "network" not in tables.protocol_of(result, "laplacian_variance")
+    assert "FID (keras)" in tables.table(result)
 
 
 def test_without_inceptions_weights_its_scores_are_not_computed_and_it_is_said_why(
@@ -604,7 +604,7 @@ def test_without_inceptions_weights_its_scores_are_not_computed_and_it_is_said_w
     asked = metrics.score(Copier(faces), stream, 20, scores=["inception_score", "distinct_nearest"])
     assert list(asked["rows"]["prior"]) == ["distinct_nearest"]
     assert "no route to host" in asked["not_computed"]["inception_score"]
-    assert "Not computed: Inception Score (keras). Inception's weights" in scores.table(asked)
+    assert "Not computed: Inception Score (keras). Inception's weights" in tables.table(asked)
 
 
 def test_scores_on_features_of_different_weights_are_not_compared():
@@ -621,7 +621,7 @@ def test_scores_on_features_of_different_weights_are_not_compared():
         for network in (Projection(), Other())
     )
     with pytest.raises(kf.UserError, match=r"precision of a and .*network a projection and an"):
-        scores.compare({"a": one, "b": other})
+        tables.compare({"a": one, "b": other})
 
 
 @pytest.mark.parametrize(
@@ -754,7 +754,7 @@ def test_scores_of_samples_without_faces_are_none_and_not_a_number():
     prior = {name: record["value"] for name, record in result["rows"]["prior"].items()}
     assert prior.pop("unidentified") == 0  # nobody is detected
     assert set(prior.values()) == {None}
-    lines = scores.table(result).splitlines()
+    lines = tables.table(result).splitlines()
     assert lines[2].count("none") == len(prior)
     assert any("near duplicates" in line and "prior: Near-dup" in line for line in lines[3:])
     few = metrics.score(Copier(noise), stream, 10, scores=["frechet_descriptor_distance"])
@@ -797,7 +797,7 @@ def test_scores_of_reconstructions_are_those_of_the_pure_functions():
     assert values["face_detection_rate"] == metrics.face_detection_rate(copies)
     distances = metrics.descriptor_distance(faces, copies).values
     assert values["descriptor_distance"] == pytest.approx(distances.mean())
-    assert "SSIM 0." in scores.copies_line(result)
+    assert "SSIM 0." in tables.copies_line(result)
     assert result["protocol"]["real"] == 12
     quick = scores.score_copies(model, stream, 12, quick=True)
     assert "descriptor_distance" not in quick["scores"]

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from keras_faces.callbacks.base import RunCallback
 from keras_faces.errors import UserError, require_whole
 from keras_faces.files import write_whole
+from keras_faces.metrics.faces import require
 from keras_faces.metrics.inception import InceptionFeatures
-from keras_faces.metrics.scores import QUICK, SCORES, better, listed, names_of, require, score
+from keras_faces.metrics.scores import QUICK, SCORES, better, listed, names_of, score
 from keras_faces.runs import save_model
 
 

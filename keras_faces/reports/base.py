@@ -23,15 +23,12 @@ from keras_faces.metrics.scores import (
     QUICK,
     SCORES,
     Value,
-    differences,
     listed,
     names_of,
-    protocol_of,
-    require_scores,
     score,
     score_copies,
-    told_differences,
 )
+from keras_faces.metrics.tables import differences, protocol_of, require_scores, told_differences
 from keras_faces.recipes import BUDGETS, load_recipe
 from keras_faces.runs import Run, load_model
 

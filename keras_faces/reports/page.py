@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_faces.metrics.scores import SCORES, told_protocol
+from keras_faces.metrics.scores import SCORES
+from keras_faces.metrics.tables import told_protocol
 from keras_faces.pictures import plot_losses
 from keras_faces.reports.base import OF, Report, Row, Trained, title_of
 from keras_faces.runs import Run, versions
