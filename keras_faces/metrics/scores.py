@@ -248,25 +248,9 @@ def score(
             "Expected the real faces as kf.data.open_faces gives them. "
             f"Received: {type(stream).__name__}."
         )
+    inception, not_computed = _without_what_is_missing(wanted, inception)
+    wanted = [name for name in wanted if name not in not_computed]
     needed = {SCORES[name].needs for name in wanted}
-    not_computed = {}
-    if "inception" in needed and not callable(inception):
-        from keras_faces.metrics.inception import InceptionFeatures
-
-        try:
-            inception = InceptionFeatures(inception)
-        except NotComputed as error:
-            not_computed = {n: str(error) for n in wanted if SCORES[n].needs == "inception"}
-            wanted = [name for name in wanted if name not in not_computed]
-            needed.discard("inception")
-    for need in needed & {"detector", "descriptors"}:
-        try:
-            require(need)
-        except UserError as error:
-            missing = {n: str(error) for n in wanted if SCORES[n].needs == need}
-            wanted = [name for name in wanted if name not in missing]
-            not_computed |= missing
-            needed.discard(need)
     real = Faces(stream.sample(count, seed), inception, kept=True)
     sets = {"real": real}
     for sampler in listed(samplers) or model.usable_samplers:
@@ -302,6 +286,26 @@ def score(
         "rows": rows,
         "not_computed": not_computed,
     }
+
+
+def _without_what_is_missing(wanted: Sequence[str], inception) -> tuple:
+    """Return Inception, where it is needed and here, and why which scores cannot be computed."""
+    from keras_faces.metrics.inception import InceptionFeatures
+
+    needed = {SCORES[name].needs for name in wanted}
+    reasons = {}
+    if "inception" in needed and not callable(inception):
+        try:
+            inception = InceptionFeatures(inception)
+        except NotComputed as error:
+            reasons["inception"] = str(error)
+    for need in needed & {"detector", "descriptors"}:
+        try:
+            require(need)
+        except UserError as error:
+            reasons[need] = str(error)
+    needs = {name: SCORES[name].needs for name in wanted}
+    return inception, {name: reasons[need] for name, need in needs.items() if need in reasons}
 
 
 class CopyScore(NamedTuple):
