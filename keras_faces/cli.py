@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 
-from keras_faces.errors import Interrupted, UserError, number_of, unknown_name
+from keras_faces.errors import Interrupted, NotComputed, UserError, number_of, unknown_name
 from keras_faces.process import prepare_process
 
 COMMANDS = (
@@ -574,26 +574,85 @@ def _evaluate(options):
         raise UserError(f"--pairs must name a picture, such as p.png. Received: {options.pairs!r}.")
     import json
 
-    from keras_faces.data import open_faces
     from keras_faces.files import write_whole
-    from keras_faces.metrics.conditions import measured_or_why_not
-    from keras_faces.metrics.scores import (
-        SCORES,
-        copies_line,
-        protocol_line,
-        score,
-        score_copies,
-        table,
-    )
-    from keras_faces.runs import load_model, training_data_facts
+    from keras_faces.metrics.scores import SCORES, names_of
+    from keras_faces.metrics.tables import any_computed, protocol_line, told_protocol
+    from keras_faces.runs import load_model
 
+    if options.scores and options.inception_weights:
+        needed = [n for n, chosen in SCORES.items() if chosen.needs == "inception"]
+        if not set(needed) & set(names_of(options.scores)):
+            raise UserError(
+                "--inception-weights is given, but none of --scores needs them: "
+                f"{', '.join(options.scores)}. Leave it out, or add one or more of: "
+                f"{', '.join(needed)}."
+            )
     model = load_model(options.run)
+    stream = _faces_to_score_beside(options, model)
+    result, lines = _scored(options, model, stream)
+    # First of all, so that a place that cannot be written does not cost the scores.
+    print(lines)
+    if not any_computed(result):
+        raise NotComputed(
+            "No score that was asked for could be computed, for the reasons above. Nothing was "
+            "written."
+        )
+    print(protocol_line(result))
+    if "conditions" in result:
+        print(told_protocol(result["conditions"]["protocol"], "conditions"))
+    if options.out:
+        write_whole(options.out, json.dumps(result, indent=2) + "\n")
+    if options.pairs:
+        _draw_pairs(options, model, stream)
+
+
+def _scored(options, model, stream) -> tuple[dict, str]:
+    """Return all scores that are asked for, and the same as text."""
+    from keras_faces.metrics.conditions import measured_or_why_not
+    from keras_faces.metrics.scores import SCORES, score, score_copies
+    from keras_faces.metrics.tables import copies_line, table
+
+    samplers = [options.sampler] if options.sampler else None
+    asked, weights = options.scores, options.inception_weights
+    wanted = list(SCORES) if weights and not asked else asked
+    result = score(
+        model, stream, options.count, options.seed, samplers, wanted, weights, progress=True
+    )
+    lines = [table(result)]
+    if not asked:
+        copies = score_copies(model, stream, options.count, options.seed)
+        if copies is not None:
+            result["reconstructions"] = copies
+            lines.append(copies_line(copies))
+    if model.conditional and not asked:
+        given = (options.count, options.seed, options.sampler)
+        obeyed, line = measured_or_why_not(model, stream, *given)
+        lines.append(line)
+        if obeyed is not None:
+            result["conditions"] = obeyed
+    return result, "\n".join(lines)
+
+
+def _faces_to_score_beside(options, model):
+    """Return the real faces that are asked for, else those that the run learnt from."""
+    from keras_faces.data import open_faces, open_source
+    from keras_faces.runs import training_data_facts
+
     facts = training_data_facts(options.run)
     if options.data is None and facts is None:
         raise UserError(f"{options.run!r} does not say which faces to compare with. Give --data.")
     facts = facts or {}
-    source = options.data or facts["source"]
-    stream = open_faces(
+    try:
+        source = open_source(facts["source"] if options.data is None else options.data)
+    except UserError as error:
+        if options.data is not None:
+            raise
+        raise UserError(
+            f"The faces that {options.run!r} learnt from cannot be opened. {error} Where they lie "
+            f"now, or which others to take, say with: keras-faces evaluate {options.run} "
+            "--data SOURCE"
+        ) from error
+    return open_faces(
         source,
         image_size=model.image_size,
         batch_size=1,
@@ -603,36 +662,11 @@ def _evaluate(options):
         test_fraction=facts.get("test_fraction", 0.1),
         labels=facts.get("labels") if options.data is None else _labels_for(model, source),
     )
-    samplers = [options.sampler] if options.sampler else None
-    asked, weights = options.scores, options.inception_weights
-    wanted = list(SCORES) if weights and not asked else asked
-    result = score(
-        model, stream, options.count, options.seed, samplers, wanted, weights, progress=True
-    )
-    lines = table(result)
-    if not asked:
-        copies = score_copies(model, stream, options.count, options.seed)
-        if copies is not None:
-            result["reconstructions"] = copies
-            lines += "\n" + copies_line(copies)
-    if model.conditional and not asked:
-        given = (options.count, options.seed, options.sampler)
-        obeyed, line = measured_or_why_not(model, stream, *given)
-        lines += "\n" + line
-        if obeyed is not None:
-            result["conditions"] = obeyed
-    # First of all, so that a place that cannot be written does not cost the scores.
-    print(lines)
-    print(protocol_line(result))
-    if options.out:
-        write_whole(options.out, json.dumps(result, indent=2) + "\n")
-    if options.pairs:
-        _draw_pairs(options, model, stream)
 
 
 def _draw_pairs(options, model, stream):
+    from keras_faces.metrics.faces import Faces
     from keras_faces.metrics.identity import nearest_training, pairs_picture
-    from keras_faces.metrics.scores import Faces
     from keras_faces.pictures import save_picture
 
     count = min(options.count, 200)  # a tenth of a second each
@@ -653,7 +687,7 @@ def _compare(options):
     import json
     from pathlib import Path
 
-    from keras_faces.metrics.scores import comparable, compare, protocol_line
+    from keras_faces.metrics.tables import comparable, compare, protocol_line
     from keras_faces.runs import Run
 
     results = {}
@@ -671,7 +705,7 @@ def _compare(options):
         except ValueError as error:
             raise UserError(f"{str(path)!r} holds no scores: {error}.") from error
     print(compare(results))
-    print(protocol_line(next(iter(results.values())), comparable(results)))
+    print(protocol_line(*results.values(), names=comparable(results)))
 
 
 def _reproduce(options):
