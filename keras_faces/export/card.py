@@ -158,7 +158,7 @@ def _training(model, run) -> list[str]:
 
 
 def _scores(run) -> list[str]:
-    from keras_faces.metrics.scores import table
+    from keras_faces.metrics.tables import table
 
     lines = ["## Scores", ""]
     try:
