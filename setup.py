@@ -15,6 +15,7 @@ video = ["av>=15"]
 identity = ["face_recognition_models>=0.3.0"]
 onnx = ["tf2onnx>=1.17", "onnx>=1.18", "onnxruntime>=1.22"]
 litert = ["ai-edge-litert>=2"]
+plots = ["scikit-learn>=1.5"]
 beam = ["apache-beam>=2.60"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
@@ -24,6 +25,7 @@ dev = [
     *identity,
     *onnx,
     *litert,
+    *plots,
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -65,6 +67,7 @@ setup(
         "identity": identity,
         "onnx": onnx,
         "litert": litert,
+        "plots": plots,
         "beam": beam,
         "benchmark": benchmark,
         "dev": dev,

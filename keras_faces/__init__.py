@@ -12,6 +12,7 @@ _MODULES = (
     "checkpoints",
     "data",
     "export",
+    "latent",
     "metrics",
     "models",
     "pictures",

@@ -69,7 +69,10 @@ def save_picture(image: Image.Image, path: str | os.PathLike) -> Path:
 
 
 def save_gif(
-    pictures: Sequence[Image.Image], path: str | os.PathLike, seconds: float = 0.5
+    pictures: Sequence[Image.Image],
+    path: str | os.PathLike,
+    seconds: float = 0.5,
+    hold: float = 4,
 ) -> Path:
     """Write pictures of one size as an animation that holds the last one for longer.
 
@@ -77,12 +80,42 @@ def save_gif(
         pictures: Pillow images.
         path: The .gif file.
         seconds: How long each is shown.
+        hold: How many times as long the last one is shown.
     """
     data = io.BytesIO()
     frames = [picture.convert("P", palette=Image.Palette.ADAPTIVE) for picture in pictures]
     shown = round(1000 * seconds)
-    durations = [shown] * (len(frames) - 1) + [4 * shown]
+    durations = [shown] * (len(frames) - 1) + [round(hold * shown)]
     frames[0].save(data, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return write_whole(path, data.getvalue())
+
+
+def save_video(pictures: Sequence[Image.Image], path: str | os.PathLike, seconds: float) -> Path:
+    """Write pictures of one size, an even number of pixels high and wide, as H.264 in an .mp4.
+
+    Args:
+        pictures: Pillow images.
+        path: The .mp4 file.
+        seconds: How long each is shown.
+
+    Raises:
+        UserError: If PyAV is not installed.
+    """
+    from fractions import Fraction
+
+    from keras_faces.data.sources.video import import_av
+
+    av = import_av()
+    data = io.BytesIO()
+    with av.open(data, "w", format="mp4") as file:
+        rate = 1 / Fraction(seconds).limit_denominator(1000)
+        stream = file.add_stream("libx264", rate=rate, options={"crf": "18"})
+        stream.width, stream.height = pictures[0].size
+        stream.pix_fmt = "yuv420p"  # what every player knows
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGB")), format="rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
     return write_whole(path, data.getvalue())
 
 
@@ -119,7 +152,7 @@ def plot_losses(
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
     figure.suptitle(title, fontsize=10)
-    return _save_figure(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_condition_accuracy(result: dict, path: str | os.PathLike) -> Path:
@@ -171,12 +204,15 @@ def plot_condition_accuracy(result: dict, path: str | os.PathLike) -> Path:
     title = "How often a classifier of real faces sees the condition asked for"
     figure.suptitle(title + (f" (the first 40 of {more + 40})" if more else ""), fontsize=10)
     axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    return _save_figure(figure, path)
+    return save_figure(figure, path)
 
 
-def _save_figure(figure, path: str | os.PathLike) -> Path:
+def save_figure(figure, path: str | os.PathLike) -> Path:
+    """Write a Matplotlib figure as PNG, or as the picture that the path's suffix says."""
     figure.tight_layout()
     data = io.BytesIO()
     # Without the version that wrote it in the file, equal curves give equal bytes.
     figure.savefig(data, format="png", metadata={"Software": None})
-    return write_whole(path, data.getvalue())
+    if picture_suffix(path) in ("", ".png"):
+        return write_whole(path, data.getvalue())
+    return save_picture(Image.open(data).convert("RGB"), path)

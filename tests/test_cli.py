@@ -110,6 +110,34 @@ def test_a_models_flags_are_its_constructors_parameters(capsys, name):
         ("reconstruct {runs}/dcgan {tmp}/a.jpg", "no encoder"),
         ("reconstruct {runs}/vae {tmp}/a.jpg", "Cannot read"),
         ("reconstruct {runs}/vae {tmp}/text.jpg", "not a picture"),
+        ("interpolate {runs}/vae --frames 1", "frames must be a whole number of 2 or more"),
+        ("interpolate {runs}/vae --path round", "spherical"),
+        ("interpolate {runs}/vae --out morph.avi", "morph.gif"),
+        ("interpolate {runs}/vae --from -1", "seed must be 0 or more"),
+        ("interpolate {runs}/vae --from {tmp}/a.jpg", "Cannot read"),
+        ("interpolate {runs}/vae --to {tmp}/text.jpg", "not a picture"),
+        ("interpolate {runs}/vae --corners 1 2 3", "expected 4 arguments"),
+        ("interpolate {runs}/vae --corners 1 2 3 4 --out a.gif", "--out grid.png"),
+        ("interpolate {runs}/vae --conditions glasses", "takes no conditions"),
+        ("interpolate {runs}/dcgan --from {tmp}/a.jpg", "no encoder"),
+        ("attribute {runs}/vae", "NAME"),
+        ("attribute {runs}/vae glases", "Did you mean 'glasses'"),
+        ("attribute {runs}/vae glasses --against beerd", "'beard'"),
+        ("attribute {runs}/vae glasses --against glasses --count 40", "held at the same time"),
+        ("attribute {runs}/vae glasses --strength 1 2 --count 40", "each of 1 attributes"),
+        ("attribute {runs}/vae glasses --frames 1", "frames"),
+        ("attribute {runs}/vae glasses --out x.tiff", "strip.png"),
+        ("attribute {runs}/vae glasses --image {tmp}/text.jpg", "not a picture"),
+        ("attribute {runs}/vae glasses --data {tmp}", "No picture"),
+        ("attribute {runs}/vae glasses --data {people}", "attributes.csv"),
+        ("attribute {runs}/vae/model.keras glasses", "Give --data"),
+        ("attribute {runs}/dcgan glasses", "Use a model that has one"),
+        ("latents {runs}/dcgan", "Use a model that has one"),
+        ("latents {runs}/vae --by umap", "tsne"),
+        ("latents {runs}/vae --attribute beerd", "'beard'"),
+        ("latents {runs}/vae --out plot.gif", "Cannot write a picture"),
+        ("latents {runs}/vae --manifold --separability", "not allowed with"),
+        ("latents {runs}/vae --count 1", "count"),
         ("evaluate {runs}/vae --scores sharpness", "laplacian_variance"),
         ("evaluate {runs}/vae --count 1", "2 samples"),
         ("export {runs}/vae --out {tmp}", "not an export of format"),
@@ -124,14 +152,14 @@ def test_a_models_flags_are_its_constructors_parameters(capsys, name):
         ("list modles", "models"),
     ],
 )
-def test_mistakes_get_a_line_that_helps(capsys, runs, tmp_path, words, expected):
+def test_mistakes_get_a_line_that_helps(capsys, runs, tmp_path, orl_folder, words, expected):
     folder = tmp_path / "in"
     folder.mkdir()
     if "export" in words:
         (folder / "mine.txt").write_text("keep me")
     if "text.jpg" in words:
         (folder / "text.jpg").write_text("not a picture at all")
-    status, _, err = run(capsys, *words.format(tmp=folder, runs=runs).split())
+    status, _, err = run(capsys, *words.format(tmp=folder, runs=runs, people=orl_folder).split())
     assert status == 2
     assert err.startswith("keras-faces: ")
     assert expected in err
@@ -172,6 +200,76 @@ def test_reconstruct_lays_originals_over_copies(capsys, runs, orl_path, tmp_path
     assert np.array_equal(image[2:34, 2:34], images[0][..., 0])
     copies = kf.load_model(runs / "vae").reconstruct(kf.data.to_float(images))
     assert np.array_equal(image[36:68, 36:68], kf.data.to_uint8(copies)[1][..., 0])
+
+
+def test_interpolation_goes_between_seeds_and_pictures(capsys, runs, orl_path, tmp_path):
+    out, picture = tmp_path / "strip.png", orl_path / "s1" / "1.pgm"
+    words = ("interpolate", runs / "vae", "--from", 3, "--to", picture, "--frames", 4)
+    status, text, _ = run(capsys, *words, "--sampler", "prior", "--out", out)
+    assert status == 0
+    assert f"4 faces from seed 3 to {picture}, drawn from the prior" in text
+    model = kf.load_model(runs / "vae")
+    faces = kf.data.open_faces("orl", image_size=32, split="all", batch_size=1)
+    last = model.reconstruct(kf.data.to_float(faces.read(0)[0]))
+    strip = np.asarray(Image.open(out))
+    assert strip.shape == (36, 4 * 34 + 2)
+    first = model.generate(1, seed=3, sampler="prior")
+    assert np.array_equal(strip[2:34, 2:34], kf.data.to_uint8(first)[0, ..., 0])
+    assert np.array_equal(strip[2:34, -34:-2], kf.data.to_uint8(last)[0, ..., 0])
+    corners = ("--corners", 1, 2, 3, 4, "--path", "spherical", "--frames", 3)
+    status, text, _ = run(capsys, "interpolate", runs / "dcgan", *corners, "--out", out)
+    assert status == 0
+    assert "9 faces between seed 1, seed 2, seed 3, seed 4" in text
+    corner = kf.load_model(runs / "dcgan").generate(1, seed=3)
+    square = np.asarray(Image.open(out))
+    assert np.array_equal(square[-34:-2, 2:34], kf.data.to_uint8(corner)[0, ..., 0])
+
+
+def test_an_attribute_is_changed_by_its_direction_and_checked(capsys, runs, orl_path, tmp_path):
+    out, picture = tmp_path / "strip.png", orl_path / "s2" / "1.pgm"
+    given = ("glasses", "smiling", "--strength", 1, -2, "--against", "beard", "--image", picture)
+    words = ("attribute", runs / "vae", *given, "--count", 60, "--out", out)
+    status, text, _ = run(capsys, *words, "--check")
+    assert status == 0
+    assert "glasses +1, smiling -2, against beard" in text
+    table = [line[:10].strip() for line in text.splitlines()]
+    assert {"* glasses", "* smiling", "beard", "woman"} <= set(table)
+    model = kf.load_model(runs / "vae")
+    faces = kf.data.open_faces("orl", image_size=32, split="train", labels="attributes")
+    encoded = kf.latent.encode_faces(model, faces, count=60)
+    directions = kf.latent.attribute_directions(encoded, ["glasses", "smiling"], ["beard"])
+    whole = kf.data.open_faces("orl", image_size=32, split="all", batch_size=400).read(0)[0]
+    latent = model.encode(kf.data.to_float(whole[10:11]))
+    changed = model.decode(kf.latent.apply(latent, directions, [1, -2]))
+    shown = np.asarray(Image.open(out))
+    assert shown.shape == (36, 3 * 34 + 2)
+    assert np.array_equal(shown[2:34, 2:34], whole[10, ..., 0])
+    difference = shown[2:34, -34:-2].astype(int) - kf.data.to_uint8(changed)[0, ..., 0]
+    assert np.abs(difference).max() <= 1
+    strip = ("--frames", 5, "--count", 60, "--out", tmp_path / "m.gif")
+    status, text, _ = run(capsys, "attribute", runs / "vae", "smiling", *strip)
+    assert status == 0
+    assert "from smiling -1 to smiling +1" in text
+    assert Image.open(tmp_path / "m.gif").n_frames == 8
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected", "size"),
+    [
+        ("--attribute glasses --thumbnails --data orl", "60 faces of orl by pca", (800, 700)),
+        ("--by first", "by first", (800, 700)),
+        ("--manifold", "The plane along which", (15 * 34 + 2, 15 * 34 + 2)),
+        ("--separability", "whole people", (640, 400)),
+    ],
+)
+def test_a_latent_space_is_drawn(capsys, runs, tmp_path, flags, expected, size):
+    out = tmp_path / "latents.png"
+    words = ("latents", runs / "vae", *flags.split(), "--count", 60, "--out", out)
+    status, text, _ = run(capsys, *words)
+    assert status == 0
+    assert expected in text
+    assert str(out) in text
+    assert Image.open(out).size == size
 
 
 def test_evaluate_prints_real_faces_beside_every_sampler_and_writes_the_protocol(

@@ -66,24 +66,24 @@ def condition_accuracy(
         raise UserError(f"Condition accuracy needs 2 faces or more. Received: count={count}.")
     if seed < 0:
         raise UserError(f"seed must be 0 or more. Received: {seed}.")
-    chosen, parts, units, held_out = _held_out_parts(stream, seed)
-    labels = stream.labels_at(chosen)
+    held_out = held_out_parts(stream, seed)
+    labels, parts = stream.labels_at(held_out.positions), held_out.parts
     # Another stream of random numbers than that of the latents.
     asked = labels[np.random.default_rng([seed, 1]).integers(len(labels), size=count)]
     attributes = stream.labels == "attributes"
-    left_out = _unmeasurable(stream.label_names, labels, parts, asked) if attributes else {}
+    left_out = unmeasurable(stream.label_names, labels, parts, asked) if attributes else {}
     measured = range(len(stream.label_names)) if attributes else np.unique(labels)
     measured = [number for number in measured if stream.label_names[number] not in left_out]
     if not measured:
         why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise UserError(f"No condition can be measured on these faces. {why[:300]}.")
-    # Read in parts: features take a twentieth of the faces' memory.
-    reading = (stream.cache.read(chosen[start : start + 64]) for start in _starts(chosen))
-    real = np.concatenate([face_features(faces) for faces in reading])
+    real = features_at(stream, held_out.positions)
     sampler = sampler or model.default_sampler
     conditions = asked if attributes else _one_hot(asked, len(stream.label_names))
     generated = face_features(model.generate(count, seed, sampler, conditions=conditions))
     seen_real, seen_generated = cross_seen(real, labels, parts, generated)
+    # Of people who are to be recognised other pictures are held out, which are drawn one by one.
+    units = held_out.units if attributes else None
     real_mean, real_std, real_rows = _accuracies(labels, [seen_real], measured, units)
     mean, std, rows = _accuracies(asked, seen_generated, measured)
     return {
@@ -97,7 +97,7 @@ def condition_accuracy(
             "real": len(labels),
             "parts": len(np.unique(parts)),
             "training": int(len(labels) - np.bincount(parts).max()),
-            "held_out": held_out,
+            "held_out": held_out.what,
             "generated": count,
             "seed": seed,
             "sampler": sampler,
@@ -197,7 +197,7 @@ def fit_probe(features: np.ndarray, labels: np.ndarray) -> Probe:
     share = targets.mean(axis=0, dtype=np.float64)
     mean = features.mean(axis=0)
     centred = features - mean
-    axes, variances = _principal_components(centred)
+    axes, variances = principal_components(centred)
     coordinates = centred @ axes
     slopes = coordinates.T @ (targets - share) / len(features)
     slopes /= (variances + RIDGE * variances.mean() if len(variances) else variances)[:, None]
@@ -302,6 +302,13 @@ def face_features(faces: np.ndarray) -> np.ndarray:
     return np.concatenate([_features(faces[start : start + 64]) for start in _starts(faces)])
 
 
+def features_at(stream: FaceStream, positions: np.ndarray) -> np.ndarray:
+    """Return the features of a stream's faces, given their positions in its cache."""
+    # Read in parts: features take a twentieth of the faces' memory.
+    reading = (stream.cache.read(positions[start : start + 64]) for start in _starts(positions))
+    return np.concatenate([face_features(faces) for faces in reading])
+
+
 def _features(faces: np.ndarray) -> np.ndarray:
     faces = faces.astype(np.float32)
     count, size, _, channels = faces.shape
@@ -334,7 +341,7 @@ def _features(faces: np.ndarray) -> np.ndarray:
     return np.concatenate([part.reshape(count, -1) for part in parts], axis=1, dtype=np.float32)
 
 
-def _principal_components(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def principal_components(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return axes of shape `(features, components)` and the variances along them."""
     count, width = centred.shape
     wide = width > count
@@ -364,12 +371,28 @@ def _require_conditions(model, stream: FaceStream) -> None:
         )
 
 
-def _held_out_parts(
-    stream: FaceStream, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Return the positions of the real faces to use, each one's part and unit, and what these are.
+class HeldOut(NamedTuple):
+    """Real faces in parts, of which each is held out once.
 
-    A unit is what a part holds as a whole.
+    Attributes:
+        positions: Where the faces are in their cache, of shape `(count,)`, in random order.
+        parts: The part that each belongs to, of shape `(count,)`.
+        units: A number for each person, of shape `(count,)`; for each face where people are not
+            known.
+        what: What a part holds, in words.
+    """
+
+    positions: np.ndarray
+    parts: np.ndarray
+    units: np.ndarray
+    what: str
+
+
+def held_out_parts(stream: FaceStream, seed: int, count: int = REAL_FACES) -> HeldOut:
+    """Choose up to `count` real faces by seed, in parts for classifiers to be held out from.
+
+    Raises:
+        UserError: If there are too few faces or people.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(stream.indices)
@@ -379,12 +402,13 @@ def _held_out_parts(
         for index in order:
             people.setdefault(identities[index], []).append(index)
     if stream.labels == "identity":
-        chosen, parts, named = [], [], 0
+        chosen, parts, units, named = [], [], [], 0
         for pictures in people.values():
-            if len(pictures) < 2 or len(chosen) + len(pictures) > REAL_FACES:
+            if len(pictures) < 2 or len(chosen) + len(pictures) > count:
                 continue  # whom nothing is left to learn from, or no room for
             chosen += pictures
             parts += [(number + named) % PARTS for number in range(len(pictures))]
+            units += [named] * len(pictures)
             named += 1
         if named < 2:
             raise UserError(
@@ -392,8 +416,8 @@ def _held_out_parts(
                 f"Received: {len(order)} pictures of {len(people)} people."
             )
         what = "other pictures of the same people"
-        return np.array(chosen), np.array(parts), np.arange(len(chosen)), what
-    chosen = order[:REAL_FACES]
+        return HeldOut(np.array(chosen), np.array(parts), np.array(units), what)
+    chosen = order[:count]
     units, what = [str(index) for index in chosen], "pictures"
     if len({identities[index] for index in chosen} - {None}) > 1 and people:
         units, what = [identities[index] for index in chosen], "whole people"
@@ -401,7 +425,7 @@ def _held_out_parts(
     if len(numbers) < 2:
         raise UserError(f"Some faces must be held out, but there is only {len(numbers)}.")
     units = np.array([numbers[unit] for unit in units])
-    return chosen, units % PARTS, units, what
+    return HeldOut(chosen, units % PARTS, units, what)
 
 
 def _accuracies(given, seen, measured, units=None) -> tuple[float, float, list[float | None]]:
@@ -425,7 +449,7 @@ def _starts(rows) -> range:
     return range(0, len(rows), 64)
 
 
-def _unmeasurable(names, labels, parts, asked) -> dict[str, str]:
+def unmeasurable(names, labels, parts, asked) -> dict[str, str]:
     """Return why attributes cannot be measured, those that can be left out."""
     learnable = np.ones(len(names), bool)
     for part in np.unique(parts):

@@ -5,6 +5,8 @@ the Face_recognition project does and so as Zhang et al. measured (their table 1
 something only beside the rate on real faces of the same size: small faces are often missed.
 """
 
+import threading
+
 import numpy as np
 
 from keras_faces.data.stream import to_uint8
@@ -13,6 +15,8 @@ from keras_faces.metrics.processes import in_processes, serve
 from keras_faces.metrics.sharpness import check
 
 UPSAMPLED = 1  # times that the detector doubles a picture's size
+
+_own = threading.local()
 
 
 def face_detection_rate(faces: np.ndarray, processes: int | None = None) -> float:
@@ -42,8 +46,15 @@ def to_rgb(faces: np.ndarray) -> np.ndarray:
 
 
 def _detect(images: np.ndarray) -> np.ndarray:
-    detector = import_dlib().get_frontal_face_detector()
+    detector = frontal_detector()
     return np.array([len(detector(np.ascontiguousarray(image), UPSAMPLED)) > 0 for image in images])
+
+
+def frontal_detector():
+    """Return dlib's detector, this thread's own: made once, which takes longer than 400 faces."""
+    if not hasattr(_own, "detector"):
+        _own.detector = import_dlib().get_frontal_face_detector()
+    return _own.detector
 
 
 def import_dlib():

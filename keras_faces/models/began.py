@@ -181,6 +181,10 @@ class BEGAN(FaceModel):
         # The distribution function of the normal makes it uniform in [-1, 1].
         return ops.erf(noise / 2**0.5)
 
+    def noise_from_latents(self, latents):
+        # The edge itself is infinitely far out.
+        return 2**0.5 * ops.erfinv(ops.clip(latents, -1 + 1e-6, 1 - 1e-6))
+
     def faces_from_latents(self, latents):
         # BEGAN's decoder ends without tanh, and its pictures are clipped when they are shown.
         return ops.clip(super().faces_from_latents(latents), -1.0, 1.0)

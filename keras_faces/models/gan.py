@@ -126,6 +126,10 @@ class GAN(FaceModel):
         # The distribution function of the normal makes it uniform in [-1, 1].
         return ops.erf(noise / 2**0.5)
 
+    def noise_from_latents(self, latents):
+        # The edge itself is infinitely far out.
+        return 2**0.5 * ops.erfinv(ops.clip(latents, -1 + 1e-6, 1 - 1e-6))
+
     def warnings(self, faces, logs):
         return super().warnings(faces, logs) + one_sided(logs)
 

@@ -547,6 +547,10 @@ class FaceModel(Steps, keras.Model):
         """Map standard normal noise of shape `(count, latent_dim)` to latents of a sampler."""
         return noise
 
+    def noise_from_latents(self, latents):
+        """Map latents to the standard normal noise from which the prior's sampler makes them."""
+        return latents
+
     @property
     def usable_samplers(self) -> tuple[str, ...]:
         """The samplers that can be drawn from now."""

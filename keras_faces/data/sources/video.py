@@ -96,7 +96,7 @@ class VideoSource(Source):
         )
         self.address = f"video:{os.path.abspath(self.path)}" + (f"?{query}" if query else "")
         self._query = query
-        _import_av()
+        import_av()
         if faces == "aligned":
             model_file(FIVE_POINTS)  # missing, it is told now and not after the first face
         self._files = self._videos()
@@ -309,7 +309,7 @@ class _Video:
     """A video that is open. Frames come in order; what cannot be decoded is passed over."""
 
     def __init__(self, file: Path):
-        av = _import_av()
+        av = import_av()
         self.file = file
         self.problem: str | None = None
         # One converter for all frames: a frame's own is set up anew for each of them.
@@ -317,7 +317,7 @@ class _Video:
         self._shrinker = av.video.reformatter.VideoReformatter()
 
     def __enter__(self):
-        av = _import_av()
+        av = import_av()
         try:
             self._container = av.open(str(self.file))
         except av.error.FFmpegError as error:
@@ -340,7 +340,7 @@ class _Video:
         self._container.close()
 
     def frames(self) -> Iterator:
-        av = _import_av()
+        av = import_av()
         damaged = count = 0
         seconds = None
         packets = self._container.demux(self._stream)
@@ -467,12 +467,13 @@ def _number(name: str, given, minimum: float, whole: bool = False) -> float:
     return number
 
 
-def _import_av():
+def import_av():
+    """Return PyAV, or say how to install it."""
     try:
         import av
     except ImportError as error:
         raise UserError(
-            "Videos are read by PyAV, which is not installed. Install it with: "
+            "Videos are read and written by PyAV, which is not installed. Install it with: "
             "pip install 'keras-faces[video]', or: pip install av"
         ) from error
     return av

@@ -1,0 +1,50 @@
+"""What a trained model can do with its latents: interpolate, change attributes, show their space.
+
+Everything works on latents, arrays of shape `(count, latent_dim)`, wherever they come from: a
+model's encoder, its samplers, or a search for the latent of a picture.
+"""
+
+from keras_faces.latent.attributes import (
+    apply,
+    attribute_direction,
+    attribute_directions,
+    combined,
+    orthogonalise,
+)
+from keras_faces.latent.encoding import EncodedFaces, encode_faces, latent_of
+from keras_faces.latent.interpolation import (
+    PATHS,
+    between,
+    corner_grid,
+    interpolate,
+    save_frames,
+)
+from keras_faces.latent.measured import attribute_check, check_table
+from keras_faces.latent.plots import plot_latents, plot_separability
+from keras_faces.latent.projection import PROJECTIONS, manifold, project
+from keras_faces.latent.separability import separability, separability_table
+
+__all__ = [
+    "PATHS",
+    "PROJECTIONS",
+    "EncodedFaces",
+    "apply",
+    "attribute_check",
+    "attribute_direction",
+    "attribute_directions",
+    "between",
+    "check_table",
+    "combined",
+    "corner_grid",
+    "encode_faces",
+    "interpolate",
+    "latent_of",
+    "manifold",
+    "orthogonalise",
+    "plot_latents",
+    "plot_separability",
+    "project",
+    "save_frames",
+    "separability",
+    "separability_table",
+]

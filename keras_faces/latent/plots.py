@@ -1,0 +1,151 @@
+"""Figures of latent spaces."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_faces.data.stream import to_uint8
+from keras_faces.errors import UserError
+from keras_faces.pictures import save_figure
+
+WITH, WITHOUT = "tab:orange", "tab:blue"
+THUMBNAIL = 0.055  # of the figure's width
+
+
+def plot_latents(
+    points,
+    path: str | os.PathLike,
+    title: str,
+    axes_names: Sequence[str] = ("", ""),
+    labels=None,
+    label_name: str = "",
+    faces=None,
+) -> Path:
+    """Draw latents in two dimensions, coloured by an attribute, with faces where there is room.
+
+    Args:
+        points: Array of shape `(count, 2)`, see `project`.
+        path: The picture to write.
+        title: Title of the figure.
+        axes_names: What the two axes are called.
+        labels: Whether each has the attribute, 0 or 1, of shape `(count,)`; or None.
+        label_name: The attribute's name.
+        faces: The face of each, float in [-1, 1], drawn instead of its point where it covers no
+            other; or None.
+
+    Raises:
+        UserError: If there are not as many labels or faces as points.
+    """
+    points = np.asarray(points, np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise UserError(f"Expected points of shape (count, 2). Received: {points.shape}.")
+    for name, given in (("labels", labels), ("faces", faces)):
+        if given is not None and len(given) != len(points):
+            raise UserError(
+                f"Expected {len(points)} {name}, as many as points. Received: {len(given)}."
+            )
+    figure, axes = _figure(8, 7)
+    groups = [(np.ones(len(points), bool), "0.5", f"{len(points)} faces")]
+    if labels is not None:
+        has = np.asarray(labels) > 0.5
+        called = label_name.replace("_", " ")
+        groups = [
+            (~has, WITHOUT, f"without {called}: {(~has).sum()}"),
+            (has, WITH, f"{called}: {has.sum()}"),
+        ]
+    for rows, colour, label in groups:
+        axes.scatter(*points[rows].T, s=14, color=colour, alpha=0.7, linewidths=0, label=label)
+    if faces is not None:
+        colours = np.empty(len(points), object)
+        for rows, colour, _ in groups:
+            colours[rows] = colour
+        _thumbnails(axes, points, to_uint8(faces), colours)
+    axes.set_title(title, fontsize=11, parse_math=False)
+    axes.set_xlabel(axes_names[0], fontsize=9)
+    axes.set_ylabel(axes_names[1], fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    legend = axes.legend(fontsize=9)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return save_figure(figure, path)
+
+
+def _thumbnails(axes, points, faces, colours):
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    low, high = points.min(axis=0), points.max(axis=0)
+    places = (points - low) / np.where(high > low, high - low, 1)
+    drawn: list[int] = []
+    for number, place in enumerate(places):
+        if (np.abs(places[drawn] - place).max(axis=1) > THUMBNAIL).all():
+            drawn.append(number)
+    for number in drawn:
+        face = faces[number]
+        face = np.repeat(face, 3, axis=-1) if face.shape[-1] == 1 else face
+        zoom = 34 / face.shape[0]
+        axes.add_artist(
+            AnnotationBbox(
+                OffsetImage(face, zoom=zoom, interpolation="bilinear"),
+                points[number],
+                pad=0.15,
+                bboxprops={"edgecolor": colours[number], "linewidth": 1.5},
+            )
+        )
+
+
+def plot_separability(result: dict, path: str | os.PathLike, title: str) -> Path:
+    """Draw how well each attribute is told apart in latent space, beside guessing.
+
+    Args:
+        result: What `separability` returned; of more than 40 attributes those told apart best.
+        path: The picture to write.
+        title: Title of the figure.
+    """
+    rows = sorted(result["attributes"].items(), key=lambda item: -item[1]["accuracy"])[:40]
+    figure, axes = _figure(max(6.4, 1.5 + 0.32 * len(rows)), 4)
+    places = np.arange(len(rows))
+    axes.bar(places, [row["accuracy"] for _, row in rows], 0.6, color=WITHOUT, label="latents")
+    guessing = np.array([[row["guessing"], row["guessing_high"]] for _, row in rows])
+    axes.errorbar(
+        places,
+        guessing[:, 0],
+        yerr=[np.zeros(len(rows)), np.maximum(guessing[:, 1] - guessing[:, 0], 0)],
+        fmt="o",
+        color="black",
+        markersize=4,
+        capsize=4,
+        label="guessing (labels dealt out anew): mean, and its upper twentieth",
+    )
+    axes.axhline(0.5, color="black", linestyle="--", linewidth=1, label="chance: 50 %")
+    axes.set_ylim(0, 1)
+    axes.set_ylabel(
+        "balanced accuracy on people not seen before"
+        if result["protocol"]["held_out"] == "whole people"
+        else "balanced accuracy on faces not seen before",
+        fontsize=8,
+    )
+    axes.set_xticks(
+        places,
+        [f"{name.replace('_', ' ')[:24]}\n{row['share']:.0%}" for name, row in rows],
+        rotation=90 if len(rows) > 6 else 0,
+        parse_math=False,
+    )
+    axes.tick_params(labelsize=8)
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    return save_figure(figure, path)
+
+
+def _figure(width: float, height: float):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=100)
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
