@@ -11,7 +11,7 @@ from keras_faces.errors import UserError
 from keras_faces.pictures import save_figure
 
 WITH, WITHOUT = "tab:orange", "tab:blue"
-THUMBNAIL = 0.055  # of the figure's width
+THUMBNAIL = 0.085  # of what the points span: a face's frame covers less
 
 
 def plot_latents(
