@@ -11,7 +11,8 @@ from keras_faces.errors import UserError
 from keras_faces.pictures import save_figure
 
 WITH, WITHOUT = "tab:orange", "tab:blue"
-THUMBNAIL = 0.085  # of what the points span: a face's frame covers less
+THUMBNAIL = 34  # pixels
+ROOM = (0.08, 0.1)  # of the axes' width and height, which a thumbnail and its frame take
 
 
 def plot_latents(
@@ -62,13 +63,15 @@ def plot_latents(
         for rows, colour, _ in groups:
             colours[rows] = colour
         _thumbnails(axes, points, to_uint8(faces), colours)
-    axes.set_title(title, fontsize=11, parse_math=False)
+    axes.set_title(title, fontsize=11, loc="left", parse_math=False)
     axes.set_xlabel(axes_names[0], fontsize=9)
     axes.set_ylabel(axes_names[1], fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
-    legend = axes.legend(fontsize=9)
+    legend = axes.legend(
+        fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
     return save_figure(figure, path)
@@ -81,12 +84,12 @@ def _thumbnails(axes, points, faces, colours):
     places = (points - low) / np.where(high > low, high - low, 1)
     drawn: list[int] = []
     for number, place in enumerate(places):
-        if (np.abs(places[drawn] - place).max(axis=1) > THUMBNAIL).all():
+        if (np.abs(places[drawn] - place) > ROOM).any(axis=1).all():
             drawn.append(number)
     for number in drawn:
         face = faces[number]
         face = np.repeat(face, 3, axis=-1) if face.shape[-1] == 1 else face
-        zoom = 34 / face.shape[0]
+        zoom = THUMBNAIL / face.shape[0]
         axes.add_artist(
             AnnotationBbox(
                 OffsetImage(face, zoom=zoom, interpolation="bilinear"),
@@ -118,7 +121,7 @@ def plot_separability(result: dict, path: str | os.PathLike, title: str) -> Path
         color="black",
         markersize=4,
         capsize=4,
-        label="guessing (labels dealt out anew): mean, and its upper twentieth",
+        label="guessing: mean and upper twentieth",
     )
     axes.axhline(0.5, color="black", linestyle="--", linewidth=1, label="chance: 50 %")
     axes.set_ylim(0, 1)
