@@ -13,6 +13,8 @@ fast = ["opencv-python-headless>=4.10", "simplejpeg>=1.8"]
 video = ["av>=15"]
 # Not imported: only dlib's models in it are read.
 identity = ["face_recognition_models>=0.3.0"]
+onnx = ["tf2onnx>=1.17", "onnx>=1.18", "onnxruntime>=1.22"]
+litert = ["ai-edge-litert>=2"]
 plots = ["scikit-learn>=1.5"]
 beam = ["apache-beam>=2.60"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
@@ -21,6 +23,8 @@ dev = [
     *fast,
     *video,
     *identity,
+    *onnx,
+    *litert,
     *plots,
     "hypothesis>=6.100",
     "pytest>=8",
@@ -61,6 +65,8 @@ setup(
         "fast": fast,
         "video": video,
         "identity": identity,
+        "onnx": onnx,
+        "litert": litert,
         "plots": plots,
         "beam": beam,
         "benchmark": benchmark,

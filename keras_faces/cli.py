@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 
-from keras_faces.errors import Interrupted, UserError, number_of, unknown_name
+from keras_faces.errors import Interrupted, NotComputed, UserError, number_of, unknown_name
 from keras_faces.process import prepare_process
 
 COMMANDS = (
@@ -238,9 +238,12 @@ def build_parser() -> argparse.ArgumentParser:
     export = command("export", _export, "Write a model for use without keras_faces.")
     export.add_argument("run", metavar="RUN")
     export.add_argument(
-        "--format", default="saved_model", choices=["saved_model"], help="kind of file"
+        "--format", default="saved_model", help="kind of files: saved_model, onnx or litert"
     )
-    export.add_argument("--out", help="folder to write (default: saved_model in the run)")
+    export.add_argument(
+        "--pixels", default="float32", help="type of faces in and out: float32 in [-1, 1] or uint8"
+    )
+    export.add_argument("--out", help="folder to write (default: one named after the format)")
 
     data = command("data", None, "Look at sources of faces, and prepare them.")
     actions = data.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
@@ -844,49 +847,67 @@ def _evaluate(options):
     import json
 
     from keras_faces.files import write_whole
-    from keras_faces.metrics.conditions import measured_or_why_not
-    from keras_faces.metrics.scores import (
-        SCORES,
-        copies_line,
-        protocol_line,
-        score,
-        score_copies,
-        table,
-    )
+    from keras_faces.metrics.scores import SCORES, names_of
+    from keras_faces.metrics.tables import any_computed, protocol_line, told_protocol
     from keras_faces.runs import load_model
 
+    if options.scores and options.inception_weights:
+        needed = [n for n, chosen in SCORES.items() if chosen.needs == "inception"]
+        if not set(needed) & set(names_of(options.scores)):
+            raise UserError(
+                "--inception-weights is given, but none of --scores needs them: "
+                f"{', '.join(options.scores)}. Leave it out, or add one or more of: "
+                f"{', '.join(needed)}."
+            )
     model = load_model(options.run)
     stream = _open_stream(options, model)
-    samplers = [options.sampler] if options.sampler else None
-    asked, weights = options.scores, options.inception_weights
-    wanted = list(SCORES) if weights and not asked else asked
-    result = score(
-        model, stream, options.count, options.seed, samplers, wanted, weights, progress=True
-    )
-    lines = table(result)
-    if not asked:
-        copies = score_copies(model, stream, options.count, options.seed)
-        if copies is not None:
-            result["reconstructions"] = copies
-            lines += "\n" + copies_line(copies)
-    if model.conditional and not asked:
-        given = (options.count, options.seed, options.sampler)
-        obeyed, line = measured_or_why_not(model, stream, *given)
-        lines += "\n" + line
-        if obeyed is not None:
-            result["conditions"] = obeyed
+    result, lines = _scored(options, model, stream)
     # First of all, so that a place that cannot be written does not cost the scores.
     print(lines)
+    if not any_computed(result):
+        raise NotComputed(
+            "No score that was asked for could be computed, for the reasons above. Nothing was "
+            "written."
+        )
     print(protocol_line(result))
+    if "conditions" in result:
+        print(told_protocol(result["conditions"]["protocol"], "conditions"))
     if options.out:
         write_whole(options.out, json.dumps(result, indent=2) + "\n")
     if options.pairs:
         _draw_pairs(options, model, stream)
 
 
+def _scored(options, model, stream) -> tuple[dict, str]:
+    """Return all scores that are asked for, and the same as text."""
+    from keras_faces.metrics.conditions import measured_or_why_not
+    from keras_faces.metrics.scores import SCORES, score, score_copies
+    from keras_faces.metrics.tables import copies_line, table
+
+    samplers = [options.sampler] if options.sampler else None
+    asked, weights = options.scores, options.inception_weights
+    wanted = list(SCORES) if weights and not asked else asked
+    result = score(
+        model, stream, options.count, options.seed, samplers, wanted, weights, progress=True
+    )
+    lines = [table(result)]
+    if not asked:
+        copies = score_copies(model, stream, options.count, options.seed)
+        if copies is not None:
+            result["reconstructions"] = copies
+            lines.append(copies_line(copies))
+    if model.conditional and not asked:
+        given = (options.count, options.seed, options.sampler)
+        obeyed, line = measured_or_why_not(model, stream, *given)
+        lines.append(line)
+        if obeyed is not None:
+            result["conditions"] = obeyed
+    return result, "\n".join(lines)
+
+
 def _draw_pairs(options, model, stream):
+    from keras_faces.metrics.faces import Faces
     from keras_faces.metrics.identity import nearest_training, pairs_picture
-    from keras_faces.metrics.scores import Faces
     from keras_faces.pictures import save_picture
 
     count = min(options.count, 200)  # a tenth of a second each
@@ -907,7 +928,7 @@ def _compare(options):
     import json
     from pathlib import Path
 
-    from keras_faces.metrics.scores import comparable, compare, protocol_line
+    from keras_faces.metrics.tables import comparable, compare, protocol_line
     from keras_faces.runs import Run
 
     results = {}
@@ -925,7 +946,7 @@ def _compare(options):
         except ValueError as error:
             raise UserError(f"{str(path)!r} holds no scores: {error}.") from error
     print(compare(results))
-    print(protocol_line(next(iter(results.values())), comparable(results)))
+    print(protocol_line(*results.values(), names=comparable(results)))
 
 
 def _reproduce(options):
@@ -957,14 +978,23 @@ def _open_stream(options, model, labels: str | None = None):
 
     Their labels are the given ones, or None for those that the model learns from.
     """
-    from keras_faces.data import open_faces
+    from keras_faces.data import open_faces, open_source
     from keras_faces.runs import training_data_facts
 
     facts = training_data_facts(options.run)
     if options.data is None and facts is None:
         raise UserError(f"{options.run!r} does not say which faces it is of. Give --data.")
     facts = facts or {}
-    source = options.data or facts["source"]
+    try:
+        source = open_source(facts["source"] if options.data is None else options.data)
+    except UserError as error:
+        if options.data is not None:
+            raise
+        raise UserError(
+            f"The faces that {options.run!r} learnt from cannot be opened. {error} Where they lie "
+            "now, or which others to take, say with: keras-faces "
+            f"{options.command} {options.run} --data SOURCE"
+        ) from error
     if labels is None:
         labels = facts.get("labels") if options.data is None else _labels_for(model, source)
     return open_faces(
@@ -996,13 +1026,23 @@ def _labels_for(model, source) -> str | None:
 
 def _export(options):
     _no_more(options)
+    from keras_faces.export import FORMATS, write
     from keras_faces.runs import Run, load_model
 
+    if options.format not in FORMATS:
+        raise unknown_name("format of an export", options.format, FORMATS)
     run, model = Run(options.run), load_model(options.run)
     if options.out is None and not run.exists:
         raise UserError("Say where to write with --out DIR.")
-    path = model.export(options.out or run.saved_model)
-    print(f"SavedModel, the same output as the model's: {path}")
+    out = options.out or run.folder / options.format
+    folder, differences = write(model, out, options.format, options.pixels, options.run)
+    print(f"{folder}: {FORMATS[options.format].title}, as {options.pixels}")
+    for name, difference in differences.items():
+        if difference is None:
+            print(f"  {name:16} not in this format")
+        else:
+            print(f"  {name:16} largest difference from the model: {difference:.1g}")
+    print("  README.md        the model card, with lines of Python that use it")
 
 
 def _prepared(options):

@@ -16,14 +16,8 @@ from keras_faces.data import FaceStream, guess_channels, labels_of, open_faces, 
 from keras_faces.errors import Interrupted, UserError, number_of, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.conditions import measured_or_why_not
-from keras_faces.metrics.scores import (
-    QUICK,
-    copies_line,
-    names_of,
-    score,
-    score_copies,
-    table,
-)
+from keras_faces.metrics.scores import QUICK, listed, names_of, score, score_copies
+from keras_faces.metrics.tables import copies_line, table
 from keras_faces.models import MODELS, create_model, hyperparameters
 from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
 from keras_faces.recipes import load_recipe
@@ -47,7 +41,7 @@ def train(
     steps_per_execution: int = 1,
     grid_every: int | None = None,
     score_every: int | None = None,
-    scores: Sequence[str] | None = None,
+    scores: str | Sequence[str] | None = None,
     best: str | None = None,
     checkpoint_seconds: float = 60.0,
     count: int = 1000,
@@ -77,8 +71,8 @@ def train(
         grid_every: Epochs between sample grids; None for steps 10, 20, 50, 100, ...
         score_every: Epochs between scores while it learns, which are written to `scores.csv`; None
             for none.
-        scores: Keys of `kf.metrics.SCORES` to compute, then and at the end; None for those that are
-            quick.
+        scores: Keys of `kf.metrics.SCORES`, or one, to compute then and at the end; None for those
+            that are quick.
         best: The score by which the best model is kept as `best.keras`; None keeps the last alone.
         checkpoint_seconds: Seconds between checkpoints.
         count: Samples to score at the end; 0 for none.
@@ -130,6 +124,7 @@ def train(
             raise UserError(f"{name} must be above 0. Received: {value}.")
     if count != 0 and count < 2:
         raise UserError(f"count must be 0 (no scores) or 2 and more. Received: {count}.")
+    scores = listed(scores)
     scoring = {key: value for key, value in (("scores", scores), ("best", best)) if value}
     run = Run(run or _free_folder(model, data))
     if best is not None and score_every is None:
@@ -369,7 +364,7 @@ def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
         made.append(write_whole(run.scores_path, json.dumps(result, indent=2) + "\n"))
         say(lines)
     if importlib.util.find_spec("tensorflow") is not None:
-        made.append(model.export(run.saved_model))
+        made.append(model.export(run.saved_model, run=run.folder))
     say(_summary(run, model, made))
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 import keras_faces as kf
 from keras_faces.metrics import condition_accuracy
 from keras_faces.metrics.conditions import (
+    accuracy_error,
     balanced_accuracy,
     cross_seen,
     face_features,
@@ -169,6 +170,45 @@ def test_right_wrong_and_guessing_have_their_balanced_accuracy_whatever_was_aske
     once = balanced_accuracy(asked, any_seen)
     twice = balanced_accuracy(np.concatenate([asked] * 2), np.concatenate([any_seen] * 2))
     np.testing.assert_allclose(once, twice, rtol=1e-12)
+
+
+def test_the_error_of_an_accuracy_is_binomial():
+    people, seen = np.zeros(40, int), (np.arange(40) < 30).astype(int)
+    expected = (0.75 * 0.25 / 40) ** 0.5
+    assert accuracy_error(people, [1 - seen]) == pytest.approx(expected, rel=1e-12)
+    # Classifiers that agree are no more faces, and faces drawn by fours are fewer.
+    assert accuracy_error(people, [1 - seen] * 5) == pytest.approx(expected, rel=1e-12)
+    four_times = (np.repeat(array, 4) for array in (people, 1 - seen, np.arange(40)))
+    given, right, units = four_times
+    assert accuracy_error(given, [right], units) == pytest.approx(expected, rel=1e-12)
+    assert accuracy_error(given, [right]) == pytest.approx(expected / 2, rel=1e-12)
+
+
+def test_the_error_of_a_balanced_accuracy_worked_by_hand():
+    # The balanced accuracy of the test above: half of each rate, and each has its binomial error.
+    asked = np.array([[1], [1], [0], [0], [0], [0]], np.float32)
+    seen = np.array([[1], [0], [0], [0], [0], [1]], np.float32)
+    expected = 0.5 * (0.5 * 0.5 / 2 + 0.75 * 0.25 / 4) ** 0.5
+    assert accuracy_error(asked, [seen]) == pytest.approx(expected, rel=1e-12)
+    # Twice the same attribute tells no more than once.
+    assert accuracy_error(*(np.tile(a, 2) for a in (asked, [seen]))) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("together", [1, 8], ids=["faces one by one", "people with eight faces"])
+def test_the_error_of_a_balanced_accuracy_is_that_of_the_bootstrap(together):
+    rng = np.random.default_rng(0)
+    people = 480 // together
+    asked = (rng.random((480, 3)) < [0.5, 0.2, 0.4]).astype(np.float32)
+    easy = np.repeat(rng.random((people, 1)), together, axis=0)
+    seen = [np.where(rng.random((480, 3)) < easy, asked, 1 - asked) for _ in range(3)]
+
+    def drawn() -> float:
+        units = rng.integers(people, size=people)
+        faces = (units[:, None] * together + np.arange(together)).ravel()
+        return np.mean([balanced_accuracy(asked[faces], row[faces]).mean() for row in seen])
+
+    found = accuracy_error(asked, seen, np.arange(480) // together)
+    assert found == pytest.approx(np.std([drawn() for _ in range(1000)]), rel=0.1)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -391,6 +431,7 @@ def test_the_protocol_says_what_was_measured_and_all_of_it_can_be_written_as_jso
     stream = open_labelled(drawn, "attributes", split="all")
     result = condition_accuracy(obeying(stream), stream, 40, seed=2)
     assert json.loads(json.dumps(result)) == result
+    assert all(0 <= result[f"{row}_std"] < 0.05 for row in ("real", "generated"))
     protocol = result["protocol"]
     expected = {
         "score": "balanced accuracy",
@@ -641,7 +682,9 @@ def test_a_run_of_a_conditional_model_ends_with_the_figure_its_picture_and_a_lin
     )
     with Image.open(folder / "conditions.png") as image:
         assert image.format == "PNG"
-    assert f"sees what was asked for in {result['generated']:.1%} of generated faces" in said
+    value, error = result["generated"], result["generated_std"]
+    assert error > 0
+    assert f"sees what was asked for in {value:.1%} ± {error:.1%} of generated faces" in said
     assert "conditions.png" in said
     assert "how often a classifier sees the condition that was asked for" in said
 
@@ -662,7 +705,10 @@ def test_evaluate_measures_the_same_as_the_run_did_and_other_samplers(
     out = tmp_path / "scores.json"
     words = ["evaluate", str(folder), "--count", "40", "--out", str(out)]
     assert main(words) == 0
-    assert "Conditions: a classifier of real faces sees" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Conditions: a classifier of real faces sees" in told
+    assert "Protocol of conditions: classifier ridge regression on " in told.splitlines()[-1]
+    assert told.endswith("generated 40, seed 0, sampler fitted\n")
     assert json.loads(out.read_text())["conditions"] == at_the_end
     assert main([*words, "--sampler", "prior"]) == 0
     assert json.loads(out.read_text())["conditions"]["protocol"]["sampler"] == "prior"

@@ -90,7 +90,7 @@ def equal(first, second):
 
 
 @EVERY_MODEL
-@pytest.mark.parametrize(("image_size", "channels"), [(32, 3), (64, 1), (64, 3), (128, 3)])
+@pytest.mark.parametrize(("image_size", "channels"), [(32, 3), (64, 1), (128, 3)])
 def test_builds_and_trains_at_every_size_and_channel_count(name, image_size, channels):
     model = small(name, run_eagerly=True, image_size=image_size, channels=channels)
     history = learn(model, noise_faces(4, image_size, channels), batch_size=2)
@@ -351,7 +351,8 @@ def test_exports_signatures_that_serve_the_same_output(name, tmp_path):
     served = tf.saved_model.load(str(tmp_path / "saved")).signatures
     for count in (1, 5):
         expected = served_and_own(model, count)
-        assert set(served) == {"serving_default", *expected}
+        seeds = {"generate_from_seeds"} if model.latent_dim is not None else set()
+        assert set(served) == {"serving_default", *seeds, *expected}
         expected["serving_default"] = next(iter(expected.values()))
         for signature, (inputs, own) in expected.items():
             tensors = {argument: tf.constant(value) for argument, value in inputs.items()}

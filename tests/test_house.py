@@ -22,7 +22,9 @@ def test_backends_are_named_only_in_steps_in_data_and_in_export():
         "training/jax_steps.py": {"jax"},
         "data/pipeline.py": {"tensorflow"},
         "data/sources/tfds.py": {"tensorflow"},
-        "export.py": {"tensorflow"},
+        "export/litert.py": {"tensorflow"},
+        "export/onnx.py": {"tensorflow"},
+        "export/tensorflow.py": {"tensorflow"},
     }
     found = {
         str(path.relative_to(PACKAGE)): set(imports(path)) & {"tensorflow", "jax", "torch"}

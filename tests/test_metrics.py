@@ -1,5 +1,6 @@
 """How good faces are: sharpness, detection, diversity, against other implementations."""
 
+import hashlib
 import json
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces import metrics
-from keras_faces.metrics import scores
+from keras_faces.metrics import identity, scores, tables
 
 METRICS = {
     "laplacian_variance": metrics.laplacian_variance,
@@ -362,6 +363,17 @@ def test_scores_are_those_of_the_samples_beside_those_of_real_faces(real_faces, 
     assert errors["distinct_nearest"] is None
 
 
+def test_one_score_and_one_sampler_need_no_list(real_faces):
+    faces = floats(real_faces)[:, ::4, ::4]
+    result = result_of(faces, scores="laplacian_variance", samplers="prior")
+    assert list(result["rows"]) == ["real", "prior"]
+    assert list(result["rows"]["prior"]) == ["laplacian_variance"]
+    expected = result_of(faces)["rows"]["prior"]["laplacian_variance"]
+    assert result["rows"]["prior"]["laplacian_variance"] == expected
+    with pytest.raises(kf.UserError, match="no score named 'laplacian_varianc'"):
+        result_of(faces, scores="laplacian_varianc")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "other", "real", "expected"),
     [
@@ -384,8 +396,8 @@ def result_of(faces, **arguments) -> dict:
 def test_results_of_one_protocol_stand_in_one_table(real_faces):
     faces = floats(real_faces)[:, ::4, ::4]
     results = {"a": result_of(faces[:5]), "b": result_of(faces[5:])}
-    assert scores.comparable(results) == ["laplacian_variance", "distinct_nearest"]
-    lines = scores.compare(results).splitlines()
+    assert tables.comparable(results) == ["laplacian_variance", "distinct_nearest"]
+    lines = tables.compare(results).splitlines()
     assert [line.split("  ")[0] for line in lines] == ["faces", "real", "a (prior)", "b (prior)"]
     for title, line in zip(("a", "b"), lines[2:]):
         record = results[title]["rows"]["prior"]["laplacian_variance"]
@@ -400,14 +412,14 @@ def test_results_of_different_protocols_are_not_compared_and_the_fields_are_name
         (result_of(faces, count=6), "generated 5 and 6; real 5 and 6"),
     ):
         with pytest.raises(kf.UserError, match=f"one column: {message}"):
-            scores.compare({"a": one, "b": other})
+            tables.compare({"a": one, "b": other})
     with pytest.raises(kf.UserError, match="No score is there of all: a, b"):
-        scores.compare({"a": one, "b": result_of(faces, scores=["mean_pair_difference"])})
+        tables.compare({"a": one, "b": result_of(faces, scores=["mean_pair_difference"])})
     with pytest.raises(kf.UserError, match="b holds no scores of format 2"):
-        scores.compare({"a": one, "b": {"rows": {}, "protocol": {}}})
+        tables.compare({"a": one, "b": {"rows": {}, "protocol": {}}})
     assert "face_detection_rate" not in one["rows"]["real"]
     more = result_of(faces, scores=["laplacian_variance", "mean_pair_difference"])
-    left_out = scores.compare({"a": one, "b": more}).splitlines()[-1]
+    left_out = tables.compare({"a": one, "b": more}).splitlines()[-1]
     assert left_out == "Left out, since not all have them: mean pair difference, distinct nearest."
 
 
@@ -427,18 +439,18 @@ def test_damaged_results_are_named_and_not_compared(real_faces, damage):
     whole, damaged = (result_of(floats(real_faces)[:, ::4, ::4]) for _ in range(2))
     damage(damaged)
     with pytest.raises(kf.UserError, match=r"b holds damaged scores \(.*Score it anew"):
-        scores.compare({"a": whole, "b": damaged})
+        tables.compare({"a": whole, "b": damaged})
 
 
 def test_there_must_be_something_to_compare():
     with pytest.raises(kf.UserError, match="one model or more"):
-        scores.compare({})
+        tables.compare({})
 
 
 def test_a_protocol_is_told_with_all_that_its_scores_need(real_faces):
     result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.QUICK)
-    assert "generated 5, seed 0, detector dlib" in scores.protocol_line(result)
-    assert "detector" not in scores.protocol_line(result, ["laplacian_variance"])
+    assert "generated 5, seed 0, detector dlib" in tables.protocol_line(result)
+    assert "detector" not in tables.protocol_line(result, names=["laplacian_variance"])
 
 
 def test_the_protocol_records_what_makes_scores_comparable(real_faces):
@@ -458,7 +470,24 @@ def test_the_protocol_records_what_makes_scores_comparable(real_faces):
         "seed": 7,
     }
     assert {key: protocol[key] for key in expected} == expected
+    assert "test_fraction" not in protocol  # it goes without saying
     assert result["rows"]["prior"] == {"mean_pair_difference": {"value": 0, "std": None}}
+
+
+def test_protocols_of_unlike_parts_of_one_source_differ():
+    def protocol(**opened):
+        return kf.data.open_faces("orl", 16, 1, progress=False, **opened).protocol
+
+    usual = protocol(split="train")
+    for other, field in (
+        ({"split": "train", "test_fraction": 0.3}, "test_fraction"),
+        ({"split": "train", "workers": 2, "worker": 1}, "workers"),
+        ({"split": "all"}, "split"),
+        ({"split": "train", "crop": "squash"}, "crop"),
+        ({"split": "train", "channels": 3}, "channels"),
+    ):
+        assert field in tables.differences(usual, protocol(**other))
+    assert tables.differences(usual, protocol(split="train", test_fraction=0.1)) == {}
 
 
 @pytest.mark.parametrize(
@@ -555,9 +584,9 @@ def test_scores_on_features_are_those_of_the_pure_functions():
     assert result["rows"]["real"]["recall"]["value"] == halves.recall
     assert all(prior[name]["std"] is not None for name in ON_FEATURES)
     assert result["needs"]["inception"] == network.protocol
-    assert scores.protocol_of(result, "precision")["network"] == "a projection"
-    assert "network" not in scores.protocol_of(result, "laplacian_variance")
-    assert "FID (keras)" in scores.table(result)
+    assert tables.protocol_of(result, "precision")["network"] == "a projection"
+    assert "network" not in tables.protocol_of(result, "laplacian_variance")
+    assert "FID (keras)" in tables.table(result)
 
 
 def test_without_inceptions_weights_its_scores_are_not_computed_and_it_is_said_why(
@@ -575,7 +604,7 @@ def test_without_inceptions_weights_its_scores_are_not_computed_and_it_is_said_w
     asked = metrics.score(Copier(faces), stream, 20, scores=["inception_score", "distinct_nearest"])
     assert list(asked["rows"]["prior"]) == ["distinct_nearest"]
     assert "no route to host" in asked["not_computed"]["inception_score"]
-    assert "Not computed: Inception Score (keras). Inception's weights" in scores.table(asked)
+    assert "Not computed: Inception Score (keras). Inception's weights" in tables.table(asked)
 
 
 def test_scores_on_features_of_different_weights_are_not_compared():
@@ -592,7 +621,40 @@ def test_scores_on_features_of_different_weights_are_not_compared():
         for network in (Projection(), Other())
     )
     with pytest.raises(kf.UserError, match=r"precision of a and .*network a projection and an"):
-        scores.compare({"a": one, "b": other})
+        tables.compare({"a": one, "b": other})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"crop": "squash"},
+        {"image_size": 8},
+        {"channels": 3},
+        {"split": "train"},
+        {"test_fraction": 0.3},
+        {"count": 9},
+        {"seed": 1},
+        {"weights_sha256": "another"},
+        {"resizer": "another"},
+    ],
+    ids=str,
+)
+def test_features_of_real_faces_are_shared_by_equal_protocols_alone(other, own_cache):
+    def computed(**given) -> int:
+        """How many sets were looked at, of which one are the samples."""
+        network = Projection()
+        fields = ("weights_sha256", "resizer")
+        network.protocol = {"network": "one", **{k: given.pop(k) for k in fields if k in given}}
+        how = {name: given.pop(name, value) for name, value in (("count", 8), ("seed", 0))}
+        opening = {"image_size": 16, "split": "test", "batch_size": 1, **given}
+        stream = kf.data.open_faces("orl", progress=False, **opening)
+        samples = np.zeros((1, *stream.image_shape), np.float32)
+        metrics.score(Copier(samples), stream, scores=["precision"], inception=network, **how)
+        return network.calls
+
+    assert computed() == 2
+    assert computed() == 1
+    assert computed(**other) == 2
 
 
 # ---------------------------------------------------------------------------------------------
@@ -657,6 +719,34 @@ def test_what_was_computed_of_real_faces_is_kept(described):
     assert first == again
 
 
+def test_descriptors_by_another_file_are_of_another_protocol_and_not_those_that_were_kept(
+    own_cache, tmp_path, monkeypatch
+):
+    stream = kf.data.open_faces("orl", 16, split="test", progress=False)
+
+    def result():
+        describing.clear()
+        samples = Copier(stream.sample(4, 1))
+        found = metrics.score(samples, stream, 4, scores=["near_duplicates"])
+        return found["needs"]["descriptors"]["descriptors"], len(describing)
+
+    def describe(faces):
+        describing.append(len(faces))
+        return identity.Descriptors(np.zeros(len(faces), bool), np.zeros((0, 128)))
+
+    describing: list[int] = []
+    monkeypatch.setattr(identity, "face_descriptors", describe)
+    usual = f"{identity.DESCRIPTOR_NET}, {identity.FIVE_POINTS}, first face, no jitter"
+    assert result() == (f"face_recognition_models 0.3: {usual}", 2)
+    assert result()[1] == 1  # the samples, and no longer the real faces
+    for name in (identity.DESCRIPTOR_NET, identity.FIVE_POINTS):
+        (tmp_path / name).write_bytes(b"another")
+    monkeypatch.setattr(identity, "model_file", lambda name: tmp_path / name)
+    told, computed = result()
+    assert computed == 2
+    assert told.count(f"(SHA-256 {hashlib.sha256(b'another').hexdigest()})") == 2
+
+
 def test_scores_of_samples_without_faces_are_none_and_not_a_number():
     stream = kf.data.open_faces("orl", split="test", progress=False)
     noise = np.random.default_rng(0).uniform(-1, 1, (10, 64, 64, 1)).astype(np.float32)
@@ -664,7 +754,7 @@ def test_scores_of_samples_without_faces_are_none_and_not_a_number():
     prior = {name: record["value"] for name, record in result["rows"]["prior"].items()}
     assert prior.pop("unidentified") == 0  # nobody is detected
     assert set(prior.values()) == {None}
-    lines = scores.table(result).splitlines()
+    lines = tables.table(result).splitlines()
     assert lines[2].count("none") == len(prior)
     assert any("near duplicates" in line and "prior: Near-dup" in line for line in lines[3:])
     few = metrics.score(Copier(noise), stream, 10, scores=["frechet_descriptor_distance"])
@@ -707,7 +797,7 @@ def test_scores_of_reconstructions_are_those_of_the_pure_functions():
     assert values["face_detection_rate"] == metrics.face_detection_rate(copies)
     distances = metrics.descriptor_distance(faces, copies).values
     assert values["descriptor_distance"] == pytest.approx(distances.mean())
-    assert "SSIM 0." in scores.copies_line(result)
+    assert "SSIM 0." in tables.copies_line(result)
     assert result["protocol"]["real"] == 12
     quick = scores.score_copies(model, stream, 12, quick=True)
     assert "descriptor_distance" not in quick["scores"]

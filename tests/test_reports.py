@@ -88,6 +88,33 @@ def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatc
     assert images * 60 * values["minutes of training"][0] == pytest.approx(2 * 200)
 
 
+@pytest.mark.parametrize(
+    ("asked_for", "words"),
+    [
+        ("distinct_nearest", "--scores distinct_nearest"),
+        (
+            ("distinct_nearest", "laplacian_variance"),
+            "--scores distinct_nearest laplacian_variance",
+        ),
+    ],
+    ids=["one", "several"],
+)
+def test_the_scores_while_it_learns_are_those_that_are_named(
+    asked_for, words, tmp_path, monkeypatch
+):
+    def stops(given):
+        commands.append(" ".join(given))
+        raise KeyboardInterrupt
+
+    commands: list[str] = []
+    monkeypatch.setattr(base, "command", stops)
+    given = {"scores": asked_for, "best": "distinct_nearest", "out": tmp_path / "r"}
+    for _ in range(2):  # the second time the folder knows them as the same
+        with pytest.raises(KeyboardInterrupt):
+            reproduce("zhang-table1", runs=tmp_path / "x", say=lambda line: None, **given)
+    assert f" {words} --run " in f"{commands[0]} "
+
+
 def test_the_documents_own_numbers_are_those_of_the_documents():
     table1, table41 = REPORTS["zhang-table1"], REPORTS["report-table41"]
     assert [list(part.states.values()) for part in table1.parts] == [[281, 0], [123, 0], [19, 0]]

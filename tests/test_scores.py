@@ -1,6 +1,7 @@
 """Scores while a model learns: what they record, what they keep, and that they change nothing."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -129,6 +130,8 @@ def test_training_is_shown_as_an_animation(scored):
     [
         ({"score_every": 0}, "score_every must be above 0"),
         ({"score_every": 1, "scores": ["sharpness"]}, "no score named 'sharpness'"),
+        ({"score_every": 1, "scores": "sharpness"}, "no score named 'sharpness'"),
+        ({"scores": "sharpness"}, "no score named 'sharpness'"),
         ({"score_every": 1, "scores": NAMES, "best": "face_detection_rate"}, "that is computed"),
         ({"best": "distinct_nearest"}, "give score_every as well"),
         ({"score_every": 0.5}, r"every must be a whole number of 1 or more.*0\.5"),
@@ -170,6 +173,11 @@ def test_a_model_without_the_score_is_not_the_best(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_one_score_needs_no_list(tmp_path):
+    callback = kf.callbacks.Scores(Run(tmp_path), scores=NAMES[0], best=NAMES[0])
+    assert callback.names == NAMES[:1]
+
+
 def test_scores_of_arrays_need_faces_to_compare_with(tmp_path):
     model = kf.create_model("dcgan", channels=1, **SMALL)
     model.compile()
@@ -183,9 +191,9 @@ def test_scores_of_arrays_need_faces_to_compare_with(tmp_path):
 
 
 def test_the_scores_that_are_asked_for_are_those_at_the_end(tmp_path):
-    run = train(tmp_path / "run", epochs=1, scores=NAMES, count=10)
+    run = train(tmp_path / "run", epochs=1, scores=NAMES[0], count=10)  # one needs no list
     rows = json.loads(run.scores_path.read_text())["rows"]
-    assert list(rows["prior"]) == NAMES
+    assert list(rows["prior"]) == NAMES[:1]
     assert not run.score_rows.path.exists()
 
 
@@ -216,3 +224,104 @@ def test_compare_puts_runs_side_by_side(scored, tmp_path, capsys):
     (tmp_path / "text.json").write_text("no scores")
     assert main(["compare", str(tmp_path / "text.json")]) == 2
     assert "holds no scores" in capsys.readouterr().err
+
+
+@pytest.fixture
+def elsewhere(tmp_path, orl_path):
+    """The pictures of the package's own source in a folder, without the 401st of the wheel."""
+    return shutil.copytree(orl_path, tmp_path / "faces", ignore=shutil.ignore_patterns("*.jpg"))
+
+
+def evaluate(run, out, *words) -> int:
+    words = ["--count", "20", "--scores", "laplacian_variance", "--out", str(out), *words]
+    return main(["evaluate", str(run.folder), *map(str, words)])
+
+
+def test_the_same_pictures_elsewhere_compare_and_others_under_the_same_path_do_not(
+    scored, elsewhere, tmp_path, capsys
+):
+    here, there, others = (str(tmp_path / f"{name}.json") for name in ("here", "there", "others"))
+    assert evaluate(scored, here) == 0
+    assert evaluate(scored, there, "--data", elsewhere) == 0
+    capsys.readouterr()
+    assert main(["compare", here, there]) == 0
+    told = capsys.readouterr().out
+    assert f"Protocol: source orl and {elsewhere}, fingerprint " in told
+    held_out = kf.data.open_faces("orl", 32, 1, "test", progress=False)
+    pictures = [held_out.cache.name(index) for index in held_out.indices[:2]]
+    shutil.copy(elsewhere / pictures[0], elsewhere / pictures[1])
+    assert evaluate(scored, others, "--data", elsewhere) == 0
+    capsys.readouterr()
+    assert main(["compare", there, others]) == 2
+    told = capsys.readouterr().err
+    assert "fingerprint " in told and f"the pictures in {elsewhere} changed in between" in told
+    assert main(["compare", here, others]) == 2
+    assert f"the pictures in orl and in {elsewhere} are not the same" in capsys.readouterr().err
+
+
+def test_scores_that_do_not_say_of_which_pictures_they_are_are_not_compared(
+    scored, tmp_path, capsys
+):
+    assert evaluate(scored, tmp_path / "one.json") == 0
+    result = json.loads((tmp_path / "one.json").read_text())
+    result["protocol"]["fingerprint"] = None
+    (tmp_path / "one.json").write_text(json.dumps(result))
+    assert main(["compare", str(tmp_path / "one.json")]) == 2
+    assert "no fingerprint of the pictures" in capsys.readouterr().err
+
+
+def test_a_run_whose_source_has_vanished_says_how_to_name_another(
+    scored, elsewhere, tmp_path, capsys
+):
+    run = Run(tmp_path / "run")  # as if trained on that folder
+    run.folder.mkdir()
+    shutil.copy(scored.model_path, run.model_path)
+    config = scored.config()
+    run.write_config({**config, "data": {**config["data"], "source": str(elsewhere)}})
+    moved = elsewhere.rename(tmp_path / "moved")
+    assert evaluate(run, tmp_path / "scores.json") == 2
+    told = capsys.readouterr().err
+    assert str(elsewhere) in told
+    assert f"keras-faces evaluate {run.folder} --data SOURCE" in told
+    assert evaluate(run, tmp_path / "scores.json", "--data", moved) == 0
+    assert evaluate(run, tmp_path / "scores.json", "--data", elsewhere) == 2
+    assert "--data SOURCE" not in capsys.readouterr().err  # they know the flag
+
+
+@pytest.fixture
+def without_weights(tmp_path, monkeypatch):
+    """As where Inception's weights are not here and there is no network."""
+
+    def no_network(home):
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_FACES_INCEPTION", raising=False)
+    monkeypatch.setattr("keras_faces.metrics.inception._download", no_network)
+
+
+def test_where_nothing_that_was_asked_for_can_be_computed_evaluate_fails_and_writes_nothing(
+    scored, tmp_path, capsys, without_weights
+):
+    out = tmp_path / "scores.json"
+    out.write_text("earlier ones")
+    assert evaluate(scored, out, "--scores", "inception_score", "precision") == 2
+    told = capsys.readouterr()
+    (line,) = told.out.splitlines()  # and no table without columns
+    assert line.startswith("Not computed: Inception Score (keras), precision (keras). Inception's")
+    assert "no route to host" in line and "--inception-weights FILE" in line
+    assert "No score that was asked for could be computed" in told.err
+    assert out.read_text() == "earlier ones"
+    assert evaluate(scored, out, "--scores", "inception_score", "laplacian_variance") == 0
+    assert "Not computed: Inception Score (keras). " in capsys.readouterr().out
+    assert list(json.loads(out.read_text())["rows"]["prior"]) == ["laplacian_variance"]
+
+
+def test_weights_that_no_score_needs_are_refused_and_not_left_unused(scored, tmp_path, capsys):
+    weights = ["--inception-weights", tmp_path / "weights.h5"]
+    assert evaluate(scored, tmp_path / "scores.json", *weights) == 2
+    told = capsys.readouterr().err
+    assert "none of --scores needs them: laplacian_variance" in told
+    assert "add one or more of: inception_score, " in told
+    assert evaluate(scored, tmp_path / "scores.json", *weights, "--scores", "precision") == 2
+    assert "there is no file" in capsys.readouterr().err

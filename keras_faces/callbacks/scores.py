@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from keras_faces.callbacks.base import RunCallback
 from keras_faces.errors import UserError, require_whole
 from keras_faces.files import write_whole
+from keras_faces.metrics.faces import require
 from keras_faces.metrics.inception import InceptionFeatures
-from keras_faces.metrics.scores import QUICK, SCORES, better, names_of, require, score
+from keras_faces.metrics.scores import QUICK, SCORES, better, listed, names_of, score
 from keras_faces.runs import save_model
 
 
@@ -22,7 +23,7 @@ class Scores(RunCallback):
     Args:
         run: The run's folder.
         every: Epochs between scores.
-        scores: Keys of `kf.metrics.SCORES`; None takes those that are quick.
+        scores: Keys of `kf.metrics.SCORES`, or one; None takes those that are quick.
         count: Samples to score.
         seed: Seed of the samples.
         best: The score by which `best.keras` is chosen, or None to keep none.
@@ -37,7 +38,7 @@ class Scores(RunCallback):
         self,
         run,
         every: int = 1,
-        scores: Sequence[str] | None = None,
+        scores: str | Sequence[str] | None = None,
         count: int = 256,
         seed: int = 0,
         best: str | None = None,
@@ -54,7 +55,7 @@ class Scores(RunCallback):
                 f"The best model is chosen by a score that is computed. Received: {best!r}; "
                 f"computed are: {', '.join(self.names)}."
             )
-        asked_for = [*(scores or ()), *([] if best is None else [best])]
+        asked_for = [*listed(scores), *listed(best)]
         for need in {SCORES[name].needs for name in asked_for}:
             require(need)
 

@@ -9,6 +9,9 @@ from keras_faces.data.cache import FaceCache
 from keras_faces.data.labels import Labels
 from keras_faces.errors import UserError
 
+# What narrows a split and goes without saying in a protocol.
+USUAL = {"test_fraction": 0.1, "worker": 0, "workers": 1}
+
 
 class FaceStream:
     """Batches of faces, each determined by `(seed, step)` alone.
@@ -93,10 +96,22 @@ class FaceStream:
 
     @property
     def protocol(self) -> dict:
-        """What of these faces belongs to the protocol of every score."""
-        known = ("source", "fingerprint", "split", "crop")
+        """What of these faces belongs to the protocol of every score.
+
+        The source is named for people to read. Which pictures it holds is said by the fingerprint,
+        a digest of their names, people, own splits and files: wherever they lie, it is the same.
+        """
+        narrowed = {
+            name: self.facts[name]
+            for name, usual in USUAL.items()
+            if self.facts.get(name, usual) != usual
+        }
         return {
-            **{name: self.facts.get(name) for name in known},
+            "source": self.facts.get("source"),
+            "fingerprint": self.cache.meta["content"],
+            "split": self.facts.get("split"),
+            **narrowed,
+            "crop": self.facts.get("crop"),
             "image_size": self.image_shape[0],
             "channels": self.image_shape[2],
         }

@@ -26,8 +26,9 @@ from keras_faces.metrics.reconstruction import (
     psnr,
     ssim,
 )
-from keras_faces.metrics.scores import SCORES, compare, score
+from keras_faces.metrics.scores import SCORES, score
 from keras_faces.metrics.sharpness import laplacian_variance
+from keras_faces.metrics.tables import compare
 
 __all__ = [
     "SCORES",

@@ -50,27 +50,18 @@ def condition_accuracy(
         sampler: One of the model's samplers; None takes its default.
 
     Returns:
-        Dict of plain values: `"real"` and `"generated"`, the mean accuracies in [0, 1], and
-        `"chance"`, what guessing gives; `"conditions"`, a dict of `"real"` and `"generated"` for
-        each condition, None where it was never asked for; `"left_out"`, why the others could not be
-        measured; and `"protocol"`, all that makes two figures comparable.
+        Dict of plain values: `"real"` and `"generated"`, the mean accuracies in [0, 1], with
+        `"real_std"` and `"generated_std"`, their standard errors over faces (over people, of real
+        faces of whom whole people are held out), and `"chance"`, what guessing gives;
+        `"conditions"`, a dict of `"real"` and `"generated"` for each condition, None where it was
+        never asked for; `"left_out"`, why the others could not be measured; and `"protocol"`, all
+        that makes two figures comparable.
 
     Raises:
         UserError: If the model takes no conditions, the faces have no labels or others than the
             model's, or there are too few faces.
     """
-    if not getattr(model, "conditional", False):
-        raise UserError(f"{type(model).__name__} takes no conditions, so it cannot obey them.")
-    if not stream.labels:
-        raise UserError(
-            "Whether conditions are obeyed shows on faces with labels. Load them with "
-            "labels='attributes' or labels='identity'."
-        )
-    if list(stream.label_names) != list(model.condition_names):
-        raise UserError(
-            f"The labels of the faces ({_some(stream.label_names)}) are not the model's conditions "
-            f"({_some(model.condition_names)})."
-        )
+    _require_conditions(model, stream)
     if count < 2:
         raise UserError(f"Condition accuracy needs 2 faces or more. Received: count={count}.")
     if seed < 0:
@@ -91,10 +82,10 @@ def condition_accuracy(
     conditions = asked if attributes else _one_hot(asked, len(stream.label_names))
     generated = face_features(model.generate(count, seed, sampler, conditions=conditions))
     seen_real, seen_generated = cross_seen(real, labels, parts, generated)
-    real_mean, real_rows = _accuracies(labels, seen_real, measured)
-    # Every generated face is shown to the classifier of each part.
-    asked = np.concatenate([asked] * len(seen_generated))
-    mean, rows = _accuracies(asked, np.concatenate(seen_generated), measured)
+    # Of people who are to be recognised other pictures are held out, which are drawn one by one.
+    units = held_out.units if attributes else None
+    real_mean, real_std, real_rows = _accuracies(labels, [seen_real], measured, units)
+    mean, std, rows = _accuracies(asked, seen_generated, measured)
     return {
         "protocol": {
             "classifier": "ridge regression on principal components of gradient histograms and "
@@ -112,7 +103,9 @@ def condition_accuracy(
             "sampler": sampler,
         },
         "real": real_mean,
+        "real_std": real_std,
         "generated": mean,
+        "generated_std": std,
         "chance": 0.5 if attributes else 1 / len(measured),
         "conditions": {
             stream.label_names[number]: {"real": real, "generated": generated}
@@ -135,8 +128,9 @@ def measured_or_why_not(
         return None, f"Conditions: not measured. {error}"
     line = (
         f"Conditions: a classifier of real faces sees what was asked for in "
-        f"{result['generated']:.1%} of generated faces (real faces it had not seen: "
-        f"{result['real']:.1%}, chance {result['chance']:.1%})."
+        f"{result['generated']:.1%} ± {result['generated_std']:.1%} of generated faces (real "
+        f"faces it had not seen: {result['real']:.1%} ± {result['real_std']:.1%}, chance "
+        f"{result['chance']:.1%})."
     )
     if result["left_out"]:
         line += f"\nConditions that could not be measured: {', '.join(result['left_out'])}."
@@ -261,6 +255,36 @@ def balanced_accuracy(asked: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return 0.5 * (right_with + right_without)
 
 
+def accuracy_error(asked: np.ndarray, seen: list[np.ndarray], units=None) -> float:
+    """Return the standard error of a mean accuracy over independent faces.
+
+    It is that of a linear statistic: of accuracy the deviation over the root of the number, which
+    is the binomial error where there is one classifier; of balanced accuracy the same of what each
+    face adds to the rate of those with an attribute or of those without it, all attributes
+    together.
+
+    Args:
+        asked: Attributes of 0 and 1 of shape `(count, attributes)`, each of which varies, or the
+            numbers of people of shape `(count,)`.
+        seen: What each of one or more classifiers saw in the same faces.
+        units: What each face belongs to that is drawn as a whole, such as its person, as whole
+            numbers from 0 of shape `(count,)`; None where faces are drawn one by one.
+    """
+    right = np.mean([row == asked for row in seen], axis=0)
+    if asked.ndim == 1:
+        added = right - right.mean()
+    else:
+        has = asked > 0.5
+        with_it, without = has.sum(axis=0), (~has).sum(axis=0)
+        rate_with = (right * has).sum(axis=0) / with_it
+        rate_without = (right * ~has).sum(axis=0) / without
+        added = np.where(has, (right - rate_with) / with_it, (right - rate_without) / without)
+        added = 0.5 * len(asked) * added.mean(axis=1)
+    if units is not None:
+        added = np.bincount(units, weights=added)
+    return float(np.sqrt(np.square(added).sum()) / len(asked))
+
+
 def face_features(faces: np.ndarray) -> np.ndarray:
     """Return histograms of gradients and mean colours of faces, on a grid of 8x8 cells.
 
@@ -331,6 +355,22 @@ def principal_components(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return axes, squares[order] / count
 
 
+def _require_conditions(model, stream: FaceStream) -> None:
+    """Check that the labels of faces are a model's conditions."""
+    if not getattr(model, "conditional", False):
+        raise UserError(f"{type(model).__name__} takes no conditions, so it cannot obey them.")
+    if not stream.labels:
+        raise UserError(
+            "Whether conditions are obeyed shows on faces with labels. Load them with "
+            "labels='attributes' or labels='identity'."
+        )
+    if list(stream.label_names) != list(model.condition_names):
+        raise UserError(
+            f"The labels of the faces ({_some(stream.label_names)}) are not the model's conditions "
+            f"({_some(model.condition_names)})."
+        )
+
+
 class HeldOut(NamedTuple):
     """Real faces in parts, of which each is held out once.
 
@@ -388,14 +428,21 @@ def held_out_parts(stream: FaceStream, seed: int, count: int = REAL_FACES) -> He
     return HeldOut(chosen, units % PARTS, units, what)
 
 
-def _accuracies(given, seen, measured) -> tuple[float, list[float | None]]:
-    """Return the mean accuracy and that of each condition, None where it was never given."""
+def _accuracies(given, seen, measured, units=None) -> tuple[float, float, list[float | None]]:
+    """Return the mean accuracy, its error, and each condition's accuracy, None where never given.
+
+    Faces may be shown to several classifiers: `seen` holds what each of them saw.
+    """
     if given.ndim == 2:
-        row = balanced_accuracy(given[:, measured], seen[:, measured]).tolist()
-        return float(np.mean(row)), row
+        given, seen = given[:, measured], [found[:, measured] for found in seen]
+    error = accuracy_error(given, seen, units)
+    given, seen = np.concatenate([given] * len(seen)), np.concatenate(seen)
+    if given.ndim == 2:
+        row = balanced_accuracy(given, seen).tolist()
+        return float(np.mean(row)), error, row
     found = [seen[given == person] == person for person in measured]
     row = [float(right.mean()) if len(right) else None for right in found]
-    return float((given == seen).mean()), row
+    return float((given == seen).mean()), error, row
 
 
 def _starts(rows) -> range:

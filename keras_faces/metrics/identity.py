@@ -14,6 +14,7 @@ are not in the training set.
 """
 
 import functools
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,8 +42,30 @@ COLUMNS = {
     "identified": "Identified",
 }
 
+# SHA-256 of the files that come with face_recognition_models 0.3.
+PUBLISHED = {
+    DESCRIPTOR_NET: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    FIVE_POINTS: "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+}
 
-PROTOCOL = f"face_recognition_models 0.3: {DESCRIPTOR_NET}, {FIVE_POINTS}, first face, no jitter"
+
+def protocol() -> str:
+    """Return how descriptors are computed, and by which files, as a protocol records it.
+
+    Raises:
+        UserError: If the files are not installed.
+    """
+    sums = {name: _sha256(model_file(name)) for name in PUBLISHED}
+    if sums == PUBLISHED:
+        return f"face_recognition_models 0.3: {', '.join(sums)}, first face, no jitter"
+    told = ", ".join(f"{name} (SHA-256 {digest})" for name, digest in sums.items())
+    return f"{told}, first face, no jitter"
+
+
+@functools.lru_cache(maxsize=2)
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require() -> None:

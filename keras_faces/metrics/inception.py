@@ -189,8 +189,8 @@ def find_weights(weights: str | os.PathLike | None = None) -> Path:
         raise NotComputed(
             "Inception's weights are not here and could not be downloaded "
             f"({reason.rstrip('.')[:200]}). "
-            f"Where there is a network, fetch {URL} and bring it here; then pass its path, or set "
-            f"{VARIABLE} to it, or put it at {cached}."
+            f"Where there is a network, fetch {URL} and bring it here; then pass its path "
+            f"(evaluate --inception-weights FILE), or set {VARIABLE} to it, or put it at {cached}."
         ) from error
 
 

@@ -4,28 +4,19 @@ A score is computed from what is known of a set of faces: pixels, what the detec
 descriptors, Inception's features. Each of these is computed once a set, however many scores use it.
 """
 
-import contextlib
-import functools
-import hashlib
-import io
-import json
 import math
 import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from keras_faces.data.cache import cache_folder
-from keras_faces.data.stream import FaceStream, to_uint8
+from keras_faces.data.stream import FaceStream
 from keras_faces.errors import NotComputed, UserError, unknown_name
-from keras_faces.files import write_whole
 from keras_faces.metrics import distribution, identity, reconstruction
-from keras_faces.metrics.detection import detected, import_dlib
 from keras_faces.metrics.diversity import mean_pair_difference, nearest
-from keras_faces.metrics.sharpness import laplacian_variance
+from keras_faces.metrics.faces import NEEDS, Faces, need_protocol, require
 
 FORMAT = 2  # of what `score` returns
 FEW_FOUND = 10  # of fewer faces, halves are too few for neighbours
@@ -42,77 +33,6 @@ class Value(NamedTuple):
 
     value: float | None
     std: float | None = None
-
-
-class Faces:
-    """A set of faces, and what scores need to know of them.
-
-    Args:
-        images: Float faces in [-1, 1] of shape `(count, height, width, channels)`.
-        inception: An `InceptionFeatures`, where scores need it.
-        kept: Whether what took long to compute is kept on disk, for the next time.
-    """
-
-    def __init__(self, images: np.ndarray, inception=None, kept: bool = False):
-        self.images = images
-        self._inception = inception
-        self._kept = kept
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @functools.cached_property
-    def found(self) -> np.ndarray:
-        """Whether the detector finds a face, for each."""
-        if "descriptors" in self.__dict__:  # which it was asked for already
-            return self.descriptors.found
-        return detected(self.images)
-
-    @functools.cached_property
-    def descriptors(self) -> identity.Descriptors:
-        """Descriptors of those in which a face is found."""
-        needs = _needed("descriptors", None)
-        found = self._remembered(needs, lambda: identity.face_descriptors(self.images))
-        return identity.Descriptors(*found)
-
-    @functools.cached_property
-    def sharpness(self) -> np.ndarray:
-        """The Laplacian variance of each."""
-        return laplacian_variance(self.images)
-
-    @functools.cached_property
-    def inception(self) -> tuple[np.ndarray, np.ndarray]:
-        """InceptionV3's features and class probabilities."""
-        return self._remembered(self._inception.protocol, lambda: self._inception(self.images))
-
-    def _remembered(self, needs: dict, compute: Callable[[], tuple]) -> tuple:
-        """Return arrays that depend on the pictures and on what `needs` says alone."""
-        if not self._kept:
-            return compute()
-        digest = hashlib.sha256(json.dumps([self.images.shape, needs], sort_keys=True).encode())
-        digest.update(to_uint8(self.images).tobytes())
-        place = cache_folder() / "features" / f"{digest.hexdigest()[:32]}.npz"
-        damaged = (OSError, ValueError, KeyError, zipfile.BadZipFile)
-        with contextlib.suppress(*damaged), np.load(place) as arrays:
-            return tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files)))
-        found = compute()
-        data = io.BytesIO()
-        np.savez(data, *found)
-        with contextlib.suppress(OSError):  # a full disk: then they are computed again
-            write_whole(place, data.getvalue())
-        return found
-
-    def halves(self, need: str) -> tuple["Faces", "Faces"]:
-        """Return every other face, and the rest, which know what `need` says of them."""
-        parts = Faces(self.images[::2]), Faces(self.images[1::2])
-        for start, part in enumerate(parts):
-            if need == "inception":
-                part.__dict__[need] = tuple(array[start::2] for array in self.inception)
-            elif need == "descriptors":
-                found, values = self.descriptors
-                chosen = np.flatnonzero(found) % 2 == start
-                part.__dict__[need] = identity.Descriptors(found[start::2], values[chosen])
-        return parts
 
 
 def _of_each(values: np.ndarray) -> Value:
@@ -283,9 +203,6 @@ SCORES = {
     },
 }
 
-# What scores need besides the pictures, as the protocol records it.
-NEEDS = ("pixels", "detector", "descriptors", "inception")
-
 # What is scored at the end of training and while it lasts: a thousand samples in a few seconds.
 QUICK = [name for name, score in SCORES.items() if score.needs in ("pixels", "detector")]
 
@@ -295,8 +212,8 @@ def score(
     stream: FaceStream,
     count: int = 1000,
     seed: int = 0,
-    samplers: Sequence[str] | None = None,
-    scores: Sequence[str] | None = None,
+    samplers: str | Sequence[str] | None = None,
+    scores: str | Sequence[str] | None = None,
     inception=None,
     progress: bool = False,
 ) -> dict:
@@ -307,9 +224,9 @@ def score(
         stream: The real faces to compare with.
         count: Samples to generate, and at most that many real faces.
         seed: Seed of the samples and of the choice of real faces.
-        samplers: The model's samplers to score; None scores all that can be used.
-        scores: Keys of `SCORES`; None computes all for which nothing is missing: those on face
-            descriptors need the extra `identity`, those on Inception's features its weights.
+        samplers: The model's samplers to score, or one; None scores all that can be used.
+        scores: Keys of `SCORES`, or one; None computes all for which nothing is missing: those on
+            face descriptors need the extra `identity`, those on Inception's features its weights.
         inception: An `InceptionFeatures` to use again, or a path of weights; None makes one.
         progress: Show a progress bar.
 
@@ -331,28 +248,12 @@ def score(
             "Expected the real faces as kf.data.open_faces gives them. "
             f"Received: {type(stream).__name__}."
         )
+    inception, not_computed = _without_what_is_missing(wanted, inception)
+    wanted = [name for name in wanted if name not in not_computed]
     needed = {SCORES[name].needs for name in wanted}
-    not_computed = {}
-    if "inception" in needed and not callable(inception):
-        from keras_faces.metrics.inception import InceptionFeatures
-
-        try:
-            inception = InceptionFeatures(inception)
-        except NotComputed as error:
-            not_computed = {n: str(error) for n in wanted if SCORES[n].needs == "inception"}
-            wanted = [name for name in wanted if name not in not_computed]
-            needed.discard("inception")
-    for need in needed & {"detector", "descriptors"}:
-        try:
-            require(need)
-        except UserError as error:
-            missing = {n: str(error) for n in wanted if SCORES[n].needs == need}
-            wanted = [name for name in wanted if name not in missing]
-            not_computed |= missing
-            needed.discard(need)
     real = Faces(stream.sample(count, seed), inception, kept=True)
     sets = {"real": real}
-    for sampler in samplers or model.usable_samplers:
+    for sampler in listed(samplers) or model.usable_samplers:
         samples = model.samples(count, seed, sampler, stream)
         if samples.shape[1:] != real.images.shape[1:]:
             raise UserError(
@@ -381,10 +282,30 @@ def score(
         "protocol": _protocol(
             stream, len(real), max(len(sets[row]) for row in sets if row != "real"), seed
         ),
-        "needs": {need: _needed(need, inception) for need in NEEDS if need in needed},
+        "needs": {need: need_protocol(need, inception) for need in NEEDS if need in needed},
         "rows": rows,
         "not_computed": not_computed,
     }
+
+
+def _without_what_is_missing(wanted: Sequence[str], inception) -> tuple:
+    """Return Inception, where it is needed and here, and why which scores cannot be computed."""
+    from keras_faces.metrics.inception import InceptionFeatures
+
+    needed = {SCORES[name].needs for name in wanted}
+    reasons = {}
+    if "inception" in needed and not callable(inception):
+        try:
+            inception = InceptionFeatures(inception)
+        except NotComputed as error:
+            reasons["inception"] = str(error)
+    for need in needed & {"detector", "descriptors"}:
+        try:
+            require(need)
+        except UserError as error:
+            reasons[need] = str(error)
+    needs = {name: SCORES[name].needs for name in wanted}
+    return inception, {name: reasons[need] for name, need in needs.items() if need in reasons}
 
 
 class CopyScore(NamedTuple):
@@ -476,33 +397,10 @@ def score_copies(
     return {
         "format": FORMAT,
         "protocol": _protocol(stream, len(originals), len(copies), seed),
-        "needs": {need: _needed(need, None) for need in usable},
+        "needs": {need: need_protocol(need, None) for need in usable},
         "scores": {name: record._asdict() for name, record in records.items()},
         "not_computed": not_computed,
     }
-
-
-def require(need: str) -> None:
-    """Refuse to begin without what scores need of dlib.
-
-    Raises:
-        UserError: If it is not installed.
-    """
-    if need == "descriptors":
-        identity.require()
-    elif need == "detector":
-        import_dlib()
-
-
-def _needed(need: str, inception) -> dict:
-    """Return what scores need besides the pictures, as the protocol records it."""
-    if need == "inception":
-        return inception.protocol
-    if need == "descriptors":
-        return {**_needed("detector", None), "descriptors": identity.PROTOCOL}
-    if need == "detector":
-        return {"detector": f"dlib {_version_of_dlib()} HOG, upsampled once"}
-    return {}
 
 
 def _protocol(stream: FaceStream, real: int, generated: int, seed: int) -> dict:
@@ -515,11 +413,16 @@ def _computed(chosen: Score, row: str, faces: Faces, real: Faces) -> Value:
     return chosen.compute(faces, real)
 
 
-def names_of(scores: Sequence[str] | None) -> list[str]:
+def listed(names: str | Sequence[str] | None) -> list[str]:
+    """Return names as a list, of which a single one may be given by itself; None gives none."""
+    return [names] if isinstance(names, str) else list(names or ())
+
+
+def names_of(scores: str | Sequence[str] | None) -> list[str]:
     """Return the names of scores to compute, each once.
 
     Args:
-        scores: Keys of `SCORES`; None for all for which nothing is missing.
+        scores: Keys of `SCORES`, or one; None for all for which nothing is missing.
 
     Raises:
         UserError: If a name is unknown.
@@ -531,10 +434,10 @@ def names_of(scores: Sequence[str] | None) -> list[str]:
         if not identity.is_installed():
             left_out.append("descriptors")
         return [name for name, score in SCORES.items() if score.needs not in left_out]
-    for name in scores:
+    for name in listed(scores):
         if name not in SCORES:
             raise unknown_name("score", name, SCORES)
-    return list(dict.fromkeys(scores))
+    return list(dict.fromkeys(listed(scores)))
 
 
 def better(name: str, value: float | None, other: float | None, real: float) -> bool:
@@ -552,163 +455,3 @@ def better(name: str, value: float | None, other: float | None, real: float) -> 
     if direction == "real":
         return abs(value - real) < abs(other - real)
     return value > other if direction == "higher" else value < other
-
-
-def protocol_of(result: dict, name: str) -> dict:
-    """Return the protocol of one score of what `score` returned."""
-    return {**result["protocol"], **result["needs"][SCORES[name].needs]}
-
-
-def differences(one: dict, other: dict) -> dict[str, tuple]:
-    """Return in which fields two protocols differ, with both values."""
-    return {
-        field: (one.get(field), other.get(field))
-        for field in sorted({*one, *other})
-        if one.get(field) != other.get(field)
-    }
-
-
-def comparable(results: dict[str, dict]) -> list[str]:
-    """Return the names of the scores that all of some results have.
-
-    Args:
-        results: What `score` returned, by the name of what was scored.
-
-    Raises:
-        UserError: If one was not made by this version, none is in all of them, or a score's
-            protocols differ: then with the fields in which they do.
-    """
-    if not results:
-        raise UserError("Give the scores of one model or more. Received: none.")
-    for title, result in results.items():
-        require_scores(title, result)
-    first, *others = results
-    names = [
-        name
-        for name in results[first]["rows"]["real"]
-        if name in SCORES and all(name in results[other]["rows"]["real"] for other in others)
-    ]
-    if not names:
-        raise UserError(f"No score is there of all: {', '.join(results)}. Score them alike.")
-    for name in names:
-        for other in others:
-            found = differences(
-                protocol_of(results[first], name), protocol_of(results[other], name)
-            )
-            if found:
-                told = "; ".join(f"{key} {a} and {b}" for key, (a, b) in found.items())
-                raise UserError(
-                    f"{name} of {first} and of {other} were made under different protocols, so "
-                    f"they cannot stand in one column: {told}. Score both alike: keras-faces "
-                    "evaluate RUN --out FILE, with the same --data, --split, --count and --seed."
-                )
-    return names
-
-
-def require_scores(title: str, result: dict) -> None:
-    """Check that what was read from a file is what `score` returned.
-
-    Raises:
-        UserError: If it is of another version, or damaged.
-    """
-    made = result.get("format", 1) if isinstance(result, dict) else None
-    if made != FORMAT:
-        raise UserError(
-            f"{title} holds no scores of format {FORMAT}, which this version compares "
-            f"(found: {made}). Score it anew: keras-faces evaluate RUN --out FILE"
-        )
-    try:
-        for name in filter(SCORES.get, result["rows"]["real"]):
-            protocol_of(result, name)
-            for records in result["rows"].values():
-                shown(name, records[name])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{title} holds damaged scores ({type(error).__name__}: {error}). Score it anew: "
-            "keras-faces evaluate RUN --out FILE"
-        ) from error
-
-
-def compare(results: dict[str, dict]) -> str:
-    """Return the scores of several models as one table; arguments and errors as `comparable`.
-
-    Below it stand the scores that not all of them have.
-    """
-    names = comparable(results)
-    rows = {"real": next(iter(results.values()))["rows"]["real"]}
-    for title, result in results.items():
-        for sampler, values in result["rows"].items():
-            if sampler != "real":
-                rows[f"{title} ({sampler})"] = values
-    known = {name for result in results.values() for name in result["rows"]["real"]}
-    left_out = [score.title for name, score in SCORES.items() if name in known - set(names)]
-    return _text(rows, names) + (
-        f"\nLeft out, since not all have them: {', '.join(left_out)}." if left_out else ""
-    )
-
-
-def protocol_line(result: dict, names: Sequence[str] | None = None) -> str:
-    """Return under which protocol scores were made, with all that they need, as a line of text.
-
-    Args:
-        result: What `score` returned.
-        names: Which of its scores; None for all.
-    """
-    told = dict(result["protocol"])
-    for name in result["rows"]["real"] if names is None else names:
-        told |= protocol_of(result, name)
-    return "Protocol: " + ", ".join(f"{key} {value}" for key, value in told.items())
-
-
-def table(result: dict) -> str:
-    """Return the scores as text, one row each for real faces and every sampler."""
-    rows = {
-        "real" if row == "real" else f"generated ({row})": values
-        for row, values in result["rows"].items()
-    }
-    lines = [_text(rows, list(rows["real"]))]
-    reasons: dict[str, list[str]] = {}
-    for name, why in result["not_computed"].items():
-        reasons.setdefault(why, []).append(SCORES[name].title)
-    lines += [f"Not computed: {', '.join(names)}. {why}" for why, names in reasons.items()]
-    return "\n".join(lines)
-
-
-def _text(rows: dict[str, dict], names: Sequence[str]) -> str:
-    lines = [["faces", *(SCORES[name].title for name in names)]]
-    lines += [[title, *(shown(name, row[name]) for name in names)] for title, row in rows.items()]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(names) + 1)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths))
-        )
-        for line in lines
-    )
-
-
-def copies_line(result: dict) -> str:
-    """Return what `score_copies` returned as a line of text."""
-    told = [
-        f"{COPY_SCORES[name].title} {shown(name, record, COPY_SCORES)}"
-        for name, record in result["scores"].items()
-    ]
-    return f"Reconstructions of {result['protocol']['real']} faces: {', '.join(told)}"
-
-
-def shown(name: str, record: dict, scores: dict = SCORES) -> str:
-    """Return a score as text, with its standard error where that is known."""
-    form = scores[name].form
-    if record["value"] is None:
-        return "none"
-    value, std = format(record["value"], form), record["std"]
-    return value if std is None else f"{value} ± {format(std, form)}"
-
-
-def _version_of_dlib() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("dlib-bin")  # the package that is required
-    except PackageNotFoundError:
-        return import_dlib().__version__  # one that a user has built

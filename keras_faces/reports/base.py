@@ -23,13 +23,12 @@ from keras_faces.metrics.scores import (
     QUICK,
     SCORES,
     Value,
-    differences,
+    listed,
     names_of,
-    protocol_of,
-    require_scores,
     score,
     score_copies,
 )
+from keras_faces.metrics.tables import differences, protocol_of, require_scores, told_differences
 from keras_faces.recipes import BUDGETS, load_recipe
 from keras_faces.runs import Run, load_model
 
@@ -211,6 +210,8 @@ def train_parts(
     for seed in seeds:
         require_whole(minimum=0, seed=seed)
     further = {**BEST, "score_every": SCORE_EVERY[budget], **further}
+    if further.get("scores") is not None:
+        further["scores"] = listed(further["scores"])
     require_whole(score_every=further["score_every"])
     computed = names_of(further.get("scores", QUICK))
     if further["best"] not in computed:
@@ -269,7 +270,8 @@ def _train(part, seed, runs, data, budget, further) -> tuple[Run, str]:
     words += [] if data is None else ["--data", str(data)]
     words += ["--seed", str(seed)]
     for name, value in further.items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
+        values = value if isinstance(value, list) else [value]
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
     if not run.exists:
         command([*words, "--run", str(run.folder), "--count", "0"])
     elif not run.model_path.is_file():
@@ -487,9 +489,8 @@ def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
         if column.of == "samples" and result and column.score in result["rows"]["real"]
     ]
     for one, protocol in known[1:]:
-        found = differences(known[0][1], protocol)
-        if found:
-            told = "; ".join(f"{key} {a} and {b}" for key, (a, b) in found.items())
+        told = told_differences(known[0][1], protocol)
+        if told:
             raise UserError(
                 f"{column.title!r} of {known[0][0].part.title} and of {one.part.title} were made "
                 f"under different protocols, so they cannot stand in one column: {told}. To score "

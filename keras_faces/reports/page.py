@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_faces.metrics.scores import SCORES
+from keras_faces.metrics.tables import told_protocol
 from keras_faces.pictures import plot_losses
 from keras_faces.reports.base import OF, Report, Row, Trained, title_of
 from keras_faces.runs import Run, versions
@@ -214,7 +215,7 @@ def _notes(report: Report, content: dict) -> list[str]:
         if others:
             listed = ", ".join(f"{title} {count}" for title, count in others.items())
             told["generated"] = f"{told['generated']} ({listed})"
-        notes.append("Protocol: " + ", ".join(f"{key} {value}" for key, value in told.items()))
+        notes.append(told_protocol(told))
         notes.append(
             "Of several seeds: mean ± deviation over the seeds."
             if len(seeds) > 1

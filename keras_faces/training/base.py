@@ -657,13 +657,35 @@ class FaceModel(Steps, keras.Model):
                 "channels and hyper-parameters saved, or the whole model with kf.load_model."
             ) from error
 
-    def export(self, filepath, format: str = "tf_saved_model", verbose: bool = True, **kwargs):
-        """Write a SavedModel with named signatures; see `keras_faces.export.saved_model`."""
-        from keras_faces.export import saved_model
+    def export(
+        self,
+        filepath,
+        format: str = "saved_model",
+        verbose: bool = True,
+        pixels: str = "float32",
+        run=None,
+        **kwargs,
+    ):
+        """Write the model for use without keras_faces; see `keras_faces.export.write`.
 
-        if format != "tf_saved_model" or kwargs:
+        Args:
+            filepath: Folder to write.
+            format: One of `keras_faces.export.FORMATS`, or another that Keras knows, which then
+                writes it.
+            verbose: Passed on to Keras.
+            pixels: Type of faces, in and out: `"float32"` in [-1, 1] or `"uint8"`.
+            run: The run that the model is of, for the model card.
+            **kwargs: Passed on to Keras.
+
+        Returns:
+            The folder.
+        """
+        from keras_faces.export import FORMATS, write
+
+        format = "saved_model" if format == "tf_saved_model" else format  # Keras's name
+        if format not in FORMATS or kwargs:
             return super().export(filepath, format=format, verbose=verbose, **kwargs)
-        return saved_model(self, filepath)
+        return write(self, filepath, format, pixels, run).folder
 
     def warnings(self, faces: np.ndarray, logs: Mapping[str, float]) -> list[str]:
         """Return in words what is going wrong in training, most likely nothing.

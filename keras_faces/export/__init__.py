@@ -1,0 +1,132 @@
+"""Models for others: files that work without keras_faces, each checked against the model.
+
+Every format is one file of this folder and one line in `FORMATS`. What a model can be asked for
+are its `signatures`, under the same names everywhere:
+
+- `generate` (also the default): standard normal `noise` of shape `(count, latent_dim)` to faces,
+  through the model's default sampler;
+- `decode`: `latents` of shape `(count, latent_dim)` to faces;
+- `encode` and `reconstruct`, where there is an encoder: `faces` to latents, or to faces;
+- what else the model has: a conditional one takes `conditions` as well, one that translates
+  serves that.
+
+Faces are NHWC, of any count: float32 in [-1, 1], or uint8 in [0, 255] where that is asked for.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_faces.errors import UserError, unknown_name
+from keras_faces.export.card import CARD, card
+from keras_faces.export.litert import FILE as LITERT_FILE
+from keras_faces.export.litert import litert_file
+from keras_faces.export.onnx import onnx_files
+from keras_faces.export.signatures import PIXELS, signatures_of
+from keras_faces.export.tensorflow import saved_model
+from keras_faces.files import write_whole
+
+
+class Format(NamedTuple):
+    """A format of files.
+
+    Attributes:
+        write: Callable `(model, signatures, folder)` that fills a folder, and returns the largest
+            difference from the model by signature, None for one that is left out.
+        pattern: What a folder of this format holds.
+        title: What it is, in a few words.
+    """
+
+    write: Callable
+    pattern: str
+    title: str
+
+
+FORMATS = {
+    "saved_model": Format(saved_model, "saved_model.pb", "for TensorFlow alone"),
+    "onnx": Format(onnx_files, "*.onnx", "for onnxruntime and others"),
+    "litert": Format(litert_file, LITERT_FILE, "for LiteRT, one face at a time"),
+}
+
+TOLERANCE = 1e-4  # of float32 output; of uint8, a level where rounding tips over
+
+
+class Exported(NamedTuple):
+    """What `write` wrote.
+
+    Attributes:
+        folder: Where.
+        differences: For each signature the largest difference of what is served from the
+            model's own output on the same random input; None for what the format cannot do.
+    """
+
+    folder: Path
+    differences: dict[str, float | None]
+
+
+def write(
+    model,
+    path: str | os.PathLike,
+    format: str = "saved_model",
+    pixels: str = "float32",
+    run: str | os.PathLike | None = None,
+) -> Exported:
+    """Write a model for use without keras_faces, and compare it with the model.
+
+    Beside the files lies a model card, `README.md`: document, data and its licence, command of the
+    training, scores with their protocol, and what the model is not for.
+
+    Args:
+        model: A `FaceModel`.
+        path: Folder to write; an earlier export of this format is replaced when the new one is
+            whole.
+        format: A key of `FORMATS`.
+        pixels: Type of faces, in and out: `"float32"` in [-1, 1], or `"uint8"` in [0, 255].
+        run: The run or `.keras` file that the model is of, whose training the card tells.
+
+    Raises:
+        UserError: If there is no such format, what it needs is not installed, the folder holds
+            something else, or the served output is not the model's.
+    """
+    if format not in FORMATS:
+        raise unknown_name("format of an export", format, FORMATS)
+    if pixels not in PIXELS:
+        raise unknown_name("type of pixels", pixels, PIXELS)
+    path, chosen = Path(path).expanduser(), FORMATS[format]
+    if path.is_file():
+        raise UserError(f"{str(path)!r} is a file. Give a folder to write.")
+    if path.is_dir() and any(path.iterdir()) and not any(path.glob(chosen.pattern)):
+        raise UserError(
+            f"{str(path)!r} exists and is not an export of format {format}, so it is not "
+            "replaced. Choose another folder."
+        )
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        signatures = signatures_of(model, pixels)
+        differences = chosen.write(model, signatures, part)
+        allowed = 1 if pixels == "uint8" else TOLERANCE
+        for name, difference in differences.items():
+            if difference is not None and not difference <= allowed:  # NaN neither
+                raise UserError(
+                    f"What {name!r} of the {format} export makes differs from the model's by "
+                    f"{difference:.2g}, so it was not kept."
+                )
+        write_whole(part / CARD, card(model, format, pixels, signatures, differences, run))
+        _replace(path, part)
+    except OSError as error:
+        raise UserError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Exported(path, differences)
+
+
+def _replace(path: Path, new: Path) -> None:
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    if path.exists():
+        path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,203 @@
+"""The model card that goes with every export: where a model comes from, what it is not for."""
+
+import inspect
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from keras_faces.export.signatures import Signature
+
+CARD = "README.md"
+
+CONSUMERS = {
+    "saved_model": """import numpy as np
+import tensorflow as tf
+
+model = tf.saved_model.load(".")
+{inputs}
+made = model.signatures[{name!r}](**given)["output_0"].numpy()
+print(made.shape, made.dtype)""",
+    "litert": """import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+serve = Interpreter(model_path="model.tflite").get_signature_runner({name!r})
+{inputs}
+made = serve(**given)["output_0"]
+print(made.shape, made.dtype)""",
+    "onnx": """import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{name}.onnx")
+{inputs}
+[made] = session.run(None, given)
+print(made.shape, made.dtype)""",
+}
+
+
+def card(
+    model,
+    format: str,
+    pixels: str,
+    signatures: Mapping[str, Signature],
+    differences: Mapping[str, float | None],
+    run: str | os.PathLike | None = None,
+) -> str:
+    """Return the card of an exported model, as Markdown.
+
+    Args:
+        model: The `FaceModel`.
+        format: A key of `FORMATS`.
+        pixels: `"float32"` or `"uint8"`.
+        signatures: What it can be asked for.
+        differences: By signature, what `write` measured.
+        run: The run it is of; None where there is none to tell of.
+    """
+    from keras_faces.models import model_name
+
+    name = model_name(model)
+    shown = next(key for key, found in differences.items() if found is not None)
+    lines = [
+        f"# {name}, {model.image_size}x{model.image_size}, {_colours(model)}",
+        "",
+        _document(model),
+        "",
+        "## How to use it",
+        "",
+        "Faces are NHWC, "
+        + ("float32 in [-1, 1]" if pixels == "float32" else "uint8 in [0, 255]")
+        + ("; one at a time." if format == "litert" else "; the count is free.")
+        + " The largest difference from the Keras model was measured when it was written.",
+        "",
+        "| signature | takes | largest difference |",
+        "| --- | --- | --- |",
+        *(_row(key, signatures[key], found) for key, found in differences.items()),
+        "",
+        "```python",
+        _consumer(model, format, shown, signatures[shown]),
+        "```",
+        "",
+        *_training(model, run),
+        *_scores(run),
+        *_use(run),
+    ]
+    return "\n".join(lines)
+
+
+def _consumer(model, format: str, name: str, signature: Signature) -> str:
+    """Return a few lines of Python that ask an export for what a signature makes."""
+    rng = "np.random.default_rng(0)"
+    draws = {
+        "float32": f"{rng}.standard_normal({{shape}}, np.float32)",
+        "uint8": f"{rng}.integers(0, 256, {{shape}}, np.uint8)",
+    }
+    uniform = f"{rng}.uniform(-1, 1, {{shape}}).astype(np.float32)"
+    count = 1 if format == "litert" else 4
+    given = []
+    for key, (shape, dtype) in signature.inputs.items():
+        draw = uniform if key == "latents" and _is_uniform(model) else draws[dtype]
+        given.append(f"    {key!r}: {draw.format(shape=(count, *shape))},")
+    inputs = "\n".join(["given = {", *given, "}"])
+    if format == "saved_model":
+        inputs += "\ngiven = {name: tf.constant(value) for name, value in given.items()}"
+    return CONSUMERS[format].format(name=name, inputs=inputs)
+
+
+def _is_uniform(model) -> bool:
+    """Whether the prior is uniform in [-1, 1] instead of normal."""
+    return bool(np.abs(model.draw_latents(1000, sampler="prior")).max() <= 1)
+
+
+def _colours(model) -> str:
+    return "grey" if model.channels == 1 else "colour"
+
+
+def _document(model) -> str:
+    """Return the first paragraph of the model's file, which names its document."""
+    text = inspect.getdoc(sys.modules[type(model).__module__]) or type(model).__name__
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _row(name: str, signature: Signature, difference: float | None) -> str:
+    takes = ", ".join(
+        f"`{key}` {dtype} {('count', *shape)}".replace("'", "")
+        for key, (shape, dtype) in signature.inputs.items()
+    )
+    told = "not in this format" if difference is None else f"{difference:.1g}"
+    return f"| `{name}` | {takes} | {told} |"
+
+
+def _training(model, run) -> list[str]:
+    lines = ["## How it was trained", ""]
+    config = _config(run)
+    if config is None:
+        return [*lines, "Not recorded: it was exported without its run.", ""]
+    data, command = config["data"], config.get("command") or []
+    if data is None:
+        lines.append("- Data: not loaded by keras_faces, so not recorded")
+    else:
+        lines.append(
+            f"- Data: {data['pictures']} pictures of `{data['source']}`, split "
+            f"{data['split']}, crop `{data['crop']}`, SHA-256 of all {data['fingerprint'][:16]}..."
+        )
+        lines.append(
+            f"- Credit: {data.get('credit') or 'none recorded'}. The pictures' licence is that of "
+            "their owner, and may bind what is made of them"
+        )
+    if command[1:2] == ["train"] or command[1:2] == ["resume"]:
+        lines.append(f"- Command: `keras-faces {shlex.join(command[1:])}`")
+    if config.get("recipe"):
+        lines.append(f"- Recipe: `{config['recipe']}`, budget {config['budget']}")
+    versions = ", ".join(f"{key} {value}" for key, value in config["versions"].items())
+    hyper = ", ".join(f"{key} {value}" for key, value in config["hyperparameters"].items())
+    return [*lines, f"- Hyper-parameters: {hyper}", f"- Versions: {versions}", ""]
+
+
+def _scores(run) -> list[str]:
+    from keras_faces.metrics.tables import table
+
+    lines = ["## Scores", ""]
+    try:
+        result = json.loads((_folder(run) / "scores.json").read_text())
+        told, protocol = table(result), result["protocol"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return [*lines, "None recorded; `keras-faces evaluate RUN` computes them.", ""]
+    stated = ", ".join(f"{key} {value}" for key, value in protocol.items())
+    return [*lines, "```", told, "```", "", f"Protocol: {stated}.", ""]
+
+
+def _use(run) -> list[str]:
+    config = _config(run)
+    people = ((config or {}).get("data") or {}).get("pictures")
+    of_them = f"the {people} pictures" if people else "the pictures"
+    return [
+        "## What it is for, and what not",
+        "",
+        "For research and teaching: to see, compare and measure how such models make faces. What "
+        f"it makes resembles {of_them} it learnt from, their kinds of people and their light; it "
+        "says nothing of anybody else, and must not decide anything about anyone.",
+        "",
+        "It can come near to a face that it was trained on. Those people may not have agreed to "
+        "that: before you publish faces, compare them with the training pictures (`keras-faces "
+        "evaluate RUN --pairs pairs.png`), and train on pictures of people who have consented. "
+        "Do not present its faces as photographs of someone, and do not use it to deceive, to "
+        "harass, or to make a likeness of a person who has not agreed.",
+        "",
+    ]
+
+
+def _folder(run) -> Path:
+    """Return the folder of a run, or of its `.keras` file."""
+    path = Path(run if run is not None else os.devnull).expanduser()
+    return path.parent if path.suffix == ".keras" else path
+
+
+def _config(run) -> dict | None:
+    from keras_faces.runs import Run
+
+    found = Run(_folder(run))
+    return found.config() if found.exists else None

@@ -1,0 +1,67 @@
+"""ONNX files, which onnxruntime and many others run."""
+
+import importlib.util
+import logging
+from pathlib import Path
+
+from keras_faces.errors import UserError
+from keras_faces.export.signatures import Signature, largest_difference, require_tensorflow
+
+OPSET = 18  # which onnxruntime reads since 1.14
+OUTPUT = "output_0"  # as a SavedModel calls it
+NEEDS = ("tf2onnx", "onnx", "onnxruntime")
+
+
+def onnx_files(model, signatures: dict[str, Signature], folder: Path) -> dict[str, float]:
+    """Write a file for each signature: `generate.onnx`, `decode.onnx`, ...
+
+    Inputs have the names of the signature's, the output is `output_0`.
+
+    Returns:
+        The largest difference between onnxruntime's output and the model's, by signature.
+
+    Raises:
+        UserError: If a package is missing, or the backend is not TensorFlow.
+    """
+    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"ONNX files need {' and '.join(missing)}. Install with: pip install "
+            "'keras-faces[onnx]'"
+        )
+    require_tensorflow("ONNX files are")
+    import onnxruntime
+
+    differences = {}
+    for name, signature in signatures.items():
+        path = folder / f"{name}.onnx"
+        _convert(signature, path)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        differences[name] = largest_difference(
+            signature, lambda given, session=session: session.run(None, given)[0]
+        )
+    return differences
+
+
+def _convert(signature: Signature, path: Path) -> None:
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    specs = [
+        tf.TensorSpec((None, *shape), dtype, name=name)
+        for name, (shape, dtype) in signature.inputs.items()
+    ]
+
+    @tf.function(input_signature=specs)
+    def function(*inputs):
+        return signature.function(*inputs)
+
+    made, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=OPSET)
+    [output] = made.graph.output
+    for node in made.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [OUTPUT if name == output.name else name for name in names]
+    output.name = OUTPUT
+    onnx.save(made, path)

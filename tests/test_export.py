@@ -1,0 +1,179 @@
+"""Exports: what they serve without keras_faces, and the card that goes with them."""
+
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_faces as kf
+from keras_faces.export import FORMATS
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="exports are made on TensorFlow"
+)
+NEEDS = {
+    "saved_model": (),
+    "litert": ("ai_edge_litert",),
+    "onnx": ("tf2onnx", "onnx", "onnxruntime"),
+}
+SMALL = {"image_size": 32, "channels": 1, "filters": 4}
+
+
+def able(format):
+    for package in NEEDS[format]:
+        pytest.importorskip(package)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of a small VAE."""
+    folder = tmp_path_factory.mktemp("runs") / "vae"
+    given = {"hidden_units": 16, "latent_dim": 6, "split": "all"}
+    kf.train("vae", "orl", folder, steps=2, count=20, say=str, **SMALL, **given)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    return kf.create_model("cvae", **SMALL, hidden_units=16, latent_dim=6, conditions="hat,beard")
+
+
+@pytest.fixture
+def quick_files(monkeypatch):
+    """SavedModels without content, where the files are not what a test is about."""
+
+    def touch(model, signatures, folder):
+        (folder / "saved_model.pb").touch()
+        return {"generate": 0.0}
+
+    quick = FORMATS["saved_model"]._replace(write=touch)
+    monkeypatch.setitem(FORMATS, "saved_model", quick)
+
+
+def session(folder, name):
+    return pytest.importorskip("onnxruntime").InferenceSession(folder / f"{name}.onnx")
+
+
+@pytest.mark.parametrize(
+    ("format", "pixels"), [("saved_model", "uint8"), ("onnx", "float32"), ("litert", "uint8")]
+)
+def test_the_cards_own_lines_use_the_export_without_keras_faces(run, tmp_path, format, pixels):
+    able(format)
+    model = kf.load_model(run)
+    folder, differences = kf.export.write(model, tmp_path / "out", format, pixels, run)
+    assert set(differences) == {"generate", "decode", "encode", "reconstruct"}
+    # The VAE's default sampler is its fitted density, which LiteRT cannot draw from.
+    left_out = {name for name, difference in differences.items() if difference is None}
+    assert left_out == ({"generate"} if format == "litert" else set())
+    [script] = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
+    script += "\nimport sys; assert 'keras_faces' not in sys.modules"
+    script += "\nnp.save('made.npy', made)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    latents = np.random.default_rng(0).standard_normal((4, 6), np.float32)
+    if format == "litert":
+        latents = latents[:1]
+    else:
+        latents = np.asarray(model.latents_from_noise(latents, "fitted"))
+    own = model.decode(latents)
+    made = np.load(folder / "made.npy")
+    assert made.dtype == pixels
+    if pixels == "uint8":
+        assert np.abs(made.astype(int) - np.round((own + 1) * 127.5)).max() <= 1
+    else:
+        np.testing.assert_allclose(made, own, atol=1e-5)
+
+
+@pytest.mark.parametrize(  # the others' layers are the VAE's
+    ("name", "format"),
+    [("began", "onnx"), ("cyclegan", "onnx"), ("gan", "onnx"), ("gan", "litert")],
+)
+def test_files_of_other_architectures_are_the_models(tmp_path, name, format):
+    able(format)
+    known = kf.models.hyperparameters(name)
+    small = {**SMALL, "hidden_units": 8, "residual_blocks": 1}
+    model = kf.create_model(name, **{key: small[key] for key in small if key in known})
+    folder, differences = kf.export.write(model, tmp_path / "out", format)
+    assert set(differences) == set(model.signatures())
+    if format == "onnx":
+        assert {path.stem for path in folder.glob("*.onnx")} == set(differences)
+    else:
+        assert differences.pop("generate") is None  # its prior is uniform
+        card = (folder / "README.md").read_text()
+        assert "not in this format" in card
+        assert "'latents': np.random.default_rng(0).uniform(-1, 1" in card
+    assert 0 <= max(differences.values()) < 1e-4
+
+
+def test_conditions_and_faces_go_in_by_name_and_faces_come_out_in_levels(conditional, tmp_path):
+    able("onnx")
+    folder, _ = kf.export.write(conditional, tmp_path / "out", "onnx", "uint8")
+    served = session(folder, "reconstruct")
+    assert {i.name: i.type for i in served.get_inputs()} == {
+        "faces": "tensor(uint8)",
+        "conditions": "tensor(float)",
+    }
+    levels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), np.uint8)
+    conditions = np.eye(2, dtype="float32")[[0, 1, 0, 1, 0]]
+    [made] = served.run(["output_0"], {"faces": levels, "conditions": conditions})
+    own = conditional.reconstruct(kf.data.to_float(levels), conditions)
+    assert np.abs(made.astype(int) - np.round((own + 1) * 127.5)).max() <= 1
+
+
+def test_a_seed_gives_the_same_face_whatever_is_asked_for_beside_it(run, tmp_path):
+    import tensorflow as tf
+
+    folder = kf.load_model(run).export(tmp_path / "out")
+    serve = tf.saved_model.load(str(folder)).signatures["generate_from_seeds"]
+    several = serve(seeds=tf.constant([3, 1, 3, 7]))["output_0"].numpy()
+    alone = serve(seeds=tf.constant([1]))["output_0"].numpy()
+    np.testing.assert_array_equal(several[0], several[2])
+    np.testing.assert_allclose(several[1], alone[0], atol=1e-5)
+    assert not np.array_equal(several[0], several[3])
+
+
+def test_a_card_tells_document_data_command_scores_and_misuse(run, tmp_path, quick_files):
+    card = (run / "saved_model" / "README.md").read_text()
+    for word in ("# vae, 32x32, grey", "400 pictures of `orl`", "AT&T", "face detection rate"):
+        assert word in card
+    for word in ("latent_dim 6", "Protocol: source orl", "consented", "deceive"):
+        assert word in card
+    alone = kf.load_model(run / "model.keras").export(tmp_path / "alone") / "README.md"
+    assert "Not recorded" in alone.read_text()
+
+
+def test_an_export_replaces_its_like_and_nothing_else(run, tmp_path, quick_files):
+    model = kf.load_model(run)
+    first = kf.export.write(model, tmp_path / "out").folder
+    (first / "README.md").write_text("old")
+    kf.export.write(model, first)
+    assert (first / "README.md").read_text() != "old"
+    with pytest.raises(kf.UserError, match="not an export of format onnx"):
+        able("onnx")
+        kf.export.write(model, first, "onnx")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(kf.UserError, match="is a file"):
+        kf.export.write(model, tmp_path / "file")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "file"}
+
+
+def test_output_that_is_not_the_models_is_not_kept(run, tmp_path, monkeypatch):
+    model = kf.load_model(run)
+    wrong = FORMATS["saved_model"]._replace(write=lambda *given: {"decode": float("nan")})
+    monkeypatch.setitem(FORMATS, "saved_model", wrong)
+    with pytest.raises(kf.UserError, match="'decode'"):
+        kf.export.write(model, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+def test_without_its_packages_a_format_says_what_to_install(run, tmp_path, monkeypatch, format):
+    import importlib.util
+
+    model = kf.load_model(run)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(kf.UserError, match=rf"keras-faces\[{format}\]"):
+        kf.export.write(model, tmp_path / "out", format)
