@@ -16,6 +16,7 @@ identity = ["face_recognition_models>=0.3.0"]
 onnx = ["tf2onnx>=1.17", "onnx>=1.18", "onnxruntime>=1.22"]
 litert = ["ai-edge-litert>=2"]
 plots = ["scikit-learn>=1.5"]
+notebooks = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 beam = ["apache-beam>=2.60"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
@@ -26,6 +27,7 @@ dev = [
     *onnx,
     *litert,
     *plots,
+    *notebooks,
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -68,6 +70,7 @@ setup(
         "onnx": onnx,
         "litert": litert,
         "plots": plots,
+        "notebooks": notebooks,
         "beam": beam,
         "benchmark": benchmark,
         "dev": dev,
