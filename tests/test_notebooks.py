@@ -72,7 +72,7 @@ def test_there_is_one_for_each_document_two_besides_and_the_readme_names_all():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_with_small_numbers_and_shows_all_that_is_stored(name, runner, tmp_path):
-    small = {"IMAGE_SIZE": 32, "EPOCHS": 2, "SCORED": 4}
+    small = {"IMAGE_SIZE": 32, "EPOCHS": 2, "SCORED": 12}
     given = {
         parameter: 2 if parameter.endswith("STEPS") else small[parameter]
         for parameter in runner.parameters_of(FOLDER / f"{name}.ipynb")
