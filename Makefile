@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 
 RESUMES = test_resumes_bit_for_bit_from_a_checkpoint_in_the_middle_of_an_epoch
 
-.PHONY: demo test test-slow notebooks lint clean
+.PHONY: demo test test-slow notebooks lint docs docs-links clean
 
 demo: $(VENV)/.installed
 	$(BIN)/keras-faces train vae --data orl --split all --batch-size 32 --steps 2500 \
@@ -25,6 +25,13 @@ test-slow: $(VENV)/.dev
 notebooks: $(VENV)/.dev
 	$(BIN)/python notebooks/execute.py
 
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+	@echo "Open docs/_build/index.html"
+
+docs-links: $(VENV)/.dev
+	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/links
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -42,4 +49,4 @@ $(VENV)/.dev: $(VENV)/.installed requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) docs/_build build dist *.egg-info

@@ -17,6 +17,7 @@ onnx = ["tf2onnx>=1.17", "onnx>=1.18", "onnxruntime>=1.22"]
 litert = ["ai-edge-litert>=2"]
 plots = ["scikit-learn>=1.5"]
 notebooks = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
+docs = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6"]
 beam = ["apache-beam>=2.60"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
@@ -28,6 +29,7 @@ dev = [
     *litert,
     *plots,
     *notebooks,
+    *docs,
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -71,6 +73,7 @@ setup(
         "litert": litert,
         "plots": plots,
         "notebooks": notebooks,
+        "docs": docs,
         "beam": beam,
         "benchmark": benchmark,
         "dev": dev,
