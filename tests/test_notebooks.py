@@ -141,16 +141,37 @@ def test_numbers_given_take_the_place_of_those_in_the_cell_parameters(runner, tm
         runner.execute(path, tmp_path, {"EPOCH": 3})
 
 
+def as_png(image):
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return base64.b64encode(data.getvalue()).decode()
+
+
 def test_what_is_kept_of_outputs_is_for_readers(runner):
     cell = nbformat.v4.new_code_cell("1")
-    picture = {"image/png": "AAAA", "image/jpeg": "BBBB", "text/plain": "<PIL.Image>"}
+    drawn = as_png(Image.new("L", (4, 4)))
+    picture = {"image/png": drawn, "image/jpeg": "BBBB", "text/plain": "<PIL.Image>"}
     cell.metadata["execution"] = {"iopub.execute_input": "2020"}
     cell.outputs = [
         nbformat.v4.new_output("stream", name="stderr", text="Training 10%"),
         nbformat.v4.new_output("stream", name="stdout", text="done"),
         nbformat.v4.new_output("display_data", picture, metadata={"width": 10}),
     ]
-    tidied = runner.tidied(nbformat.v4.new_notebook(cells=[cell]))
-    assert [output.output_type for output in tidied.cells[0].outputs] == ["stream", "display_data"]
-    assert tidied.cells[0].outputs[1].data == {"image/png": "AAAA"}
-    assert "execution" not in tidied.cells[0].metadata
+    tidied = runner.tidied(nbformat.v4.new_notebook(cells=[cell])).cells[0]
+    assert [output.output_type for output in tidied.outputs] == ["stream", "display_data"]
+    assert list(tidied.outputs[1].data) == ["image/png"]
+    assert "execution" not in tidied.metadata
+
+
+def test_pictures_are_stored_small_and_look_the_same(runner):
+    rng = np.random.default_rng(0)
+    grey, colour = (
+        rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((64, 64), (64, 64, 3))
+    )
+    stored = runner.smaller(as_png(Image.fromarray(grey)))
+    assert len(stored) < len(as_png(Image.fromarray(grey)))
+    seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(stored))))
+    assert np.abs(seen.astype(int) - grey).max() <= 3
+    assert {seen.min(), seen.max()} == {0, 255}
+    stored = runner.smaller(as_png(Image.fromarray(colour)))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(stored)))), colour)
