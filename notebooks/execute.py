@@ -70,12 +70,12 @@ def tidied(notebook):
 def smaller(picture: str) -> str:
     """Return a PNG in base64 in fewer bytes, for the repository's sake.
 
-    Grey pictures keep 64 greys, which takes a third off and is not seen; figures, which are the
+    Grey pictures keep 48 greys, which takes a third off and is not seen; figures, which are the
     ones with transparency, 64 colours. Faces in colour stay as they are.
     """
     image, data = Image.open(io.BytesIO(base64.b64decode(picture))), io.BytesIO()
     if image.mode == "L":
-        image = image.point(lambda grey: round(grey / 255 * 63) * 255 // 63)
+        image = image.point(lambda grey: round(grey / 255 * 47) * 255 // 47)
     elif image.mode == "RGBA":
         image = image.convert("RGB").quantize(64)
     image.save(data, "PNG", optimize=True)
