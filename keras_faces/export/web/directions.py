@@ -3,8 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
-SAMPLES = 1024
+# Faces that are decoded: so many a dimension of the latents, and so many at least.
+SAMPLES_EACH = 8
+SAMPLES = 256
 SIDE = 32  # pixels that faces are averaged to: what is finer than this is no direction to steer by
 BATCH = 64
 
@@ -23,7 +26,7 @@ class Directions(NamedTuple):
     shares: np.ndarray
 
 
-def main_directions(model, count: int, samples: int = SAMPLES, seed: int = 0) -> Directions:
+def main_directions(model, count: int, samples: int | None = None, seed: int = 0) -> Directions:
     """Find the directions along which faces change most, the most important first.
 
     Latents of the model's default sampler are drawn and decoded, and pixels regressed on them. In
@@ -34,13 +37,17 @@ def main_directions(model, count: int, samples: int = SAMPLES, seed: int = 0) ->
     Args:
         model: A model with latents. Conditions are drawn with the latents.
         count: How many; no more than the latents have dimensions.
-        samples: How many faces are decoded.
+        samples: How many faces are decoded; None for as many as the latents' dimensions ask for.
         seed: Seed of their latents.
     """
+    samples = samples or max(SAMPLES, SAMPLES_EACH * model.latent_dim)
     codes = model.draw_latents(samples, seed)
-    pixels = np.concatenate(
-        [_averaged(model.decode(codes[i : i + BATCH])) for i in range(0, samples, BATCH)]
-    )
+    with tqdm(total=samples, desc="Directions", unit=" faces", disable=None) as bar:
+        pixels = []
+        for batch in np.array_split(codes, -(-samples // BATCH)):
+            pixels.append(_averaged(model.decode(batch)))
+            bar.update(len(batch))
+    pixels = np.concatenate(pixels)
     latents = np.asarray(codes[:, : model.latent_dim], np.float64)
     mean = latents.mean(axis=0)
     variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(latents, rowvar=False)))

@@ -128,7 +128,8 @@ class FaceModel {
     const picture = new Float32Array(size * size * channels);
     for (let i = 0; i < size * size; i++) {
       const [red, green, blue] = data.subarray(4 * i, 4 * i + 3);
-      const levels = channels === 3 ? [red, green, blue] : [0.299 * red + 0.587 * green + 0.114 * blue];
+      const grey = 0.299 * red + 0.587 * green + 0.114 * blue;
+      const levels = channels === 3 ? [red, green, blue] : [grey];
       levels.forEach((level, c) => (picture[i * channels + c] = level / 127.5 - 1));
     }
     return picture;

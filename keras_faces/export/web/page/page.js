@@ -80,7 +80,8 @@ async function startLatents() {
   let base = Float32Array.from(about.mean);
 
   // Uniform latents end at -1 and 1.
-  const within = (latents) => (about.uniform ? latents.map((v) => Math.min(1, Math.max(-1, v))) : latents);
+  const within = (latents) =>
+    about.uniform ? latents.map((v) => Math.min(1, Math.max(-1, v))) : latents;
   const moved = (from, amounts) => {
     const latents = Float32Array.from(from);
     about.directions.forEach((direction, i) => {
