@@ -235,7 +235,7 @@ def opened(browser):
     """Open a file without a network, and wait until it is done; nothing may go wrong in it."""
     wrong, contexts = [], []
 
-    def open_file(path, done="document.getElementById('status').textContent === ''"):
+    def open_file(path, done="page.ready"):
         context = browser.new_context(offline=True, accept_downloads=True)
         contexts.append(context)
         page = context.new_page()

@@ -6,7 +6,7 @@ const STRIP = 8; // faces of the strip
 const at = (id) => document.getElementById(id);
 
 // Where one's own scripts find what is shown.
-const page = { model: null, latents: null, conditions: [] };
+const page = { model: null, latents: null, conditions: [], ready: false };
 
 // Of calls that come while an earlier one is at work, only the last is done.
 function latest(work) {
@@ -30,8 +30,17 @@ function latest(work) {
 }
 
 function failed(error) {
+  console.error(error);
+  complain(`It did not work: ${error.message || error}`);
+}
+
+function complain(text) {
   at("status").className = "failed";
-  at("status").textContent = `It did not work: ${error.message || error}`;
+  at("status").textContent = text;
+}
+
+function loaded() {
+  if (at("status").className !== "failed") at("status").textContent = "";
 }
 
 // What a browser must know to run the model.
@@ -59,7 +68,7 @@ async function start() {
     button.addEventListener("click", () => save(at(button.dataset.canvas)));
   }
   await ("latents" in about ? startLatents() : startDrawing());
-  at("status").textContent = "";
+  page.ready = true;
 }
 
 function save(canvas) {
@@ -151,6 +160,7 @@ async function startLatents() {
 
   at("latents").hidden = false;
   await seeded();
+  loaded(); // the rest, 24 faces, may take a while
   await showStrip();
   await showEnds();
 }
@@ -303,12 +313,13 @@ async function startDrawing() {
       at("status").className = at("status").textContent = "";
       show();
     } catch {
-      failed(new Error(`${file.name} is not a picture that this browser knows.`));
+      complain(`${file.name} is not a picture that this browser knows.`);
     }
   });
   clear();
   at("drawing").hidden = false;
   await show();
+  loaded();
 }
 
 start().catch(failed);
