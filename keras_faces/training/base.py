@@ -680,10 +680,10 @@ class FaceModel(Steps, keras.Model):
         Returns:
             The folder.
         """
-        from keras_faces.export import FORMATS, write
+        from keras_faces.export import FORMATS, INSTEAD, write
 
         format = "saved_model" if format == "tf_saved_model" else format  # Keras's name
-        if format not in FORMATS or kwargs:
+        if format not in {**FORMATS, **INSTEAD} or kwargs:
             return super().export(filepath, format=format, verbose=verbose, **kwargs)
         return write(self, filepath, format, pixels, run).folder
 
