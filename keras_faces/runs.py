@@ -317,7 +317,7 @@ def describe(model, stream=None) -> dict:
         "optimizer": keras.saving.serialize_keras_object(model.optimizer),
         "steps_per_execution": model.steps_per_execution,
         "data": stream.facts if stream is not None else None,
-        "command": sys.argv,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": versions(),
     }
 

@@ -9,7 +9,7 @@ def add(parser: Parser):
     export = parser.command("export", _export, "Write a model for use without keras_faces.")
     export.add_argument("run", metavar="RUN")
     export.add_argument(
-        "--format", default="saved_model", help="kind of files: saved_model, onnx or litert"
+        "--format", default="saved_model", help="kind of files: saved_model, onnx, litert or keras"
     )
     export.add_argument(
         "--pixels", default="float32", help="type of faces in and out: float32 in [-1, 1] or uint8"
