@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from keras_faces.data.stream import FaceStream, to_float
 from keras_faces.errors import UserError, require_whole, unknown_name
-from keras_faces.latent.inversion import Inversion, invert
+from keras_faces.latent.inversion import MANY, Inversion, invert
 from keras_faces.metrics.conditions import REAL_FACES, HeldOut, held_out_parts
 
 Encode = Callable[[np.ndarray], np.ndarray]
@@ -95,7 +95,7 @@ def encode_faces(
         progress: Whether to show a progress bar.
         conditions: The same faces with the labels that are a conditional model's conditions, where
             `faces` come with others.
-        **search: Arguments of `invert`, for models without an encoder.
+        **search: Arguments of `invert`, for models without an encoder; by default `MANY`.
 
     Raises:
         UserError: If the model has no latents, the faces are none that it can encode, or a search
@@ -113,7 +113,7 @@ def encode_faces(
     held_out = held_out_parts(stream, seed, count)
     if searched:
         pictures = to_float(stream.cache.read(held_out.positions))
-        result = invert(model, pictures, seed=seed, progress=progress, **search)
+        result = invert(model, pictures, seed=seed, progress=progress, **{**MANY, **search})
         held_out, latents = _those_found(result, held_out), result.latents[result.found]
     else:
         latents = _encoded(model, stream, under, held_out.positions, encode, progress)
