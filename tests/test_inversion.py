@@ -57,7 +57,7 @@ def test_faces_that_a_model_drew_are_found_again(models, name):
 
 
 def test_a_search_is_decided_by_its_seed_and_each_face_is_alone(models):
-    model = models["began"]
+    model = models["gan"]
     faces = model.generate(5, seed=9)
     search = {"steps": 8, "starts": 20}  # four chunks of starts
     first, again, other = (kf.latent.invert(model, faces, **search, seed=s) for s in (1, 1, 2))
@@ -69,7 +69,7 @@ def test_a_search_is_decided_by_its_seed_and_each_face_is_alone(models):
 
 
 def test_more_starts_and_steps_miss_by_less(models):
-    model = models["began"]
+    model = models["gan"]
     faces = model.generate(8, seed=9)
     errors = [
         kf.latent.invert(model, faces, steps, starts, pull=0).errors.mean()
@@ -89,7 +89,7 @@ def test_a_pull_keeps_latents_where_the_prior_has_its_own(models, orl):
 
 
 def test_what_is_not_found_is_told_with_what_was_reached(models, noise):
-    model = models["began"]
+    model = models["gan"]
     face = model.generate(1, seed=9)
     result = kf.latent.invert(model, np.concatenate([face, noise]), **QUICK)
     assert result.found.tolist() == [True, False, False, False]
@@ -107,12 +107,12 @@ def test_what_is_not_found_is_told_with_what_was_reached(models, noise):
 @pytest.mark.parametrize(
     ("name", "given", "expected"),
     [
-        ("began", {"steps": 3}, "steps must be a whole number of 4 or more"),
-        ("began", {"starts": 0}, "starts"),
-        ("began", {"starts": 1001}, "1000 or fewer"),
-        ("began", {"pull": -1}, "pull"),
-        ("began", {"seed": -1}, "seed"),
-        ("began", {"faces": np.zeros((1, 64, 64, 1), np.float32)}, r"shape \(32, 32, 1\)"),
+        ("gan", {"steps": 3}, "steps must be a whole number of 4 or more"),
+        ("gan", {"starts": 0}, "starts"),
+        ("gan", {"starts": 1001}, "1000 or fewer"),
+        ("gan", {"pull": -1}, "pull"),
+        ("gan", {"seed": -1}, "seed"),
+        ("gan", {"faces": np.zeros((1, 64, 64, 1), np.float32)}, r"shape \(32, 32, 1\)"),
         ("cvae", {}, "takes conditions and has an encoder"),
         ("cyclegan", {}, "has no latents"),
     ],
@@ -129,7 +129,7 @@ def test_mistakes_of_a_search_are_told(models, noise, name, given, expected):
 def test_a_model_without_latents_says_which_have_them(noise):
     model = kf.create_model("cyclegan", image_size=32, channels=1, filters=2, residual_blocks=1)
     for function in (kf.latent.latents_of, lambda m, f: kf.latent.blend(m, f, f)):
-        with pytest.raises(UserError, match="has no latents.*began.*vaegan"):
+        with pytest.raises(UserError, match=r"has no latents.*began.*vaegan"):
             function(model, noise)
 
 
@@ -143,7 +143,7 @@ def test_an_encoder_goes_before_a_search(orl):
 
 
 def test_pictures_are_blended_through_a_model_without_an_encoder(models):
-    model = models["began"]
+    model = models["gan"]
     faces = model.generate(2, seed=9)
     latents = kf.latent.invert(model, faces, **QUICK).latents
     expected = model.decode((0.7 * latents[:1] + 0.3 * latents[1:]).astype(np.float32))
@@ -160,7 +160,7 @@ def drawn(models, noise, picture_folder):
     """A source of 20 faces that a model drew, half of them marked, and some of noise."""
 
     def make(noisy):
-        pictures = kf.data.to_uint8(models["began"].generate(20, seed=9))[..., 0]
+        pictures = kf.data.to_uint8(models["gan"].generate(20, seed=9))[..., 0]
         pictures = [*pictures, *kf.data.to_uint8(noise)[:noisy, ..., 0]]
         rows = [f"{number:02d}.png,{number % 2}" for number in range(len(pictures))]
         files = {f"{number:02d}.png": picture for number, picture in enumerate(pictures)}
@@ -172,7 +172,7 @@ def drawn(models, noise, picture_folder):
 
 
 def test_faces_of_a_source_are_searched_for_and_those_not_found_left_out(models, drawn):
-    model, stream = models["began"], drawn(3)
+    model, stream = models["gan"], drawn(3)
     with pytest.warns(UserWarning, match="3 of 23 faces were not found"):
         encoded = kf.latent.encode_faces(model, stream, **QUICK)
     assert len(encoded.latents) == len(encoded.labels) == len(encoded.faces()) == 20
@@ -186,4 +186,4 @@ def test_faces_of_a_source_are_searched_for_and_those_not_found_left_out(models,
 
 def test_where_most_faces_are_not_found_nothing_is_made_of_the_rest(models, orl):
     with pytest.raises(UserError, match="did not come near"):
-        kf.latent.encode_faces(models["began"], orl, count=4, steps=4, starts=1)
+        kf.latent.encode_faces(models["gan"], orl, count=4, steps=4, starts=1)

@@ -13,12 +13,12 @@ NAMES = "glasses,smiling,beard,woman"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Small untrained models as files, twenty faces that the BEGAN drew, and one of noise."""
+    """Small untrained models as files, twenty faces that the GAN drew, and one of noise."""
     folder = tmp_path_factory.mktemp("models")
-    began = varied("began", 1.3)
+    gan = varied("gan", 1.5, hidden_units=8)
     small = {"image_size": 32, "channels": 1, "filters": 2}
     made = {
-        "began": began,
+        "gan": gan,
         "cvae": kf.create_model(
             "cvae", **small, latent_dim=3, hidden_units=8, conditions=NAMES, seed=1
         ),
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
         model.save(folder / f"{name}.keras")
     (folder / "faces").mkdir()
     rows = ["file,odd"]
-    for number, face in enumerate(kf.data.to_uint8(began.generate(20, seed=9))[..., 0]):
+    for number, face in enumerate(kf.data.to_uint8(gan.generate(20, seed=9))[..., 0]):
         Image.fromarray(face).save(folder / "faces" / f"{number:02d}.png")
         rows.append(f"{number:02d}.png,{number % 2}")
     (folder / "faces" / "attributes.csv").write_text("\n".join(rows))
@@ -71,16 +71,16 @@ SEARCH = "--search-steps 60 --starts 3"
 
 def test_pictures_are_reconstructed_and_blended_without_an_encoder(capsys, folder, tmp_path):
     out = tmp_path / "out.png"
-    words = f"reconstruct {{m}}/began.keras {{a}} {{b}} {SEARCH} --out {{out}}"
+    words = f"reconstruct {{m}}/gan.keras {{a}} {{b}} {SEARCH} --out {{out}}"
     status, text, _ = run(capsys, words, folder, out)
     assert status == 0
-    assert "A BEGAN has no encoder: the latents of 2 pictures are searched for." in text
+    assert "A GAN has no encoder: the latents of 2 pictures are searched for." in text
     assert "grey levels (root mean square; the nearest of 1000 random faces" in text
     shown = tiles(out, 2, 2)
     for original, copy, name in zip(shown[:2], shown[2:], ("00", "01"), strict=True):
         np.testing.assert_array_equal(original, picture(folder, name))
         assert np.abs(copy - original).mean() < 8
-    words = f"blend {{m}}/began.keras {{a}} {{b}} --percent 100 {SEARCH} --out {{out}}"
+    words = f"blend {{m}}/gan.keras {{a}} {{b}} --percent 100 {SEARCH} --out {{out}}"
     status, text, _ = run(capsys, words, folder, out)
     assert status == 0
     first, blended, second = tiles(out, 3, 1)
@@ -89,25 +89,25 @@ def test_pictures_are_reconstructed_and_blended_without_an_encoder(capsys, folde
 
 def test_an_interpolation_between_pictures_is_laid_out_in_rows(capsys, folder, tmp_path):
     out = tmp_path / "out.png"
-    words = f"interpolate {{m}}/began.keras --from {{a}} --to 7 --frames 6 --columns 3 {SEARCH}"
+    words = f"interpolate {{m}}/gan.keras --from {{a}} --to 7 --frames 6 --columns 3 {SEARCH}"
     status, text, _ = run(capsys, words + " --out {out}", folder, out)
     assert status == 0
     assert "no encoder: the latents of" in text
     shown = tiles(out, 3, 2)
     assert np.abs(shown[0] - picture(folder)).mean() < 8
-    last = kf.load_model(folder / "began.keras").generate(1, seed=7)
+    last = kf.load_model(folder / "gan.keras").generate(1, seed=7)
     assert np.abs(shown[-1] - kf.data.to_uint8(last)[0, ..., 0]).max() <= 1
 
 
 def test_attributes_and_plots_work_without_an_encoder(capsys, folder, tmp_path):
     out = tmp_path / "out.png"
-    words = f"attribute {{m}}/began.keras odd --data {{faces}} {SEARCH} --frames 3 --out {{out}}"
+    words = f"attribute {{m}}/gan.keras odd --data {{faces}} {SEARCH} --frames 3 --out {{out}}"
     status, text, _ = run(capsys, words, folder, out)
     assert status == 0
     assert "the latents of 20 faces" in text
     assert "from odd -1 to odd +1" in text
     tiles(out, 3, 1)
-    words = f"latents {{m}}/began.keras --data {{faces}} --attribute odd {SEARCH} --out {{out}}"
+    words = f"latents {{m}}/gan.keras --data {{faces}} --attribute odd {SEARCH} --out {{out}}"
     status, text, _ = run(capsys, words + " --by tsne", folder, out)
     assert status == 0
     assert "t-SNE is at work on 20 faces" in text
@@ -154,7 +154,7 @@ def test_a_condition_and_a_direction_are_combined_and_checked(capsys, folder, tm
     if by == "both":
         lines = text.splitlines()
         head = next(line for line in lines if line.startswith("seen in")).split()
-        assert head[2:] == "right real copies 0 +0.5 +1 +1.5 nothing +1.5".split()
+        assert " ".join(head[2:]) == "right real copies 0 +0.5 +1 +1.5 nothing +1.5"
         assert any(line.startswith("* glasses") for line in lines)
         assert "the condition is set to it" in text
 
@@ -165,7 +165,7 @@ def test_an_attribute_that_is_no_condition_is_changed_in_the_latent(capsys, fold
     status, text, _ = run(capsys, words + " --out {out}", folder, out)
     assert status == 0
     assert "from glasses -1 to glasses +1" in text
-    left, middle, right = tiles(out, 3, 1)
+    middle = tiles(out, 3, 1)[1]
     model = kf.load_model(folder / "people.keras")
     drawn = kf.data.to_uint8(model.generate(1, 0, conditions="s3"))[0, ..., 0]
     assert np.abs(middle - drawn).max() <= 1
@@ -192,17 +192,17 @@ def test_a_cycle_shows_the_picture_its_translation_and_the_way_back(capsys, fold
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("reconstruct {m}/began.keras {m}/noise.png --starts 2", "--search-steps"),
-        ("reconstruct {m}/began.keras {a} --search-steps 3", "steps must be a whole number of 4"),
+        ("reconstruct {m}/gan.keras {m}/noise.png --starts 2", "--search-steps"),
+        ("reconstruct {m}/gan.keras {a} --search-steps 3", "steps must be a whole number of 4"),
         ("reconstruct {m}/vae.keras {a} --search-steps 30", "searches for no latents"),
-        ("blend {m}/began.keras {a} {b} --percent 101", "[0, 100]"),
+        ("blend {m}/gan.keras {a} {b} --percent 101", "[0, 100]"),
         ("blend {m}/cyclegan.keras {a} {b}", "has no latents"),
-        ("attribute {m}/began.keras od --data {faces}", "'odd'"),
-        ("attribute {m}/began.keras odd --data {m}/faces/00.png", "00.png"),
-        ("attribute {m}/began.keras odd --data {faces} --by both", "takes no conditions"),
-        ("attribute {m}/began.keras glasses", "Give --data"),
+        ("attribute {m}/gan.keras od --data {faces}", "'odd'"),
+        ("attribute {m}/gan.keras odd --data {m}/faces/00.png", "00.png"),
+        ("attribute {m}/gan.keras odd --data {faces} --by both", "takes no conditions"),
+        ("attribute {m}/gan.keras glasses", "Give --data"),
         ("attribute {m}/cyclegan.keras glasses --data orl", "has no latents"),
-        ("attribute {m}/cvae.keras glases", "'glasses'"),
+        ("attribute {m}/cvae.keras glases --data orl", "'glasses'"),
         ("attribute {m}/cvae.keras glases --by condition", "'glasses'"),
         ("attribute {m}/cvae.keras glasses --by conditions", "'condition'"),
         ("attribute {m}/cvae.keras glasses --against beard", "changes nothing but itself"),

@@ -32,7 +32,7 @@ def add_search(parser):
         "--search-steps",
         metavar="N",
         type=int,
-        help="without an encoder latents are searched for: steps of it (default: 200; for a source 100)",
+        help="steps of the search for latents without an encoder (default: 200; for a source 100)",
     )
     parser.add_argument(
         "--starts",

@@ -20,6 +20,7 @@ A search can end anywhere. Its result is therefore beside what no search gives: 
 samples drawn at random.
 """
 
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -125,7 +126,7 @@ def invert(
         raise UserError(f"A {type(model).__name__} {why}: there is no latent to search for.")
     faces = model.check_faces(faces)
     noise, samples = _drawn(model, seed)
-    graded = compiled_gradients(_loss(model, pull), model.variables)
+    graded = _graded(model, pull)
     first = steps // 4
     together = max(1, ROWS // starts)
     chunks = [
@@ -168,13 +169,22 @@ def _latents(model, noise) -> np.ndarray:
     return ops.convert_to_numpy(model.latents_from_noise(noise, model.samplers[0]))
 
 
-def _loss(model, pull):
-    def loss(noise, faces):
-        made = model.faces_from_latents(model.latents_from_noise(noise, model.samplers[0]))
-        missed = ops.mean(ops.square(made - faces), axis=(1, 2, 3))
-        return missed + pull * ops.mean(ops.square(noise), axis=1)
+_compiled = weakref.WeakKeyDictionary()  # by model, as compiling takes longer than a few steps
 
-    return loss
+
+def _graded(model, pull):
+    if model not in _compiled:
+        owner = weakref.ref(model)  # what is kept for a model must not keep the model
+
+        def loss(noise, faces, pull):
+            model = owner()
+            made = model.faces_from_latents(model.latents_from_noise(noise, model.samplers[0]))
+            missed = ops.mean(ops.square(made - faces), axis=(1, 2, 3))
+            return missed + pull * ops.mean(ops.square(noise), axis=1)
+
+        _compiled[model] = compiled_gradients(loss, model.variables)
+    pull = ops.convert_to_tensor(np.float32(pull))
+    return lambda noise, faces: _compiled[model](noise, faces, pull)
 
 
 def _squares(faces, samples) -> np.ndarray:
