@@ -144,15 +144,14 @@ def _draw_pairs(options, model, stream):
 def _compare(options):
     no_more(options)
     import json
-    from pathlib import Path
 
     from keras_faces.metrics.conditions import obeyed_line
     from keras_faces.metrics.tables import comparable, compare, protocol_line, told_protocol
-    from keras_faces.runs import Run
+    from keras_faces.runs import Run, find
 
     results = {}
     for name in options.runs:
-        path = Path(name).expanduser()
+        path = find(name)
         if path.is_dir():
             path = Run(path).scores_path
         try:
