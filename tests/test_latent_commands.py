@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from PIL import Image
-from test_inversion import varied
+from test_inversion import few_samples, varied  # noqa: F401
 
 import keras_faces as kf
 from keras_faces.cli import main
 
+SEARCH = "--search-steps 60 --starts 3"
 NAMES = "glasses,smiling,beard,woman"
 
 
@@ -66,16 +67,13 @@ def picture(folder, name="00"):
     return np.asarray(Image.open(folder / "faces" / f"{name}.png")).astype(int)
 
 
-SEARCH = "--search-steps 60 --starts 3"
-
-
 def test_pictures_are_reconstructed_and_blended_without_an_encoder(capsys, folder, tmp_path):
     out = tmp_path / "out.png"
     words = f"reconstruct {{m}}/gan.keras {{a}} {{b}} {SEARCH} --out {{out}}"
     status, text, _ = run(capsys, words, folder, out)
     assert status == 0
     assert "A GAN has no encoder: the latents of 2 pictures are searched for." in text
-    assert "grey levels (root mean square; the nearest of 1000 random faces" in text
+    assert "grey levels (root mean square; the nearest of 100 random faces" in text
     shown = tiles(out, 2, 2)
     for original, copy, name in zip(shown[:2], shown[2:], ("00", "01"), strict=True):
         np.testing.assert_array_equal(original, picture(folder, name))

@@ -94,7 +94,7 @@ def _reconstruct(options):
 def _searched(options, model, faces):
     """Return what a search finds to be nearest to faces, and in words how near that is."""
     from keras_faces.latent import invert
-    from keras_faces.latent.inversion import grey_levels
+    from keras_faces.latent.inversion import SAMPLES, grey_levels
 
     what = "the picture" if len(faces) == 1 else f"{len(faces)} pictures"
     found = invert(model, faces, **search_of(options, model, what)).require_found()
@@ -102,7 +102,7 @@ def _searched(options, model, faces):
     nearest = ", ".join(f"{grey_levels(error):.1f}" for error in found.nearest)
     return model.decode(found.latents), (
         f"the faces found, which miss them by {missed} grey levels (root mean square; the "
-        f"nearest of 1000 random faces: {nearest})"
+        f"nearest of {SAMPLES} random faces: {nearest})"
     )
 
 
