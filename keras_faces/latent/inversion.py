@@ -7,8 +7,9 @@ descent begins, so it begins at several places and goes on from the best. Zhu et
 Visual Manipulation on the Natural Image Manifold*, 2016, https://arxiv.org/abs/1609.03552, learn to
 predict where to begin; here the generator's own samples that are nearest to the picture serve.
 
-What is lowered is, with F_l what goes into the layers of the network that has learnt to look at
-faces (a discriminator, a critic, BEGAN's own encoder),
+What is lowered is, with F_l what goes into the layers of a model's discriminator or critic, which
+has learnt to look at faces (BEGAN's encoder helps neither to begin nor to compare, as measured in
+docs/latent.md),
 
     mean (G(z) - x)^2 + features * mean_l |F_l(G(z)) - F_l(x)|^2 / |F_l(x)|^2 + pull * mean noise^2
 

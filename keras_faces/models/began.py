@@ -194,9 +194,6 @@ class BEGAN(FaceModel):
         copies = self._mapped(lambda faces: self.discriminator(faces, training=False), originals)
         return {"autoencoded": rows_grid(originals, copies)}
 
-    def judge(self):
-        return self.discriminator.layers[0]  # the encoder
-
     def warnings(self, faces, logs):
         found = super().warnings(faces, logs)
         if logs["k"] > 0.99:

@@ -598,7 +598,7 @@ class FaceModel(Steps, keras.Model):
         return self.faces_from_latents(latents)
 
     def judge(self) -> keras.Model | None:
-        """Return the network that has learnt to look at faces, or None; it tells two apart."""
+        """Return a network whose layers tell how alike two faces look, or None where none helps."""
         return None
 
     @property
