@@ -597,6 +597,10 @@ class FaceModel(Steps, keras.Model):
     def call(self, latents, training=False):
         return self.faces_from_latents(latents)
 
+    def judge(self) -> keras.Model | None:
+        """Return a network whose layers tell how alike two faces look, or None where none helps."""
+        return None
+
     @property
     def has_encoder(self) -> bool:
         """Whether the model can `encode` and `reconstruct`."""
