@@ -1,0 +1,191 @@
+"""How good the faces are: `evaluate`, `compare`, `reproduce`."""
+
+import os
+
+from keras_faces.commands.inputs import open_stream
+from keras_faces.commands.parsing import Parser, no_more
+from keras_faces.errors import Interrupted, NotComputed, UserError, number_of
+
+
+def add(parser: Parser):
+    """Add the commands of this file to the parser."""
+    evaluate = parser.command("evaluate", _evaluate, "Score a model's faces beside real ones.")
+    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument("--data", help="source of the real faces (default: the run's)")
+    evaluate.add_argument("--split", help="split of the real faces (default: the run's)")
+    evaluate.add_argument("--count", type=int, default=1000, help="faces to generate")
+    evaluate.add_argument("--seed", type=int, default=0, help="seed of the latents")
+    evaluate.add_argument("--sampler", help="score only this one (default: all)")
+    evaluate.add_argument(
+        "--scores",
+        nargs="+",
+        metavar="SCORE",
+        help="only these (default: all, those on Inception's features where its weights are here)",
+    )
+    evaluate.add_argument("--inception-weights", help="file of InceptionV3's weights")
+    evaluate.add_argument(
+        "--pairs",
+        help="draw the samples nearest to real faces over these (needs the extra identity)",
+    )
+    evaluate.add_argument("--out", help="write the scores and their protocol as JSON")
+
+    compare = parser.command("compare", _compare, "Put the scores of several runs into one table.")
+    compare.add_argument(
+        "runs", metavar="RUN", nargs="+", help="a run folder, or what evaluate --out wrote"
+    )
+
+    reproduce = parser.command(
+        "reproduce", _reproduce, "Rebuild a document's table or figures beside its own numbers."
+    )
+    reproduce.add_argument("report", metavar="REPORT", help="see: keras-faces list reports")
+    reproduce.add_argument("--data", help="source of faces (default: each recipe's own)")
+    reproduce.add_argument("--budget", default="quick", help="the recipes' numbers: quick or paper")
+    reproduce.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], help="train every model once for each"
+    )
+    reproduce.add_argument("--count", type=int, default=1000, help="samples to score")
+    reproduce.add_argument("--out", help="the folder (default: reports/REPORT)")
+    reproduce.add_argument(
+        "--runs", help="folder of the runs, which reports share (default: reports/runs)"
+    )
+    reproduce.add_argument(
+        "--score-every", type=int, help="epochs between looks for the best model (default: 10, 1)"
+    )
+    reproduce.add_argument(
+        "--best", metavar="SCORE", help="what the best is best by (default: face_detection_rate)"
+    )
+
+
+def _evaluate(options):
+    no_more(options)
+    from keras_faces.pictures import picture_suffix
+
+    if options.pairs and not picture_suffix(options.pairs):
+        raise UserError(f"--pairs must name a picture, such as p.png. Received: {options.pairs!r}.")
+    import json
+
+    from keras_faces.files import write_whole
+    from keras_faces.metrics.scores import SCORES, names_of
+    from keras_faces.metrics.tables import any_computed, protocol_line, told_protocol
+    from keras_faces.runs import load_model
+
+    if options.scores and options.inception_weights:
+        needed = [n for n, chosen in SCORES.items() if chosen.needs == "inception"]
+        if not set(needed) & set(names_of(options.scores)):
+            raise UserError(
+                "--inception-weights is given, but none of --scores needs them: "
+                f"{', '.join(options.scores)}. Leave it out, or add one or more of: "
+                f"{', '.join(needed)}."
+            )
+    model = load_model(options.run)
+    stream = open_stream(options, model)
+    result, lines = _scored(options, model, stream)
+    # First of all, so that a place that cannot be written does not cost the scores.
+    print(lines)
+    if not any_computed(result):
+        raise NotComputed(
+            "No score that was asked for could be computed, for the reasons above. Nothing was "
+            "written."
+        )
+    print(protocol_line(result))
+    if "conditions" in result:
+        print(told_protocol(result["conditions"]["protocol"], "conditions"))
+    if options.out:
+        write_whole(options.out, json.dumps(result, indent=2) + "\n")
+    if options.pairs:
+        _draw_pairs(options, model, stream)
+
+
+def _scored(options, model, stream) -> tuple[dict, str]:
+    """Return all scores that are asked for, and the same as text."""
+    from keras_faces.metrics.conditions import measured_or_why_not
+    from keras_faces.metrics.scores import SCORES, score, score_copies
+    from keras_faces.metrics.tables import copies_line, table
+
+    samplers = [options.sampler] if options.sampler else None
+    asked, weights = options.scores, options.inception_weights
+    wanted = list(SCORES) if weights and not asked else asked
+    result = score(
+        model, stream, options.count, options.seed, samplers, wanted, weights, progress=True
+    )
+    lines = [table(result)]
+    if not asked:
+        copies = score_copies(model, stream, options.count, options.seed)
+        if copies is not None:
+            result["reconstructions"] = copies
+            lines.append(copies_line(copies))
+    if model.conditional and not asked:
+        given = (options.count, options.seed, options.sampler)
+        obeyed, line = measured_or_why_not(model, stream, *given)
+        lines.append(line)
+        if obeyed is not None:
+            result["conditions"] = obeyed
+    return result, "\n".join(lines)
+
+
+def _draw_pairs(options, model, stream):
+    from keras_faces.metrics.faces import Faces
+    from keras_faces.metrics.identity import nearest_training, pairs_picture
+    from keras_faces.pictures import save_picture
+
+    count = min(options.count, 200)  # a tenth of a second each
+    real = Faces(stream.sample(options.count, options.seed), kept=True)
+    sampler = options.sampler or model.default_sampler
+    samples = Faces(model.samples(count, options.seed, sampler, stream))
+    nearest = nearest_training(samples.descriptors, real.descriptors)
+    drawn = pairs_picture(samples.images, real.images, nearest=nearest)
+    save_picture(drawn, options.pairs)
+    print(
+        f"Of {count} samples ({sampler}) the 20 nearest to real faces, over these; descriptors "
+        f"{nearest.distances.min():.2f} apart or more: {options.pairs}"
+    )
+
+
+def _compare(options):
+    no_more(options)
+    import json
+    from pathlib import Path
+
+    from keras_faces.metrics.tables import comparable, compare, protocol_line
+    from keras_faces.runs import Run
+
+    results = {}
+    for name in options.runs:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            path = Run(path).scores_path
+        try:
+            results[name] = json.loads(path.read_text())
+        except OSError as error:
+            raise UserError(
+                f"There are no scores of {name!r}: {path} cannot be read ({error.strerror}). Make "
+                f"them with: keras-faces evaluate {name} --out FILE"
+            ) from error
+        except ValueError as error:
+            raise UserError(f"{str(path)!r} holds no scores: {error}.") from error
+    print(compare(results))
+    print(protocol_line(*results.values(), names=comparable(results)))
+
+
+def _reproduce(options):
+    no_more(options)
+    from keras_faces.reports import reproduce
+
+    out = options.out or os.path.join("reports", options.report)
+    further = {"score_every": options.score_every, "best": options.best}
+    try:
+        reproduce(
+            options.report,
+            data=options.data,
+            budget=options.budget,
+            seeds=options.seeds,
+            count=options.count,
+            out=out,
+            runs=options.runs,
+            **{name: value for name, value in further.items() if value is not None},
+        )
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            f"Stopped. What is done in {out} is kept: give the same command again to go on.",
+            number_of(stop),
+        ) from None
