@@ -453,7 +453,9 @@ def save_faces(shown: Shown, folder: str | Path) -> Path:
     path = Path(tempfile.mkdtemp(dir=folder), "faces.zip")
     with zipfile.ZipFile(path, "w") as file:
         pictures = {"grid": grid(shown.faces)}
-        pictures |= {f"{number:05d}": grid(face[None], gap=0) for number, face in enumerate(shown.faces)}
+        pictures |= {
+            f"{number:05d}": grid(face[None], gap=0) for number, face in enumerate(shown.faces)
+        }
         for name, picture in pictures.items():
             data = io.BytesIO()
             picture.save(data, "PNG")

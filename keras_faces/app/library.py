@@ -89,7 +89,11 @@ class Served:
     def __init__(self, run: str):
         self.name = run
         self.path = next(
-            (place for place in (Path(run).expanduser(), Path("saved_models", run)) if place.exists()),
+            (
+                place
+                for place in (Path(run).expanduser(), Path("saved_models", run))
+                if place.exists()
+            ),
             None,
         )
         if self.path is None:
