@@ -14,6 +14,8 @@ from keras_faces.data.stream import to_uint8
 from keras_faces.errors import UserError, unknown_name
 
 FOLDERS = ("saved_models", "runs")
+MEASURED_FACES = 64
+UNKNOWN_FRAME = " (Where faces lay in training is not known here, so as in the ORL faces.)"
 KEPT_FACES = 64  # of uploads, so that moving a slider does not look for faces again
 
 # Keras keeps state of the whole process, and more threads than cores make nothing quicker.
@@ -88,14 +90,14 @@ class Served:
 
     def __init__(self, run: str):
         self.name = run
-        self.path = next(
-            (
-                place
-                for place in (Path(run).expanduser(), Path("saved_models", run))
-                if place.exists()
-            ),
-            None,
-        )
+        places = [Path(run).expanduser(), Path("saved_models", run)]
+        there = [place for place in places if place.exists()]
+        self.path = next((place for place in there if _holds_model(place)), None)
+        if self.path is None and there:
+            raise UserError(
+                f"{run!r} is neither a run nor a model. Give a run folder made by 'keras-faces "
+                "train', a .keras file, or the name of a model in saved_models/."
+            )
         if self.path is None:
             raise UserError(
                 f"{run!r} is not there. Give a run folder made by 'keras-faces train', a .keras "
@@ -199,13 +201,21 @@ class Served:
     @property
     def frame(self) -> Frame:
         """Where faces lie in its training faces; as in the ORL faces where that is not known."""
+        return self._frame_and_note[0]
+
+    @property
+    def _frame_and_note(self):
         return self.once("frame", self._measured)
 
     def _measured(self):
+        if self.facts.get("source") == "orl" and self.crop == "center":
+            return ORL_FRAME, ""
         frame = None
         with contextlib.suppress(UserError):
-            frame = measured_frame(to_uint8(self.faces().sample(64)))
-        return frame or ORL_FRAME
+            frame = measured_frame(to_uint8(self.faces().sample(MEASURED_FACES)))
+        if frame is None:
+            return ORL_FRAME, UNKNOWN_FRAME
+        return frame, ""
 
     def face(self, data: bytes, cropped: bool = False) -> Upload:
         """Return the face of an uploaded picture as the model was trained to see it.
@@ -226,19 +236,12 @@ class Served:
         frame = None if cropped else self.frame
         found = face_of(data, model.image_size, model.channels, self.crop, frame, cropped)
         if not cropped:
-            found = found._replace(note=found.note + self.frame_note)
+            found = found._replace(note=found.note + self._frame_and_note[1])
         with self._guard:
             self._faces[key] = found
             while len(self._faces) > KEPT_FACES:
                 self._faces.popitem(last=False)
         return found
-
-    @property
-    def frame_note(self) -> str:
-        """What is to be said of the frame."""
-        if self.frame is ORL_FRAME:
-            return " (Where faces lay in training is not known here, so as in the ORL faces.)"
-        return ""
 
     def describe(self) -> str:
         """Return in a line what the model is."""

@@ -39,33 +39,26 @@ footer { display: none !important; }
 """
 
 
-class PictureUpload(gr.Image):
-    """An upload of which the server takes the file as it is, for Gradio would decode it first."""
+def as_file(component: gr.components.Component) -> gr.components.Component:
+    """Let handlers get the path of an uploaded or drawn picture's file, or None.
 
-    is_template = True
+    Gradio would decode the picture first, without our limits, and say less clearly what is wrong
+    with it. It is no subclass, since Gradio writes a stub beside the file of every subclass.
+    """
 
-    def preprocess(self, payload):
-        """Return the path of the uploaded file, or None."""
+    def preprocess(payload):
+        payload = getattr(payload, "composite", payload)
         return None if payload is None else payload.path
 
-
-class Drawing(gr.ImageEditor):
-    """A canvas of which the server takes the file of all that was drawn."""
-
-    is_template = True
-
-    def preprocess(self, payload):
-        """Return the path of the file, or None."""
-        if payload is None or payload.composite is None:
-            return None
-        return payload.composite.path
+    component.preprocess = preprocess
+    return component
 
 
 class Picture(NamedTuple):
     """The components by which a picture is given."""
 
     column: gr.Column
-    upload: PictureUpload
+    upload: gr.Image
     cropped: gr.Checkbox
     conditions: gr.Dropdown
     seen: gr.Image
@@ -171,8 +164,12 @@ class _Page:
         return [*values, *(gr.update(**update(served)) for _, update in self.updates)]
 
     def _follows(self, component, update: Callable[[Served], dict]):
-        """Let a component change with the chosen model."""
+        """Let a component be as a model needs it: now the first one, later the chosen one."""
         self.updates.append((component, update))
+        first = update(self.library[self.library.names[0]])
+        for name, value in first.items():
+            # Gradio pairs the names of choices with their values.
+            setattr(component, name, [(c, c) for c in value] if name == "choices" else value)
         return component
 
     # Parts that tabs share.
@@ -198,13 +195,14 @@ class _Page:
 
     def _picture(self, label: str, key: str, cropped: bool = False, visible=True) -> Picture:
         with gr.Column(visible=visible, min_width=240) as column:
-            upload = PictureUpload(
+            upload = gr.Image(
                 label=label,
                 type="filepath",
                 sources=["upload", "webcam", "clipboard"],
                 height=260,
                 elem_id=f"upload-{key}",
             )
+            as_file(upload)
             with gr.Row():
                 tick = gr.Checkbox(cropped, label="already cropped", min_width=120)
                 example = gr.Button("a face it learnt from", size="sm", min_width=120)
@@ -240,7 +238,7 @@ class _Page:
                 gr.Radio([SEED, PICTURE], value=SEED, label=label, elem_id=f"kind-{key}"), kinds
             )
             with gr.Row() as row:
-                number = _seed(seed, f"seed of {label}")
+                number = _seed(seed)
                 sampler = self._sampler()
             picture = self._picture(label, key, visible=False)
         kind.change(
@@ -307,7 +305,7 @@ class _Page:
         with gr.Row():
             draw = gr.Button("Draw", variant="primary")
             another = gr.Button("Another seed")
-        picture, note = _result("sample")
+        picture, note = _result("sample", 520)
         download = gr.DownloadButton("Download as single pictures (zip)", visible=False)
 
         def run(name, count, seed, sampler, mode, conditions):
@@ -402,15 +400,12 @@ class _Page:
 
         # Gradio finds its progress bar among a function's defaults.
         def handler(*arguments, progress=gr.Progress()):  # noqa: B008
-            return run(*arguments, progress=progress)
-
-        def failing_told(*arguments, progress=gr.Progress()):  # noqa: B008
-            return told(functools.partial(handler, progress=progress))(*arguments)
+            return told(functools.partial(run, progress=progress))(*arguments)
 
         inputs = [self.name, hold, chosen, *start.inputs, *sliders]
         gr.on(
             [button.click, *(slider.release for slider in sliders)],
-            failing_told,
+            handler,
             inputs,
             [picture, note],
             api_name="attributes",
@@ -444,7 +439,7 @@ class _Page:
         to = gr.Radio(list(TO), value=next(iter(TO)), label="make", elem_id="translate-to")
         with gr.Row():
             with gr.Column():
-                drawing = Drawing(
+                drawing = gr.ImageEditor(
                     label="draw a sketch",
                     sources=(),
                     canvas_size=(256, 256),
@@ -455,6 +450,7 @@ class _Page:
                     height=380,
                     elem_id="drawing",
                 )
+                as_file(drawing)
                 from_drawing = gr.Button("Make a photo of the drawing", variant="primary")
             with gr.Column():
                 given = self._picture("or a picture", "translate", cropped=True)
@@ -511,17 +507,17 @@ class _Page:
         )
 
 
-def _seed(value: int, label: str = "seed") -> gr.Number:
-    return gr.Number(
-        value, label=label, precision=0, minimum=0, maximum=actions.MAX_SEED, min_width=120
-    )
+def _seed(value: int) -> gr.Number:
+    most = actions.MAX_SEED
+    return gr.Number(value, label="seed", precision=0, minimum=0, maximum=most, min_width=120)
 
 
-def _result(key: str) -> tuple[gr.Image, gr.Markdown]:
+def _result(key: str, height: int = 300) -> tuple[gr.Image, gr.Markdown]:
     picture = gr.Image(
         label="result",
         interactive=False,
         format="png",
+        height=height,
         buttons=["download", "fullscreen"],
         elem_id=f"result-{key}",
     )

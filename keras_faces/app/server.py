@@ -1,10 +1,11 @@
 """The page on a port of this machine."""
 
-import functools
 import ipaddress
+import logging
 import os
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 
 from keras_faces.errors import UserError
@@ -24,7 +25,7 @@ def serve(
     runs: Sequence[str | os.PathLike] = (),
     host: str = HOST,
     port: int = PORT,
-    tell: Callable[[str], None] = functools.partial(print, flush=True),
+    tell: Callable[[str], None] = print,
 ) -> None:
     """Serve the web page until Ctrl-C.
 
@@ -114,13 +115,29 @@ class PageServer:
             app.add_middleware(
                 TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", host]
             )
-        return uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, ws="none")
+
+        class Server(uvicorn.Server):
+            async def shutdown(self, sockets=None):
+                # Browsers keep a connection open, whose end is no error to be shown.
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+                await super().shutdown(sockets)
+
+        return Server(
+            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, ws="none")
         )
 
     def run(self) -> None:
         """Answer until Ctrl-C or `stop`."""
+        # While the first visitor looks around; whoever uploads a picture before waits for it.
+        threading.Thread(target=self._measure, daemon=True).start()
         self._server.run(sockets=[self._socket])
+
+    def _measure(self):
+        from keras_faces.app import actions
+
+        first = self.library[self.library.names[0]]
+        if actions.has_latents_of_pictures(first) or hasattr(first.model, "translate"):
+            first.frame  # noqa: B018
 
     def stop(self) -> None:
         """Let `run`, in another thread, come to its end."""

@@ -15,6 +15,9 @@ def add(parser: Parser):
 
 def _serve(options):
     no_more(options)
+    import functools
+
     from keras_faces.app import serve
 
-    serve(options.runs, options.host, options.port)
+    # Said at once to whoever reads along in a file.
+    serve(options.runs, options.host, options.port, functools.partial(print, flush=True))

@@ -91,14 +91,14 @@ def open_upright(
     Raises:
         BadPicture: As `decode`.
     """
-    with _told():
+    with _told(max_pixels):
         image, _ = _opened(data, least, formats, max_pixels)
         pixels = np.asarray(_as_8_bit(image, channels), dtype=np.uint8)
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
 @contextlib.contextmanager
-def _told():
+def _told(max_pixels: int = MAX_PIXELS):
     """Turn everything that a damaged or strange picture raises into a reason."""
     try:
         yield
@@ -107,7 +107,7 @@ def _told():
     except BadPicture:
         raise
     except Image.DecompressionBombError as error:  # far more than our limit
-        raise BadPicture(f"more pixels than the limit of {MAX_PIXELS:,}") from error
+        raise BadPicture(f"more pixels than the limit of {max_pixels:,}") from error
     except Image.UnidentifiedImageError as error:
         raise BadPicture("not a picture in a format that is read here") from error
     except Exception as error:

@@ -1,17 +1,22 @@
 """Faces of any picture, framed as those of a training set are.
 
 A model knows faces of one size at one place: those that its training's crop left. A face found in
-a picture of another kind is cut out so that the detector's box lies where, and is as wide as, it is
-in the training faces, by their median. So it works for every source and every crop, without a word
-of how either frames a face. dlib's boxes come in sizes a fifth apart, so the framing is right to
-about a tenth of the face.
+a picture of another kind is cut out so that its eyes lie where they lie in the training faces, by
+their median. So it works for every source and every crop, without a word of how either frames a
+face. Eyes are found by dlib's landmarks (extra `identity`); without these, the detector's box is
+brought to the place of the training faces' boxes. Boxes come in sizes a fifth apart and do not turn
+with the face, so that is right to about a tenth of the face.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from keras_faces.data.alignment import align, eye_finder
+from keras_faces.errors import UserError
 
 DETECTED_SIDE = (
     960  # pixels; larger pictures are shrunk for the detector, those below half enlarged
@@ -21,21 +26,24 @@ ENOUGH = 8  # faces found, below which a median says little
 
 
 class Frame(NamedTuple):
-    """Where the detector's box lies in a square face, as shares of the square's side.
+    """Where a face lies in a square, all as shares of the square's side.
 
     Attributes:
-        across: The box's middle, from the left edge.
-        down: The box's middle, from the upper edge.
+        across: The middle of the detector's box, from the left edge.
+        down: The same from the upper edge.
         width: The box's width.
+        eyes: The point between the eyes, from the left and the upper edge, and how far they are
+            apart; or None where that is not known.
     """
 
     across: float
     down: float
     width: float
+    eyes: tuple[float, float, float] | None = None
 
 
 # Of the ORL faces under the crop `center`, as `measured_frame` finds it.
-ORL_FRAME = Frame(0.48, 0.65, 0.82)
+ORL_FRAME = Frame(0.48, 0.68, 0.84, (0.50, 0.48, 0.36))
 
 
 def faces_in(pixels: np.ndarray) -> tuple[list, float]:
@@ -55,10 +63,7 @@ def faces_in(pixels: np.ndarray) -> tuple[list, float]:
 
     height, width = pixels.shape[:2]
     scale = min(1.0, DETECTED_SIDE / max(height, width))
-    image = Image.fromarray(
-        np.ascontiguousarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
-    )
-    image = image.convert("RGB")
+    image = _image(pixels).convert("RGB")
     if scale < 1:
         image = image.resize((max(1, round(width * scale)), max(1, round(height * scale))))
     enlarged = max(image.size) < DETECTED_SIDE // 2
@@ -66,17 +71,11 @@ def faces_in(pixels: np.ndarray) -> tuple[list, float]:
     return sorted(faces, key=lambda face: -face.area()), scale
 
 
-def boxes_in(pixels: np.ndarray) -> list[tuple[float, float, float]]:
-    """Return the faces found in a picture, the largest first: middle (x, y) and width in pixels."""
+def boxes_in(pixels: np.ndarray) -> list[list[float]]:
+    """Return the faces found in a picture, the largest first: left, top, right, bottom edges."""
     faces, scale = faces_in(pixels)
-    return [
-        (
-            (face.left() + face.right() + 1) / 2 / scale,
-            (face.top() + face.bottom() + 1) / 2 / scale,
-            face.width() / scale,
-        )
-        for face in faces
-    ]
+    edges = [(face.left(), face.top(), face.right() + 1, face.bottom() + 1) for face in faces]
+    return [[edge / scale for edge in box] for box in edges]
 
 
 def measured_frame(faces: np.ndarray) -> Frame | None:
@@ -85,34 +84,64 @@ def measured_frame(faces: np.ndarray) -> Frame | None:
     Args:
         faces: uint8 faces of shape `(count, size, size, 1 or 3)`; 64 are enough.
     """
-    found = []
+    find = find_eyes()
+    found, eyes = [], []
     for face in faces:
-        image = Image.fromarray(face[..., 0] if face.shape[-1] == 1 else face).convert("RGB")
-        side = max(LOOKED_AT, image.width)
-        image = image.resize((side, side), Image.Resampling.BICUBIC)
-        boxes = boxes_in(np.asarray(image))
-        if boxes:
-            found.append([value / side for value in boxes[0]])
-    return Frame(*map(float, np.median(found, axis=0))) if len(found) >= ENOUGH else None
+        side = max(LOOKED_AT, len(face))
+        pixels = np.asarray(
+            _image(face).convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+        )
+        for box in boxes_in(pixels)[:1]:
+            x, y, width = _middle(box)
+            found.append((x / side, y / side, width / side))
+            if find is not None:
+                pair = np.reshape(find(pixels, box), (2, 2)) / side
+                eyes.append((*pair.mean(axis=0), np.hypot(*(pair[1] - pair[0]))))
+    if len(found) < ENOUGH:
+        return None
+    place = tuple(map(float, np.median(eyes, axis=0))) if eyes else None
+    return Frame(*map(float, np.median(found, axis=0)), place)
+
+
+@functools.cache
+def find_eyes() -> Callable | None:
+    """Return what `eye_finder` returns, made once, or None where dlib's landmarks are missing."""
+    try:
+        return eye_finder()
+    except UserError:
+        return None
 
 
 def cut(pixels: np.ndarray, box: Sequence[float], frame: Frame) -> np.ndarray:
-    """Return the square around a face in which its box lies as the frame says.
+    """Return the square around a face in which it lies as the frame says.
 
-    Where the square leaves the picture, the pixels at the picture's edge are repeated, as
-    `keras_faces.data.alignment.align` does and for its reasons.
+    Where the square leaves the picture, the pixels at the picture's edge are repeated.
 
     Args:
         pixels: uint8 of shape `(height, width, 1 or 3)`.
         box: A face of `boxes_in`.
-        frame: Where its box is to lie.
+        frame: Where it is to lie.
 
     Returns:
         uint8 of shape `(side, side, 1 or 3)`.
     """
-    x, y, width = box
+    find = find_eyes() if frame.eyes else None
+    if find is not None:
+        return align(pixels, find(pixels, box), *frame.eyes)
+    x, y, width = _middle(box)
     side = max(1, round(width / frame.width))
     left, top = round(x - frame.across * side), round(y - frame.down * side)
     rows = np.clip(np.arange(top, top + side), 0, pixels.shape[0] - 1)
     columns = np.clip(np.arange(left, left + side), 0, pixels.shape[1] - 1)
     return pixels[np.ix_(rows, columns)]
+
+
+def _middle(box):
+    left, top, right, bottom = box
+    return (left + right) / 2, (top + bottom) / 2, right - left
+
+
+def _image(pixels):
+    return Image.fromarray(
+        np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    )
