@@ -129,6 +129,39 @@ def test_a_square_that_leaves_the_picture_repeats_its_edge():
     assert (square[:3, :3] == 0).all() and square[-1, -1, 0] == 55
 
 
+def test_the_framing_with_the_least_error_is_found():
+    rng = np.random.default_rng(0)
+    rough = Image.fromarray(rng.integers(0, 256, (10, 10), np.uint8))
+    wide = np.asarray(rough.resize((160, 160), Image.Resampling.BICUBIC))[..., None]
+
+    def shrink(square):
+        return np.asarray(Image.fromarray(square[..., 0]).resize((50, 50)), float)
+
+    # As a frame of 100 pixels, 10 further to the right, 6 further up and a tenth smaller.
+    target = shrink(wide[80 + -6 - 45 : 80 - 6 + 45, 80 + 10 - 45 : 80 + 10 + 45])
+
+    def error(faces):
+        return np.square(faces - target).mean(axis=(1, 2))
+
+    face, least = framing.best_framing(wide, (0.08, 0.06, 0.09), shrink, error)
+    assert least == error(face[None])[0]
+    at_first = error(shrink(wide[30:130, 30:130])[None])[0]
+    assert least < at_first / 10
+
+
+def test_a_picture_framed_as_in_training_is_left_so(served, portrait):
+    found = served("vae").face(portrait[0])
+    model = served("vae").model
+    cropped = served("vae").face(portrait[0], cropped=True).face
+    if found.note == "It shows a face as the training pictures do.":
+        np.testing.assert_array_equal(found.face, cropped)
+    else:  # then the model knows another framing better
+        errors = [
+            np.square(model.reconstruct(face[None]) - face).mean() for face in (found.face, cropped)
+        ]
+        assert errors[0] < errors[1]
+
+
 def test_a_picture_is_turned_as_its_camera_says(portrait):
     _, wide = portrait
     exif = Image.Exif()

@@ -19,6 +19,7 @@ from keras_faces.app.library import Served
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.pictures import grid
 
+WIDTH = 1000  # pixels at least of what is shown
 MAX_COUNT = 100
 MAX_FRAMES = 30
 MAX_SEED = 2**32 - 1
@@ -181,7 +182,7 @@ def sample(
     faces = served.use(model.generate, count, seed, sampler, **named)
     told = f", {', '.join(conditions) or 'no condition'}" if named else ""
     note = f"{count} faces, seed {seed}, sampler {sampler or model.default_sampler}{told}"
-    return Shown(enlarged(grid(faces), 640), note, faces)
+    return Shown(enlarged(grid(faces), WIDTH), note, faces)
 
 
 def blend(served: Served, first: Given, second: Given, percent: float = 50.0) -> Shown:
@@ -205,7 +206,7 @@ def blend(served: Served, first: Given, second: Given, percent: float = 50.0) ->
     face = served.use(model.decode, between[None])[0]
     faces = np.stack([ends[0], face, ends[1]])
     note = f"{percent:g} % of the second face; the first on the left, the second on the right"
-    return Shown(enlarged(grid(faces, 3), 640), note, faces)
+    return Shown(enlarged(grid(faces, 3), WIDTH), note, faces)
 
 
 class Directions(NamedTuple):
@@ -312,7 +313,7 @@ def attributes(
         faces = np.concatenate([_face(served, given)[None], faces])
         what = "the picture, its reconstruction"
     note = f"{what}, and with {told}; directions of {known.faces:,} faces"
-    return Shown(enlarged(grid(faces, len(faces)), 640), note, faces)
+    return Shown(enlarged(grid(faces, len(faces)), WIDTH), note, faces)
 
 
 def interpolate(
@@ -339,7 +340,7 @@ def interpolate(
     faces = served.use(model.decode, way)
     ends = ["the picture" if g.data is not None else f"seed {g.seed}" for g in (first, last)]
     note = f"{frames} faces from {ends[0]} to {ends[1]}, {path} path"
-    return Shown(enlarged(grid(faces, len(faces)), 640), note, faces)
+    return Shown(enlarged(grid(faces, len(faces)), WIDTH), note, faces)
 
 
 def translate(served: Served, given: Given, to: str = "photo") -> Shown:
@@ -362,7 +363,7 @@ def translate(served: Served, given: Given, to: str = "photo") -> Shown:
     back = served.use(model.translate, there, origin)
     faces = np.concatenate([face, there, back])
     note = f"the {origin}, the {to} made of it, and the {origin} made of that"
-    return Shown(enlarged(grid(faces, 3), 640), note, faces)
+    return Shown(enlarged(grid(faces, 3), WIDTH), note, faces)
 
 
 def reconstruct(served: Served, given: Given) -> Shown:
@@ -384,7 +385,7 @@ def reconstruct(served: Served, given: Given) -> Shown:
         f"dB, SSIM {ssim(face, copy)[0]:.2f}"
     )
     faces = np.concatenate([face, copy])
-    return Shown(enlarged(grid(faces, 2), 640), note, faces)
+    return Shown(enlarged(grid(faces, 2), WIDTH), note, faces)
 
 
 class ScoreTable(NamedTuple):

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from keras_faces.app.uploads import Upload, face_of
 from keras_faces.data.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.data.stream import to_uint8
@@ -233,8 +235,10 @@ class Served:
                 self._faces.move_to_end(key)
                 return self._faces[key]
         model = self.model
-        frame = None if cropped else self.frame
-        found = face_of(data, model.image_size, model.channels, self.crop, frame, cropped)
+        given = {"cropped": True}
+        if not cropped:
+            given = {"frame": self.frame, "error": self._reconstruction_error()}
+        found = face_of(data, model.image_size, model.channels, self.crop, **given)
         if not cropped:
             found = found._replace(note=found.note + self._frame_and_note[1])
         with self._guard:
@@ -242,6 +246,18 @@ class Served:
             while len(self._faces) > KEPT_FACES:
                 self._faces.popitem(last=False)
         return found
+
+    def _reconstruction_error(self) -> Callable | None:
+        model = self.model
+        # Of a conditional model it depends on what holds of the face, which is said elsewhere.
+        if not model.has_encoder or model.conditional:
+            return None
+
+        def error(faces):
+            copies = self.use(model.reconstruct, faces)
+            return np.square(copies - faces).mean(axis=(1, 2, 3))
+
+        return error
 
     def describe(self) -> str:
         """Return in a line what the model is."""

@@ -138,13 +138,14 @@ class _Page:
             outputs = [self.about]
             outputs += [part for body in self.bodies.values() for part in body]
             outputs += [component for component, _ in self.updates]
-            gr.on(
-                [self.name.change, self.blocks.load],
-                told(self._choose),
+            self.blocks.load(told(self._choose), [self.name], outputs, api_visibility="private")
+            self.name.change(
+                lambda name: f"Loading {name} ...",
                 [self.name],
-                outputs,
+                [self.about],
                 api_visibility="private",
-            )
+                show_progress="hidden",
+            ).then(told(self._choose), [self.name], outputs, api_visibility="private")
 
     def _tab(self, title: str, fill: Callable):
         key = title.lower()
@@ -200,6 +201,7 @@ class _Page:
                 type="filepath",
                 sources=["upload", "webcam", "clipboard"],
                 height=260,
+                buttons=["fullscreen"],
                 elem_id=f"upload-{key}",
             )
             as_file(upload)
@@ -209,9 +211,9 @@ class _Page:
             conditions = self._conditions("what holds of this face")
             with gr.Row():
                 seen = gr.Image(
-                    label="the face, as the model sees it",
+                    show_label=False,
                     interactive=False,
-                    height=170,
+                    height=150,
                     buttons=[],
                     elem_id=f"seen-{key}",
                 )
@@ -423,7 +425,12 @@ class _Page:
         button = gr.Button("Interpolate", variant="primary")
         picture, note = _result("interpolate")
         morph = gr.Image(
-            label="there and back", interactive=False, height=200, format="gif", elem_id="morph"
+            label="there and back",
+            interactive=False,
+            height=240,
+            format="gif",
+            buttons=["download", "fullscreen"],
+            elem_id="morph",
         )
 
         def run(name, frames, path, *given):

@@ -1,14 +1,16 @@
 """From an uploaded file to a face as a model was trained to see it, or to a reason why not."""
 
+import contextlib
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from keras_faces.data.crops import resize_square
+from keras_faces.data.crops import get_crop, resize_square
 from keras_faces.data.decode import FORMATS, BadPicture, decode, open_upright
-from keras_faces.data.framing import DETECTED_SIDE, Frame, boxes_in, cut
+from keras_faces.data.framing import DETECTED_SIDE, ORL_FRAME, Frame, best_framing, boxes_in, cut
 from keras_faces.data.stream import to_float
 from keras_faces.errors import UserError
 
@@ -22,6 +24,8 @@ TOLD_FORMATS = (
     "JPEG, PNG, WebP, AVIF, GIF (first frame), TIFF, BMP, JPEG 2000, PGM/PPM/PBM, TGA, PCX, QOI "
     "or SGI"
 )
+
+ENOUGH = 8  # times a face's size, of which more pixels make it no better
 
 # A picture of 50 megapixels takes 600 MB on its way, so only one is decoded at a time.
 _decoding = threading.Lock()
@@ -44,8 +48,9 @@ def face_of(
     size: int,
     channels: int,
     crop: str = "center",
-    frame: Frame | None = None,
+    frame: Frame = ORL_FRAME,
     cropped: bool = False,
+    error: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Upload:
     """Return the face of an uploaded picture.
 
@@ -54,10 +59,11 @@ def face_of(
         size: Width and height of the model's faces.
         channels: Channels of the model's faces.
         crop: The crop that the model was trained with.
-        frame: Where faces lie in its training faces, see `keras_faces.data.framing`. Needed
-            unless `cropped`.
+        frame: Where faces lie in its training faces, see `keras_faces.data.framing`.
         cropped: Whether the picture shows a face as the training pictures do: then it is cropped
             as these, or only resized where it is square, and no face is looked for.
+        error: Callable that returns how badly a model knows each of several faces: then the
+            framing is taken that it knows best.
 
     Raises:
         UserError: If it is too large, not a picture, damaged, or no face is found.
@@ -72,13 +78,31 @@ def face_of(
             "upright and well lit; or, if the picture already shows nothing but a face, tick "
             "'already cropped'."
         )
-    square = cut(pixels, boxes[0], frame)
-    image = Image.fromarray(square[..., 0] if channels == 1 else square)
-    small = np.asarray(resize_square(image, crop, size)).reshape(size, size, channels)
     note = "A face was found and framed as in training."
     if len(boxes) > 1:
         note = f"{len(boxes)} faces were found. The largest is framed as in training."
-    return Upload(to_float(small), note)
+
+    def shrink(square):
+        image = Image.fromarray(square[..., 0] if channels == 1 else square)
+        small = np.asarray(resize_square(image, crop, size)).reshape(size, size, channels)
+        return to_float(small)
+
+    if error is None:
+        return Upload(shrink(cut(pixels, boxes[0], frame)), note)
+    wide = cut(pixels, boxes[0], frame.widened())
+    if len(wide) > ENOUGH * size:
+        image = Image.fromarray(wide[..., 0] if channels == 1 else wide)
+        wide = np.asarray(image.resize((ENOUGH * size,) * 2, Image.Resampling.LANCZOS))
+        wide = wide.reshape(ENOUGH * size, ENOUGH * size, channels)
+    face, least = best_framing(wide, frame.spread, shrink, error)
+    square = get_crop(crop).box(pixels.shape[1], pixels.shape[0])
+    if frame.holds(boxes[0], square):
+        # It may be one of the training pictures, or one taken just so.
+        with contextlib.suppress(UserError):
+            whole = _as_training(pixels, size, channels, crop)
+            if error(whole[None])[0] <= least:
+                return Upload(whole, "It shows a face as the training pictures do.")
+    return Upload(face, note)
 
 
 def picture_of(data: bytes, channels: int) -> np.ndarray:
