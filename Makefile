@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 
 RESUMES = test_resumes_bit_for_bit_from_a_checkpoint_in_the_middle_of_an_epoch
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint docs docs-links clean
 
 demo: $(VENV)/.installed
 	$(BIN)/keras-faces train vae --data orl --split all --batch-size 32 --steps 2500 \
@@ -21,6 +21,13 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow -s
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_contract.py
+
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+	@echo "Open docs/_build/index.html"
+
+docs-links: $(VENV)/.dev
+	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/links
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -39,4 +46,4 @@ $(VENV)/.dev: $(VENV)/.installed requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) docs/_build build dist *.egg-info

@@ -16,6 +16,7 @@ identity = ["face_recognition_models>=0.3.0"]
 onnx = ["tf2onnx>=1.17", "onnx>=1.18", "onnxruntime>=1.22"]
 litert = ["ai-edge-litert>=2"]
 plots = ["scikit-learn>=1.5"]
+docs = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6"]
 beam = ["apache-beam>=2.60"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
@@ -26,6 +27,7 @@ dev = [
     *onnx,
     *litert,
     *plots,
+    *docs,
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -68,6 +70,7 @@ setup(
         "onnx": onnx,
         "litert": litert,
         "plots": plots,
+        "docs": docs,
         "beam": beam,
         "benchmark": benchmark,
         "dev": dev,

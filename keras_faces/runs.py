@@ -203,6 +203,24 @@ class Run:
                 path.unlink()
 
 
+def find(model: str | os.PathLike) -> Path:
+    """Return the path that a user's word for a run or a model stands for.
+
+    A path stands for itself. Else a name is looked for in `saved_models/`: of the folder one is in,
+    then of the clone that the package is run from.
+
+    Args:
+        model: A path, or a name such as `"vae-orl-64"`.
+    """
+    path = Path(model).expanduser()
+    clone = Path(__file__).parent.parent
+    if not path.exists() and not path.is_absolute():
+        for folder in (Path("saved_models"), clone, clone / "saved_models"):
+            if (folder / path / "config.json").is_file():
+                return folder / path
+    return path
+
+
 def load_model(model: str | os.PathLike):
     """Load a model that is ready to generate.
 
@@ -213,14 +231,13 @@ def load_model(model: str | os.PathLike):
     Raises:
         UserError: If there is no such model or the file is not one of ours.
     """
-    path = Path(model).expanduser()
-    for candidate in (path, Path("saved_models") / path):
-        if candidate.is_dir() and (candidate / "config.json").is_file():
-            return _load_run(Run(candidate))
-        if candidate.is_dir() and (candidate / "model.keras").is_file():
-            return _load_file(candidate / "model.keras")
-        if candidate.is_file():
-            return _load_file(candidate)
+    path = find(model)
+    if (path / "config.json").is_file():
+        return _load_run(Run(path))
+    if (path / "model.keras").is_file():
+        return _load_file(path / "model.keras")
+    if path.is_file():
+        return _load_file(path)
     what = "neither a run nor a model" if path.is_dir() else "not there"
     raise UserError(
         f"{str(model)!r} is {what}. Give a run folder made by 'keras-faces train', a .keras file, "
@@ -230,11 +247,8 @@ def load_model(model: str | os.PathLike):
 
 def training_data_facts(model: str | os.PathLike) -> dict | None:
     """Return what a run recorded about its faces, or None where there is no run."""
-    for candidate in (Path(model), Path("saved_models") / model):
-        run = Run(candidate)
-        if run.exists:
-            return run.config()["data"]
-    return None
+    run = Run(find(model))
+    return run.config()["data"] if run.exists else None
 
 
 def training_crop(model: str | os.PathLike) -> str:
@@ -317,7 +331,7 @@ def describe(model, stream=None) -> dict:
         "optimizer": keras.saving.serialize_keras_object(model.optimizer),
         "steps_per_execution": model.steps_per_execution,
         "data": stream.facts if stream is not None else None,
-        "command": sys.argv,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": versions(),
     }
 

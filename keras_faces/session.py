@@ -213,12 +213,17 @@ def train(
     return run
 
 
-def resume(run: str | os.PathLike, say: Callable[[str], None] = print) -> Run:
+def resume(
+    run: str | os.PathLike,
+    say: Callable[[str], None] = print,
+    data: str | os.PathLike | None = None,
+) -> Run:
     """Go on with a run that was stopped or killed, as if it had never been.
 
     Args:
         run: The run's folder.
         say: Where to send lines for the user.
+        data: Where the same pictures lie now, if they have moved; the run remembers it.
 
     Returns:
         The finished run.
@@ -257,12 +262,26 @@ def resume(run: str | os.PathLike, say: Callable[[str], None] = print) -> Run:
                 "labels",
             )
         }
-        now = _open(options, batch_size=1).facts
+        if data is not None:
+            options["source"] = str(data)
+        try:
+            now = _open(options, batch_size=1).facts
+        except UserError as error:
+            if data is not None:
+                raise
+            raise UserError(
+                f"The faces of {str(run.folder)!r} cannot be opened. {error} If they have moved, "
+                f"say where they lie now: keras-faces resume {run.folder} --data SOURCE"
+            ) from error
         if any(now[name] != facts.get(name) for name in ("fingerprint", "labels_digest")):
             raise UserError(
-                f"The pictures or labels in {facts['source']!r} have changed since the run began, "
-                "so it cannot go on as it was. Restore them, or train anew in another folder."
+                f"The pictures or labels in {options['source']!r} are not those with which the "
+                "run began: they have changed, or are others. So it cannot go on as it was. "
+                "Restore them, or train anew in another folder."
             )
+        if now["source"] != facts["source"]:
+            facts["source"] = now["source"]
+            run.write_config(config)
         stream = _open(options, facts["batch_size"])
         model = build_model(config)
         latest = read_latest(run.checkpoints)

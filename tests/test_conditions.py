@@ -710,6 +710,10 @@ def test_evaluate_measures_the_same_as_the_run_did_and_other_samplers(
     assert "Protocol of conditions: classifier ridge regression on " in told.splitlines()[-1]
     assert told.endswith("generated 40, seed 0, sampler fitted\n")
     assert json.loads(out.read_text())["conditions"] == at_the_end
+    assert main(["compare", str(out)]) == 0
+    compared = capsys.readouterr().out
+    assert f"{out}: Conditions: a classifier of real faces sees" in compared
+    assert compared.endswith("generated 40, seed 0, sampler fitted\n")
     assert main([*words, "--sampler", "prior"]) == 0
     assert json.loads(out.read_text())["conditions"]["protocol"]["sampler"] == "prior"
 

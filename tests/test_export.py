@@ -87,6 +87,40 @@ def test_the_cards_own_lines_use_the_export_without_keras_faces(run, tmp_path, f
         np.testing.assert_allclose(made, own, atol=1e-5)
 
 
+def test_a_keras_export_is_a_small_run_that_generates_the_same(tmp_path):
+    folder = tmp_path / "runs" / "vae"
+    given = {"hidden_units": 16, "latent_dim": 6, "split": "all", "ema": 0.9}
+    kf.train("vae", "orl", folder, steps=4, count=20, say=str, **SMALL, **given)
+    model = kf.load_model(folder)
+    small, differences = kf.export.write(model, tmp_path / "small", "keras", run=folder)
+    assert set(differences) == set(model.signatures())
+    loaded = kf.load_model(small)
+    for sampler in ("prior", "fitted"):
+        made = loaded.generate(5, seed=1, sampler=sampler)
+        np.testing.assert_array_equal(made, model.generate(5, seed=1, sampler=sampler))
+    faces = model.generate(3)
+    np.testing.assert_array_equal(loaded.reconstruct(faces), model.reconstruct(faces))
+    bytes_of = [(place / "model.keras").stat().st_size for place in (small, folder)]
+    assert bytes_of[0] < bytes_of[1] / 2  # two more numbers a weight for Adam, one for the average
+    assert (small / "scores.json").read_bytes() == (folder / "scores.json").read_bytes()
+    assert {file.name for file in small.iterdir()} == {
+        "README.md",
+        "config.json",
+        "model.keras",
+        "scores.json",
+    }
+    [script] = re.findall(r"```python\n(.*?)```", (small / "README.md").read_text(), re.S)
+    done = subprocess.run([sys.executable, "-c", script], cwd=small, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(kf.UserError, match="nothing to go on from"):
+        kf.resume(small)
+
+
+def test_a_keras_export_has_no_levels(run, tmp_path):
+    with pytest.raises(kf.UserError, match="float32"):
+        kf.export.write(kf.load_model(run), tmp_path / "out", "keras", "uint8")
+
+
 @pytest.mark.parametrize(  # the others' layers are the VAE's
     ("name", "format"),
     [("began", "onnx"), ("cyclegan", "onnx"), ("gan", "onnx"), ("gan", "litert")],

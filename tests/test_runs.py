@@ -191,8 +191,23 @@ def test_resume_says_that_the_pictures_have_changed(tmp_path, orl_folder):
     code, output = finish(command(*words, "--data", str(orl_folder), "--run", str(folder)))
     assert code == 0, output
     next(orl_folder.rglob("*.pgm")).unlink()
-    with pytest.raises(kf.UserError, match="have changed"):
+    with pytest.raises(kf.UserError, match="they have changed"):
         kf.resume(folder)
+
+
+def test_a_run_goes_on_with_its_pictures_where_they_lie_now_and_with_no_others(
+    tmp_path, orl_folder
+):
+    folder, moved = tmp_path / "run", tmp_path / "moved"
+    small = {"image_size": 32, "channels": 1, "filters": 2, "hidden_units": 4}
+    kf.train("autoencoder", orl_folder, folder, steps=2, batch_size=8, count=0, say=str, **small)
+    orl_folder.rename(moved)
+    with pytest.raises(kf.UserError, match="--data SOURCE"):
+        kf.resume(folder, say=str)
+    kf.resume(folder, say=str, data=moved)
+    assert kf.runs.Run(folder).config()["data"]["source"] == str(moved)
+    with pytest.raises(kf.UserError, match="or are others"):
+        kf.resume(folder, say=str, data="orl")
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"format": 99}'])

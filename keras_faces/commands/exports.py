@@ -9,7 +9,7 @@ def add(parser: Parser):
     export = parser.command("export", _export, "Write a model for use without keras_faces.")
     export.add_argument("run", metavar="RUN")
     export.add_argument(
-        "--format", default="saved_model", help="kind of files: saved_model, onnx or litert"
+        "--format", default="saved_model", help="kind of files: saved_model, onnx, litert or keras"
     )
     export.add_argument(
         "--pixels", default="float32", help="type of faces in and out: float32 in [-1, 1] or uint8"
@@ -20,15 +20,15 @@ def add(parser: Parser):
 def _export(options):
     no_more(options)
     from keras_faces.export import FORMATS, write
-    from keras_faces.runs import Run, load_model
+    from keras_faces.runs import Run, find, load_model
 
     if options.format not in FORMATS:
         raise unknown_name("format of an export", options.format, FORMATS)
-    run, model = Run(options.run), load_model(options.run)
+    run, model = Run(find(options.run)), load_model(options.run)
     if options.out is None and not run.exists:
         raise UserError("Say where to write with --out DIR.")
     out = options.out or run.folder / options.format
-    folder, differences = write(model, out, options.format, options.pixels, options.run)
+    folder, differences = write(model, out, options.format, options.pixels, find(options.run))
     print(f"{folder}: {FORMATS[options.format].title}, as {options.pixels}")
     for name, difference in differences.items():
         if difference is None:

@@ -2,7 +2,7 @@
 
 from keras_faces.commands.inputs import conditions_of, model_and_faces
 from keras_faces.commands.parsing import Parser, no_more
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, require_at_least
 
 
 def add(parser: Parser):
@@ -15,6 +15,7 @@ def add(parser: Parser):
     generate.add_argument(
         "--sampler", help="prior, or fitted where the model has it (default: the last)"
     )
+    generate.add_argument("--columns", type=int, help="faces in a row (default: a square)")
     generate.add_argument(
         "--out", default="grid.png", help="a picture, or a folder for single faces"
     )
@@ -52,11 +53,13 @@ def _generate(options):
     from keras_faces.runs import load_model
 
     suffix = picture_suffix(options.out)
+    if options.columns is not None:
+        require_at_least(1, columns=options.columns)
     model = load_model(options.run)
     sampler = options.sampler or model.default_sampler
     faces = model.generate(options.count, options.seed, sampler, **conditions_of(options, model))
     if suffix:
-        save_picture(grid(faces), options.out)
+        save_picture(grid(faces, options.columns), options.out)
     else:
         for number, face in enumerate(faces):
             save_picture(grid(face[None], gap=0), Path(options.out, f"{number:05d}.png"))

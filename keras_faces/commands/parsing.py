@@ -60,8 +60,8 @@ class Parser(argparse.ArgumentParser):
         )
         return added
 
-    def error(self, message):
-        # Name the commands nearest to a misspelt one, which argparse only lists.
+    def error(self, message: str):
+        """Raise what argparse has to say, with the commands nearest to a misspelt one."""
         if "invalid choice" in message and "COMMAND" in message:
             given = message.split("invalid choice: ")[1].split("'")[1]
             raise unknown_name("command", given, self.command_names)
@@ -69,8 +69,9 @@ class Parser(argparse.ArgumentParser):
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that says each default, but no None: where it stands for something, the text says it."""
+
     def _get_help_string(self, action):
-        # Where None stands for something, the help says for what.
         return action.help if action.default is None else super()._get_help_string(action)
 
 

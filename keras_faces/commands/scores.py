@@ -144,14 +144,14 @@ def _draw_pairs(options, model, stream):
 def _compare(options):
     no_more(options)
     import json
-    from pathlib import Path
 
-    from keras_faces.metrics.tables import comparable, compare, protocol_line
-    from keras_faces.runs import Run
+    from keras_faces.metrics.conditions import obeyed_line
+    from keras_faces.metrics.tables import comparable, compare, protocol_line, told_protocol
+    from keras_faces.runs import Run, find
 
     results = {}
     for name in options.runs:
-        path = Path(name).expanduser()
+        path = find(name)
         if path.is_dir():
             path = Run(path).scores_path
         try:
@@ -165,6 +165,11 @@ def _compare(options):
             raise UserError(f"{str(path)!r} holds no scores: {error}.") from error
     print(compare(results))
     print(protocol_line(*results.values(), names=comparable(results)))
+    for name, result in results.items():
+        if "conditions" in result:
+            # Each has a protocol of its own: classifiers learn from other labels.
+            print(f"{name}: {obeyed_line(result['conditions'])}")
+            print(told_protocol(result["conditions"]["protocol"], f"{name}'s conditions"))
 
 
 def _reproduce(options):

@@ -53,6 +53,7 @@ def add(parser: Parser):
 
     resume = parser.command("resume", _resume, "Go on with a run that was stopped or killed.")
     resume.add_argument("run", metavar="RUN")
+    resume.add_argument("--data", help="where the same faces lie now, if they have moved")
 
 
 def _train(options):
@@ -164,4 +165,4 @@ def _resume(options):
     no_more(options)
     from keras_faces.session import resume
 
-    resume(options.run)
+    resume(options.run, data=options.data)

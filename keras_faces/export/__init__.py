@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.export.card import CARD, card
+from keras_faces.export.card import CARD, card, folder_of
+from keras_faces.export.keras import FILE as KERAS_FILE
+from keras_faces.export.keras import keras_file
 from keras_faces.export.litert import FILE as LITERT_FILE
 from keras_faces.export.litert import litert_file
 from keras_faces.export.onnx import onnx_files
@@ -37,17 +39,28 @@ class Format(NamedTuple):
             difference from the model by signature, None for one that is left out.
         pattern: What a folder of this format holds.
         title: What it is, in a few words.
+        pixels: The types of faces that it can take and give.
+        carries: Names of the run's files that go with it.
     """
 
     write: Callable
     pattern: str
     title: str
+    pixels: tuple[str, ...] = PIXELS
+    carries: tuple[str, ...] = ()
 
 
 FORMATS = {
     "saved_model": Format(saved_model, "saved_model.pb", "for TensorFlow alone"),
     "onnx": Format(onnx_files, "*.onnx", "for onnxruntime and others"),
     "litert": Format(litert_file, LITERT_FILE, "for LiteRT, one face at a time"),
+    "keras": Format(
+        keras_file,
+        KERAS_FILE,
+        "for keras_faces, without what only training needs",
+        pixels=("float32",),
+        carries=("config.json", "scores.json"),
+    ),
 }
 
 TOLERANCE = 1e-4  # of float32 output; of uint8, a level where rounding tips over
@@ -92,9 +105,9 @@ def write(
     """
     if format not in FORMATS:
         raise unknown_name("format of an export", format, FORMATS)
-    if pixels not in PIXELS:
-        raise unknown_name("type of pixels", pixels, PIXELS)
     path, chosen = Path(path).expanduser(), FORMATS[format]
+    if pixels not in chosen.pixels:
+        raise unknown_name(f"type of pixels of format {format}", pixels, chosen.pixels)
     if path.is_file():
         raise UserError(f"{str(path)!r} is a file. Give a folder to write.")
     if path.is_dir() and any(path.iterdir()) and not any(path.glob(chosen.pattern)):
@@ -115,6 +128,9 @@ def write(
                     f"What {name!r} of the {format} export makes differs from the model's by "
                     f"{difference:.2g}, so it was not kept."
                 )
+        for name in chosen.carries if run is not None else ():
+            if (source := folder_of(run) / name).is_file():
+                shutil.copy(source, part / name)
         write_whole(part / CARD, card(model, format, pixels, signatures, differences, run))
         _replace(path, part)
     except OSError as error:

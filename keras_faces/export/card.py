@@ -36,6 +36,14 @@ session = onnxruntime.InferenceSession("{name}.onnx")
 {inputs}
 [made] = session.run(None, given)
 print(made.shape, made.dtype)""",
+    "keras": """import numpy as np
+import keras_faces as kf
+
+model = kf.load_model(".")
+{inputs}
+served = model.signatures()[{name!r}][1]
+made = np.asarray(served(*given.values()))
+print(made.shape, made.dtype)""",
 }
 
 
@@ -162,7 +170,7 @@ def _scores(run) -> list[str]:
 
     lines = ["## Scores", ""]
     try:
-        result = json.loads((_folder(run) / "scores.json").read_text())
+        result = json.loads((folder_of(run) / "scores.json").read_text())
         told, protocol = table(result), result["protocol"]
     except (OSError, ValueError, KeyError, TypeError):
         return [*lines, "None recorded; `keras-faces evaluate RUN` computes them.", ""]
@@ -190,7 +198,7 @@ def _use(run) -> list[str]:
     ]
 
 
-def _folder(run) -> Path:
+def folder_of(run) -> Path:
     """Return the folder of a run, or of its `.keras` file."""
     path = Path(run if run is not None else os.devnull).expanduser()
     return path.parent if path.suffix == ".keras" else path
@@ -199,5 +207,5 @@ def _folder(run) -> Path:
 def _config(run) -> dict | None:
     from keras_faces.runs import Run
 
-    found = Run(_folder(run))
+    found = Run(folder_of(run))
     return found.config() if found.exists else None

@@ -126,6 +126,11 @@ def measured_or_why_not(
         result = condition_accuracy(model, stream, count, seed, sampler)
     except UserError as error:
         return None, f"Conditions: not measured. {error}"
+    return result, obeyed_line(result)
+
+
+def obeyed_line(result: dict) -> str:
+    """Return what `condition_accuracy` returned in words."""
     line = (
         f"Conditions: a classifier of real faces sees what was asked for in "
         f"{result['generated']:.1%} ± {result['generated_std']:.1%} of generated faces (real "
@@ -134,7 +139,7 @@ def measured_or_why_not(
     )
     if result["left_out"]:
         line += f"\nConditions that could not be measured: {', '.join(result['left_out'])}."
-    return result, line
+    return line
 
 
 class Probe(NamedTuple):

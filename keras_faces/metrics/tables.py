@@ -174,8 +174,10 @@ def _text(rows: dict[str, dict], names: Sequence[str]) -> str:
 
 def copies_line(result: dict) -> str:
     """Return what `score_copies` returned as a line of text."""
+    nowhere = "not computed (of no pair a face was found in both)"
     told = [
-        f"{COPY_SCORES[name].title} {shown(name, record, COPY_SCORES)}"
+        f"{COPY_SCORES[name].title} "
+        + (nowhere if record["value"] is None else shown(name, record, COPY_SCORES))
         for name, record in result["scores"].items()
     ]
     return f"Reconstructions of {result['protocol']['real']} faces: {', '.join(told)}"

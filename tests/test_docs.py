@@ -1,0 +1,45 @@
+"""The documentation builds without a warning, and what it links to is there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_faces as kf
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+
+
+def test_the_documentation_builds_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx", reason="the documentation is built by Sphinx (extra docs)")
+    words = ["-W", "--keep-going", "-q", "-d", tmp_path / "trees", "docs", tmp_path / "html"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "64 faces drawn" in (tmp_path / "html" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_every_picture_is_shown_on_some_page():
+    texts = [page.read_text() for page in [*PAGES, *(ROOT / "docs").rglob("*.md")]]
+    shown = {Path(link).name for text in texts for link in re.findall(r"\]\(([^)#\s]+)", text)}
+    pictures = {path.name for path in (ROOT / "docs" / "images").iterdir()}
+    assert pictures <= shown
+
+
+def test_every_model_is_spoken_of_where_one_chooses_and_reads_losses():
+    for page in ("choosing.md", "losses.md", "documents/index.md"):
+        text = (ROOT / "docs" / page).read_text()
+        missing = [name for name in kf.list_models() if f"`{name}`" not in text]
+        assert not missing, page
