@@ -14,6 +14,7 @@ from keras_faces.app.uploads import Upload, face_of
 from keras_faces.data.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.data.stream import to_uint8
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.runs import find, load_model, training_data_facts
 
 FOLDERS = ("saved_models", "runs")
 MEASURED_FACES = 64
@@ -51,7 +52,7 @@ def _holds_model(path: Path) -> bool:
     if path.is_dir():
         trained = (path / "model.keras").is_file() or any((path / "checkpoints").glob("*"))
         return trained and ((path / "config.json").is_file() or (path / "model.keras").is_file())
-    return path.suffix == ".keras"
+    return path.is_file() and path.suffix == ".keras"
 
 
 class Library:
@@ -92,18 +93,12 @@ class Served:
 
     def __init__(self, run: str):
         self.name = run
-        places = [Path(run).expanduser(), Path("saved_models", run)]
-        there = [place for place in places if place.exists()]
-        self.path = next((place for place in there if _holds_model(place)), None)
-        if self.path is None and there:
+        self.path = find(run)
+        if not _holds_model(self.path):
+            what = "neither a run nor a model" if self.path.exists() else "not there"
             raise UserError(
-                f"{run!r} is neither a run nor a model. Give a run folder made by 'keras-faces "
-                "train', a .keras file, or the name of a model in saved_models/."
-            )
-        if self.path is None:
-            raise UserError(
-                f"{run!r} is not there. Give a run folder made by 'keras-faces train', a .keras "
-                "file, or the name of a model in saved_models/."
+                f"{run!r} is {what}. Give a run folder made by 'keras-faces train', a .keras file, "
+                "or the name of a model in saved_models/."
             )
         # Beside a model's file lies what its run recorded.
         self.run = self.path if self.path.is_dir() else self.path.parent
@@ -117,8 +112,6 @@ class Served:
         return self.once("model", self._load)
 
     def _load(self):
-        from keras_faces.runs import load_model
-
         with keras_lock:
             return load_model(self.path)
 
@@ -141,8 +134,6 @@ class Served:
     @property
     def facts(self) -> dict:
         """What the run recorded of its faces; empty where there is no run."""
-        from keras_faces.runs import training_data_facts
-
         return training_data_facts(self.run) or {}
 
     @property
