@@ -81,7 +81,7 @@ class Visitor:
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("pageerror", lambda error: self.failures.append(str(error)))
         self.page.goto(url)
-        self.page.wait_for_function("document.querySelector('#about').innerText.includes('64x64')")
+        self.page.locator("#about").get_by_text("64x64").wait_for()
 
     def choose(self, name, kind):
         self.page.locator("#model input").click()
@@ -239,6 +239,7 @@ def test_a_sketch_is_drawn_and_made_a_photo_and_a_photo_a_sketch(visitor, runs, 
     visitor.choose(runs["cyclegan"], "CycleGAN")
     visitor.press("Make a photo of the drawing")
     visitor.page.locator(".toast-wrap").get_by_text("Draw something first").wait_for()
+    visitor.page.locator("#drawing").get_by_role("button", name="Brush").click()
     canvas = visitor.page.locator("#drawing canvas").first
     canvas.scroll_into_view_if_needed()
     visitor.page.wait_for_timeout(1000)

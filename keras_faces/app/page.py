@@ -4,6 +4,7 @@ Nothing is computed here. Every handler names the model by its entry in the drop
 page keeps nothing of one visitor that another could see.
 """
 
+import abc
 import functools
 import random
 import shutil
@@ -39,19 +40,24 @@ footer { display: none !important; }
 """
 
 
-def as_file(component: gr.components.Component) -> gr.components.Component:
-    """Let handlers get the path of an uploaded or drawn picture's file, or None.
+def _giving_files(component: type) -> type:
+    """Return a kind of component of whose value handlers get the path of its file, or None.
 
-    Gradio would decode the picture first, without our limits, and say less clearly what is wrong
-    with it. It is no subclass, since Gradio writes a stub beside the file of every subclass.
+    Gradio would decode uploaded pictures first, without our limits, and say less clearly what is
+    wrong with them.
     """
 
-    def preprocess(payload):
+    def preprocess(self, payload):
         payload = getattr(payload, "composite", payload)
         return None if payload is None else payload.path
 
-    component.preprocess = preprocess
-    return component
+    kind = type(component)
+    members = {"preprocess": preprocess, "is_template": True, "__module__": __name__}
+    # Past Gradio's own step, which writes a stub beside the file of every class of components.
+    return abc.ABCMeta.__new__(kind, f"{component.__name__}File", (component,), members)
+
+
+PictureFile, DrawingFile = map(_giving_files, (gr.Image, gr.ImageEditor))
 
 
 class Picture(NamedTuple):
@@ -196,7 +202,7 @@ class _Page:
 
     def _picture(self, label: str, key: str, cropped: bool = False, visible=True) -> Picture:
         with gr.Column(visible=visible, min_width=240) as column:
-            upload = gr.Image(
+            upload = PictureFile(
                 label=label,
                 type="filepath",
                 sources=["upload", "webcam", "clipboard"],
@@ -204,7 +210,6 @@ class _Page:
                 buttons=["fullscreen"],
                 elem_id=f"upload-{key}",
             )
-            as_file(upload)
             with gr.Row():
                 tick = gr.Checkbox(cropped, label="already cropped", min_width=120)
                 example = gr.Button("a face it learnt from", size="sm", min_width=120)
@@ -446,7 +451,7 @@ class _Page:
         to = gr.Radio(list(TO), value=next(iter(TO)), label="make", elem_id="translate-to")
         with gr.Row():
             with gr.Column():
-                drawing = gr.ImageEditor(
+                drawing = DrawingFile(
                     label="draw a sketch",
                     sources=(),
                     canvas_size=(256, 256),
@@ -457,7 +462,6 @@ class _Page:
                     height=380,
                     elem_id="drawing",
                 )
-                as_file(drawing)
                 from_drawing = gr.Button("Make a photo of the drawing", variant="primary")
             with gr.Column():
                 given = self._picture("or a picture", "translate", cropped=True)
