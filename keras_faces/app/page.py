@@ -344,7 +344,12 @@ class _Page:
         inputs = [self.name, percent, *first.inputs, *second.inputs]
         button.click(told(run), inputs, [picture, note], api_name="blend")
         percent.release(
-            told(run), inputs, [picture, note], show_progress="hidden", api_visibility="private"
+            told(run),
+            inputs,
+            [picture, note],
+            show_progress="hidden",
+            trigger_mode="always_last",
+            api_visibility="private",
         )
 
     def _attributes(self):
@@ -416,6 +421,7 @@ class _Page:
             inputs,
             [picture, note],
             api_name="attributes",
+            trigger_mode="always_last",
         )
 
     def _interpolate(self):
