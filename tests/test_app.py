@@ -253,7 +253,7 @@ def test_models_are_found_where_they_lie(folder, tmp_path, monkeypatch):
     (tmp_path / "runs" / "just-begun" / "config.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     found = library.find_models()
-    assert found == [f"saved_models/{name}" for name in ("cvae", "cyclegan", "gan", "vae")]
+    assert found == [f"saved_models/{name}" for name in ("vae", "cvae", "cyclegan", "gan")]
     assert library.Library(["vae"])["vae"].describe() == "VAE, 32x32, grey, learnt from orl"
 
 

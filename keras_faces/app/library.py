@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import threading
 from collections import OrderedDict
@@ -28,6 +29,8 @@ keras_lock = threading.RLock()
 def find_models(folders: Sequence[str | os.PathLike] = FOLDERS) -> list[str]:
     """Return the models in folders: runs with a model or a checkpoint, and `.keras` files.
 
+    Those known to have an encoder come first.
+
     Args:
         folders: Where to look, not deeper than one level.
 
@@ -43,7 +46,17 @@ def find_models(folders: Sequence[str | os.PathLike] = FOLDERS) -> list[str]:
             f"There is no model in {' or '.join(f'{folder}/' for folder in folders)} of this "
             "folder. Name one: keras-faces serve RUN; or train one: keras-faces train vae"
         )
-    return found
+    # The page opens with the first: one that can do most.
+    return sorted(found, key=lambda path: not _encodes(Path(path)))
+
+
+def _encodes(path: Path) -> bool:
+    from keras_faces.models import MODELS
+
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        config = json.loads((path / "config.json").read_text())
+        return hasattr(MODELS[config["model"]], "latents_from_faces")
+    return False
 
 
 def _holds_model(path: Path) -> bool:
