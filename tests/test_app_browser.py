@@ -301,7 +301,12 @@ def test_eight_visitors_at_once_are_answered_without_errors(page_server, runs):
     seconds, errors = [], []
 
     def visit(number):
-        client = gradio_client.Client(page_server.url, verbose=False, analytics_enabled=False)
+        client = gradio_client.Client(
+            page_server.url,
+            verbose=False,
+            analytics_enabled=False,
+            httpx_kwargs={"timeout": 120},
+        )
         for request in range(REQUESTS):
             seed = 100 * number + request
             began = time.perf_counter()
@@ -329,7 +334,12 @@ def test_ctrl_c_ends_it_and_gives_the_port_back(runs, tmp_path):
         port = found.getsockname()[1]
     words = [sys.executable, "-m", "keras_faces.cli", "serve", runs["vae"], "--port", str(port)]
     with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         lines = [process.stdout.readline() for _ in range(2)]
         assert f"http://127.0.0.1:{port}" in lines[1]
