@@ -17,6 +17,7 @@ onnx = ["tf2onnx>=1.17", "onnx>=1.18", "onnxruntime>=1.22"]
 litert = ["ai-edge-litert>=2"]
 plots = ["scikit-learn>=1.5"]
 docs = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6"]
+web = ["gradio>=6.31,<7"]
 beam = ["apache-beam>=2.60"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
@@ -27,8 +28,10 @@ dev = [
     *onnx,
     *litert,
     *plots,
+    *web,
     *docs,
     "hypothesis>=6.100",
+    "playwright>=1.50",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
@@ -71,6 +74,7 @@ setup(
         "litert": litert,
         "plots": plots,
         "docs": docs,
+        "web": web,
         "beam": beam,
         "benchmark": benchmark,
         "dev": dev,
