@@ -334,10 +334,11 @@ def test_one_thread_at_a_time_uses_keras(served, monkeypatch):
 def test_each_model_has_the_tabs_that_make_sense_and_says_why_not_the_others(served):
     found = {name: actions.reasons(served(name)) for name in ("vae", "gan", "cvae", "cyclegan")}
     assert set(found["vae"]) == {"translate"}
-    assert set(found["gan"]) == {"blend", "attributes", "reconstruct", "translate", "scores"}
+    assert set(found["gan"]) == {"attributes", "translate", "scores"}
     assert set(found["cvae"]) == {"attributes", "translate", "scores"}
     assert set(found["cyclegan"]) == set(actions.TABS) - {"translate"}
-    assert "has no encoder" in found["gan"]["blend"]
+    assert "not recorded" in found["gan"]["attributes"]
+    assert "has no latents" in found["cyclegan"]["blend"]
     assert "is told its conditions" in found["cvae"]["attributes"]
     assert "keras-faces evaluate" in found["gan"]["scores"]
     assert "see Translate" in found["cyclegan"]["sample"]
@@ -419,15 +420,29 @@ def test_pictures_of_a_conditional_model_have_conditions(served, pictures):
     assert np.abs(first[1] - second[1]).max() > 0
 
 
-def test_a_model_without_an_encoder_says_so(served, pictures):
-    for act in (
-        lambda gan: actions.blend(gan, *pictures),
-        lambda gan: actions.reconstruct(gan, pictures[0]),
-        lambda gan: actions.interpolate(gan, Given(), pictures[0]),
-        lambda gan: actions.attributes(gan, pictures[0], {"beard": 1.0}),
-    ):
-        with pytest.raises(UserError, match=r"no encoder|not recorded"):
-            act(served("gan"))
+def test_without_an_encoder_latents_are_searched_for_once(served, monkeypatch):
+    gan = served("gan")
+    faces = gan.model.generate(2, seed=5)
+    drawn = [
+        Given(data=as_bytes(np.uint8(np.round((face[..., 0] + 1) * 127.5))), cropped=True)
+        for face in faces
+    ]
+    shown = actions.reconstruct(gan, drawn[0])
+    assert "searched for" in shown.note
+    assert np.abs(shown.faces[1] - faces[0]).mean() < 0.5 * np.abs(faces[1] - faces[0]).mean()
+    actions.blend(gan, *drawn, 25)
+
+    def again(*given, **named):
+        pytest.fail("it searched again")
+
+    monkeypatch.setattr("keras_faces.latent.encoding.invert", again)
+    blended = actions.blend(gan, *drawn, 0)
+    np.testing.assert_allclose(blended.faces[1], shown.faces[1], atol=1e-5)
+    assert len(actions.interpolate(gan, Given(), drawn[0], frames=3).faces) == 3
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="did not come near"):
+        actions.reconstruct(gan, Given(data=as_bytes(noise), cropped=True))
 
 
 def test_attributes_move_a_latent_along_their_directions(served):

@@ -280,9 +280,9 @@ def test_scores_stand_with_their_protocol(visitor):
 
 def test_models_without_an_encoder_and_conditional_ones_show_what_they_can(visitor, runs):
     visitor.choose(runs["dcgan.keras"], "DCGAN")
-    visitor.open("Blend")
-    visitor.page.locator("#why-blend").get_by_text("has no encoder").wait_for()
-    visitor.look("no-encoder")
+    visitor.open("Translate")
+    visitor.page.locator("#why-translate").get_by_text("does not translate").wait_for()
+    visitor.look("no-translation")
     visitor.open("Interpolate")
     visitor.press("Interpolate")
     visitor.result("interpolate", "from seed 0 to seed 1")

@@ -74,11 +74,9 @@ def reasons(served: Served) -> dict[str, str]:
             ("sample", "interpolate"),
             f"A {kind} makes faces from pictures and has no latents to draw from: see Translate.",
         )
-    if not has_latents_of_pictures(served):
         found |= dict.fromkeys(
             ("blend", "attributes", "reconstruct"),
-            f"A {kind} has no encoder, so it cannot say which latent a picture has. Choose a model "
-            "that has one, such as a VAE, an autoencoder or a VAE/GAN.",
+            f"A {kind} has no latents between which a face could lie. Choose another model.",
         )
     if model.conditional:
         found["attributes"] = (
@@ -104,29 +102,30 @@ def reasons(served: Served) -> dict[str, str]:
 # Latents of pictures: here and nowhere else.
 
 
-def has_latents_of_pictures(served: Served) -> bool:
-    """Return whether the latent of a picture can be had."""
-    return served.model.latent_dim is not None and served.model.has_encoder
+def latent_of_picture(served: Served, given: Given) -> np.ndarray:
+    """Return the latent of a picture, of shape `(code_dim,)`: the encoder's, or searched for.
 
-
-def latents_of_pictures(
-    served: Served, faces: np.ndarray, conditions: Sequence[str] | None = None
-) -> np.ndarray:
-    """Return the latents of pictures, of shape `(count, code_dim)`.
-
-    Args:
-        served: The model.
-        faces: Faces of shape `(count, size, size, channels)` in [-1, 1].
-        conditions: Of a conditional model, the names of what holds of them.
+    A search takes seconds, so what is found is remembered: a slider does not search again.
 
     Raises:
-        UserError: If the model has no encoder.
+        UserError: If there is no face, or no latent comes near it.
     """
-    from keras_faces.latent.encoding import require_encoder
+    from keras_faces.latent import latent_of
 
-    model = served.model
-    require_encoder(model, "say which latent a picture has")
-    return served.use(model.encode, faces, **_conditions(model, conditions or ()))
+    model, face = served.model, _face(served, given)
+    named = _conditions(model, given.conditions or ())
+    key = ("latent", given.data, given.cropped, tuple(given.conditions or ()))
+    return served.remembered(key, lambda: served.use(latent_of, model, face, **named))
+
+
+def searched(served: Served, *given: Given) -> str:
+    """Return what is to be said where a latent was searched for."""
+    if served.model.has_encoder or all(face.data is None for face in given):
+        return ""
+    return (
+        f"; a {type(served.model).__name__} has no encoder, so the latent was searched for whose "
+        "face is nearest"
+    )
 
 
 def _conditions(model, names: Sequence[str] | None) -> dict:
@@ -147,7 +146,7 @@ def _face(served: Served, given: Given) -> np.ndarray:
 def _latent(served: Served, given: Given) -> np.ndarray:
     model = served.model
     if given.data is not None:
-        return latents_of_pictures(served, _face(served, given)[None], given.conditions)[0]
+        return latent_of_picture(served, given)
     named = _conditions(model, given.conditions)
     return served.use(
         model.draw_latents, 1, whole("seed", given.seed, 0, MAX_SEED), given.sampler, **named
@@ -196,17 +195,20 @@ def blend(served: Served, first: Given, second: Given, percent: float = 50.0) ->
         percent: How much of the second, 0 to 100.
 
     Raises:
-        UserError: If there is no face, or the model has no encoder.
+        UserError: If there is no face, or no latent comes near one.
     """
+    from keras_faces.training.encoding import EncodingModel
+
     if first.data is None or second.data is None:
         raise UserError("Choose both pictures first.")
     model = served.model
     ends = [_face(served, given) for given in (first, second)]
     codes = [_latent(served, given) for given in (first, second)]
-    between = served.use(model.between, *codes, percent)
+    between = EncodingModel.between(*codes, percent)
     face = served.use(model.decode, between[None])[0]
     faces = np.stack([ends[0], face, ends[1]])
     note = f"{percent:g} % of the second face; the first on the left, the second on the right"
+    note += searched(served, first, second)
     return Shown(enlarged(grid(faces, 3), WIDTH), note, faces)
 
 
@@ -234,7 +236,7 @@ def directions(served: Served, progress: Progress | None = None) -> Directions:
         progress: Called with the share that is done and what is being done.
 
     Raises:
-        UserError: If the model has no encoder, or its faces no attributes.
+        UserError: If its faces have no attributes, or most latents are not found by a search.
     """
 
     def compute():
@@ -245,13 +247,18 @@ def directions(served: Served, progress: Progress | None = None) -> Directions:
 
         def encode(faces):
             nonlocal done
-            latents = latents_of_pictures(served, faces)
+            latents = served.use(served.model.encode, faces)
             done += len(faces)
             if progress is not None:
                 progress(done / total, "Encoding the faces it learnt from")
             return latents
 
-        encoded = encode_faces(served.model, stream, ATTRIBUTE_FACES, encode=encode)
+        if served.model.has_encoder:
+            encoded = encode_faces(served.model, stream, ATTRIBUTE_FACES, encode=encode)
+        else:
+            if progress is not None:
+                progress(0.0, "Searching the latents of faces it learnt from, for minutes, once")
+            encoded = served.use(encode_faces, served.model, stream)
         vectors, left_out = {}, {}
         for name in encoded.names:
             try:
@@ -330,7 +337,7 @@ def interpolate(
         path: `"linear"` or `"spherical"`.
 
     Raises:
-        UserError: If a value is out of range, or a picture is given and the model has no encoder.
+        UserError: If a value is out of range, or no latent comes near a picture.
     """
     from keras_faces.latent import between
 
@@ -340,7 +347,7 @@ def interpolate(
     way = served.use(between, model, *codes, frames, path)
     faces = served.use(model.decode, way)
     ends = ["the picture" if g.data is not None else f"seed {g.seed}" for g in (first, last)]
-    note = f"{frames} faces from {ends[0]} to {ends[1]}, {path} path"
+    note = f"{frames} faces from {ends[0]} to {ends[1]}, {path} path{searched(served, first, last)}"
     return Shown(enlarged(grid(faces, len(faces)), WIDTH), note, faces)
 
 
@@ -375,7 +382,7 @@ def reconstruct(served: Served, given: Given) -> Shown:
         given: The picture.
 
     Raises:
-        UserError: If there is no face, or the model has no encoder.
+        UserError: If there is no face, or no latent comes near it.
     """
     from keras_faces.metrics.reconstruction import psnr, ssim
 
@@ -383,7 +390,7 @@ def reconstruct(served: Served, given: Given) -> Shown:
     copy = served.use(served.model.decode, _latent(served, given)[None])
     note = (
         f"the face as the model sees it, and its reconstruction: PSNR {psnr(face, copy)[0]:.1f} "
-        f"dB, SSIM {ssim(face, copy)[0]:.2f}"
+        f"dB, SSIM {ssim(face, copy)[0]:.2f}{searched(served, given)}"
     )
     faces = np.concatenate([face, copy])
     return Shown(enlarged(grid(faces, 2), WIDTH), note, faces)

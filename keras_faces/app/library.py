@@ -20,7 +20,7 @@ from keras_faces.runs import find, load_model, training_data_facts
 FOLDERS = ("saved_models", "runs")
 MEASURED_FACES = 64
 UNKNOWN_FRAME = " (Where faces lay in training is not known here, so as in the ORL faces.)"
-KEPT_FACES = 64  # of uploads, so that moving a slider does not look for faces again
+KEPT_FACES = 64  # and latents of uploads, so that moving a slider does not look for them again
 
 # Keras keeps state of the whole process, and more threads than cores make nothing quicker.
 keras_lock = threading.RLock()
@@ -116,7 +116,7 @@ class Served:
         # Beside a model's file lies what its run recorded.
         self.run = self.path if self.path.is_dir() else self.path.parent
         self._known: dict = {}
-        self._faces: OrderedDict[tuple, Upload] = OrderedDict()
+        self._remembered: OrderedDict = OrderedDict()
         self._guard = threading.Lock()
 
     @property
@@ -136,6 +136,25 @@ class Served:
             if not place.filled:
                 place.value, place.filled = compute(), True
             return place.value
+
+    def remembered(self, key: tuple, compute: Callable):
+        """Return what `compute` gives; of what was last asked for `KEPT_FACES` are kept.
+
+        Args:
+            key: What it is of; bytes in it are kept as their SHA-256.
+            compute: Called where it is not kept.
+        """
+        key = tuple(hashlib.sha256(k).digest() if isinstance(k, bytes) else k for k in key)
+        with self._guard:
+            if key in self._remembered:
+                self._remembered.move_to_end(key)
+                return self._remembered[key]
+        found = compute()
+        with self._guard:
+            self._remembered[key] = found
+            while len(self._remembered) > KEPT_FACES:
+                self._remembered.popitem(last=False)
+        return found
 
     def use(self, function: Callable, *arguments, **named):
         """Call a function that uses Keras while no other thread does."""
@@ -233,11 +252,9 @@ class Served:
         Raises:
             UserError: If the file is no picture that can be used, or no face is found.
         """
-        key = (hashlib.sha256(data).digest(), cropped)
-        with self._guard:
-            if key in self._faces:
-                self._faces.move_to_end(key)
-                return self._faces[key]
+        return self.remembered(("face", data, cropped), lambda: self._framed(data, cropped))
+
+    def _framed(self, data: bytes, cropped: bool) -> Upload:
         model = self.model
         given = {"cropped": True}
         if not cropped:
@@ -245,10 +262,6 @@ class Served:
         found = face_of(data, model.image_size, model.channels, self.crop, **given)
         if not cropped:
             found = found._replace(note=found.note + self._frame_and_note[1])
-        with self._guard:
-            self._faces[key] = found
-            while len(self._faces) > KEPT_FACES:
-                self._faces.popitem(last=False)
         return found
 
     def _reconstruction_error(self) -> Callable | None:

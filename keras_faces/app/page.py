@@ -237,7 +237,7 @@ class _Page:
 
     def _start(self, label: str, key: str, seed: int) -> Start:
         def kinds(served):
-            both = actions.has_latents_of_pictures(served)
+            both = served.model.latent_dim is not None
             return {"choices": [SEED, PICTURE] if both else [SEED], "value": SEED, "visible": both}
 
         with gr.Column(min_width=240):

@@ -133,10 +133,9 @@ class PageServer:
         self._server.run(sockets=[self._socket])
 
     def _measure(self):
-        from keras_faces.app import actions
 
         first = self.library[self.library.names[0]]
-        if actions.has_latents_of_pictures(first) or hasattr(first.model, "translate"):
+        if first.model.latent_dim is not None or hasattr(first.model, "translate"):
             first.frame  # noqa: B018
 
     def stop(self) -> None:
