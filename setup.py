@@ -18,6 +18,7 @@ litert = ["ai-edge-litert>=2"]
 plots = ["scikit-learn>=1.5"]
 notebooks = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 docs = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6"]
+web = ["gradio>=6.31,<7"]
 beam = ["apache-beam>=2.60"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
@@ -29,8 +30,10 @@ dev = [
     *litert,
     *plots,
     *notebooks,
+    *web,
     *docs,
     "hypothesis>=6.100",
+    "playwright>=1.50",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
@@ -44,7 +47,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["keras_faces", "keras_faces.*"]),
-    package_data={"keras_faces": ["data/*.csv", "recipes/*.toml"]},
+    package_data={"keras_faces": ["data/*.csv", "recipes/*.toml", "export/web/page/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "keras>=3.12,<4",
@@ -74,6 +77,7 @@ setup(
         "plots": plots,
         "notebooks": notebooks,
         "docs": docs,
+        "web": web,
         "beam": beam,
         "benchmark": benchmark,
         "dev": dev,

@@ -4,6 +4,6 @@ Each file says in `add` which flags its commands have, and imports what is heavy
 functions that do the work, so that `--help` answers at once.
 """
 
-from keras_faces.commands import data, exports, faces, latents, listing, scores, training
+from keras_faces.commands import data, exports, faces, latents, listing, scores, serve, training
 
-GROUPS = (training, faces, latents, scores, exports, data, listing)
+GROUPS = (training, faces, latents, scores, exports, serve, data, listing)

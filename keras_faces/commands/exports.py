@@ -1,7 +1,7 @@
 """Write a model for use without the package: `export`."""
 
 from keras_faces.commands.parsing import Parser, no_more
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import UserError
 
 
 def add(parser: Parser):
@@ -9,7 +9,9 @@ def add(parser: Parser):
     export = parser.command("export", _export, "Write a model for use without keras_faces.")
     export.add_argument("run", metavar="RUN")
     export.add_argument(
-        "--format", default="saved_model", help="kind of files: saved_model, onnx, litert or keras"
+        "--format",
+        default="saved_model",
+        help="kind of files: saved_model, onnx, litert, keras or web",
     )
     export.add_argument(
         "--pixels", default="float32", help="type of faces in and out: float32 in [-1, 1] or uint8"
@@ -19,20 +21,21 @@ def add(parser: Parser):
 
 def _export(options):
     no_more(options)
-    from keras_faces.export import FORMATS, write
+    from keras_faces.export import format_named, write
     from keras_faces.runs import Run, find, load_model
 
-    if options.format not in FORMATS:
-        raise unknown_name("format of an export", options.format, FORMATS)
+    chosen = format_named(options.format)
     run, model = Run(find(options.run)), load_model(options.run)
     if options.out is None and not run.exists:
         raise UserError("Say where to write with --out DIR.")
     out = options.out or run.folder / options.format
     folder, differences = write(model, out, options.format, options.pixels, find(options.run))
-    print(f"{folder}: {FORMATS[options.format].title}, as {options.pixels}")
+    print(f"{folder}: {chosen.title}, as {options.pixels}")
     for name, difference in differences.items():
         if difference is None:
             print(f"  {name:16} not in this format")
         else:
             print(f"  {name:16} largest difference from the model: {difference:.1g}")
-    print("  README.md        the model card, with lines of Python that use it")
+    if chosen.opened:
+        print(f"  {chosen.opened:16} open it in a browser; no server is needed")
+    print("  README.md        the model card, with a few lines that use it")

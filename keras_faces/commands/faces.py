@@ -1,6 +1,6 @@
 """Draw faces, and put pictures through a model: `generate`, `reconstruct`, `blend`, `translate`."""
 
-from keras_faces.commands.inputs import conditions_of, model_and_faces
+from keras_faces.commands.inputs import add_search, conditions_of, model_and_faces, search_of
 from keras_faces.commands.parsing import Parser, no_more
 from keras_faces.errors import UserError, require_at_least
 
@@ -20,11 +20,14 @@ def add(parser: Parser):
         "--out", default="grid.png", help="a picture, or a folder for single faces"
     )
 
-    reconstruct = parser.command("reconstruct", _reconstruct, "Encode and decode pictures.")
+    reconstruct = parser.command(
+        "reconstruct", _reconstruct, "Encode pictures, or search for their latents, and decode."
+    )
     reconstruct.add_argument("run", metavar="RUN")
     reconstruct.add_argument("images", metavar="IMAGE", nargs="+")
     reconstruct.add_argument("--crop", help="how to make them square (default: as in training)")
     reconstruct.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
+    add_search(reconstruct)
     reconstruct.add_argument("--out", default="reconstructions.png", help="originals over copies")
 
     blend = parser.command("blend", _blend, "Make a face between two pictures.")
@@ -33,6 +36,7 @@ def add(parser: Parser):
     blend.add_argument("--percent", type=float, default=50.0, help="how much of the second")
     blend.add_argument("--crop", help="how to make them square (default: as in training)")
     blend.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
+    add_search(blend)
     blend.add_argument("--out", default="blend.png", help="first, blend and second, side by side")
 
     translate = parser.command(
@@ -41,6 +45,9 @@ def add(parser: Parser):
     translate.add_argument("run", metavar="RUN")
     translate.add_argument("images", metavar="IMAGE", nargs="+")
     translate.add_argument("--to", default="photo", choices=["photo", "sketch"])
+    translate.add_argument(
+        "--cycle", action="store_true", help="and back again: sketch, photo, sketch, or the reverse"
+    )
     translate.add_argument("--crop", help="how to make them square (default: as in training)")
     translate.add_argument("--out", default="translated.png", help="pictures over translations")
 
@@ -73,23 +80,47 @@ def _reconstruct(options):
     no_more(options)
     from keras_faces.pictures import rows_grid, save_picture
 
-    model, faces, crop = model_and_faces(options, to_encode="reconstruct pictures")
+    model, faces, crop = model_and_faces(options, latents_for="reconstruct pictures")
     given = conditions_of(options, model, needed=True)
-    save_picture(rows_grid(faces, model.reconstruct(faces, **given)), options.out)
-    print(f"{len(faces)} originals, crop {crop!r}, over their reconstructions: {options.out}")
+    if model.has_encoder:
+        search_of(options, model)
+        copies, how = model.reconstruct(faces, **given), "their reconstructions"
+    else:
+        copies, how = _searched(options, model, faces)
+    save_picture(rows_grid(faces, copies), options.out)
+    print(f"{len(faces)} originals, crop {crop!r}, over {how}: {options.out}")
+
+
+def _searched(options, model, faces):
+    """Return what a search finds to be nearest to faces, and in words how near that is."""
+    from keras_faces.latent import invert
+    from keras_faces.latent.inversion import SAMPLES, grey_levels
+
+    what = "the picture" if len(faces) == 1 else f"{len(faces)} pictures"
+    found = invert(model, faces, **search_of(options, model, what)).require_found()
+    missed = ", ".join(f"{grey_levels(error):.1f}" for error in found.errors)
+    nearest = ", ".join(f"{grey_levels(error):.1f}" for error in found.nearest)
+    return model.decode(found.latents), (
+        f"the faces found, which miss them by {missed} grey levels (root mean square; the "
+        f"nearest of {SAMPLES} random faces: {nearest})"
+    )
 
 
 def _blend(options):
     no_more(options)
     import numpy as np
 
+    from keras_faces.latent import blend
     from keras_faces.pictures import grid, save_picture
 
-    model, faces, _ = model_and_faces(options, to_encode="blend pictures")
+    model, faces, _ = model_and_faces(options, latents_for="blend pictures")
     given = conditions_of(options, model, needed=True)
     if given:
         given["conditions"] = (given["conditions"],) * 2
-    blended = model.blend(faces[:1], faces[1:], options.percent, **given)
+    if not 0 <= options.percent <= 100:  # told before a search, not after it
+        raise UserError(f"--percent must lie in [0, 100]. Received: {options.percent:g}.")
+    search = search_of(options, model, "both pictures")
+    blended = blend(model, faces[:1], faces[1:], options.percent, **given, **search)
     save_picture(grid(np.concatenate([faces[:1], blended, faces[1:]]), 3), options.out)
     print(f"{options.percent:g} % of the second picture, between the two: {options.out}")
 
@@ -101,5 +132,16 @@ def _translate(options):
     model, faces, _ = model_and_faces(options)
     if not hasattr(model, "translate"):
         raise UserError(f"{type(model).__name__} does not translate. CycleGAN does.")
-    save_picture(rows_grid(faces, model.translate(faces, options.to)), options.out)
-    print(f"{len(faces)} pictures over the {options.to} made of each: {options.out}")
+    if not options.cycle:
+        save_picture(rows_grid(faces, model.translate(faces, options.to)), options.out)
+        print(f"{len(faces)} pictures over the {options.to} made of each: {options.out}")
+        return
+    there, back = model.cycle(faces, options.to)
+    save_picture(rows_grid(faces, there, back), options.out)
+    missed = ", ".join(
+        f"{127.5 * abs(one - other).mean():.1f}" for one, other in zip(faces, back, strict=True)
+    )
+    print(
+        f"{len(faces)} pictures over the {options.to} made of each and what is made of that "
+        f"again, which differs by {missed} grey levels (mean): {options.out}"
+    )

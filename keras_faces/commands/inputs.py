@@ -5,10 +5,10 @@ import contextlib
 from keras_faces.errors import UserError
 
 
-def model_and_faces(options, to_encode: str | None = None):
+def model_and_faces(options, latents_for: str | None = None):
     """Return the model, the given pictures as it was trained to see them, and their crop.
 
-    With `to_encode`, what the encoder is needed for, a model without one is refused at once.
+    With `latents_for`, what latents are needed for, a model without any is refused at once.
     """
     import numpy as np
 
@@ -18,12 +18,50 @@ def model_and_faces(options, to_encode: str | None = None):
     if not picture_suffix(options.out):
         raise UserError(f"--out must be a picture such as faces.png. Received: {options.out!r}.")
     model = load_model(options.run)
-    if to_encode:
-        from keras_faces.latent.encoding import require_encoder
+    if latents_for:
+        from keras_faces.latent.encoding import require_latents
 
-        require_encoder(model, to_encode)
+        require_latents(model, latents_for)
     crop = options.crop or training_crop(options.run)
     return model, np.stack([face_of(image, crop, model) for image in options.images]), crop
+
+
+def add_search(parser):
+    """Add the flags of a search for latents to a command that needs those of pictures."""
+    parser.add_argument(
+        "--search-steps",
+        metavar="N",
+        type=int,
+        help="steps of the search for latents without an encoder (default: 200; for a source 100)",
+    )
+    parser.add_argument(
+        "--starts",
+        metavar="N",
+        type=int,
+        help="places where the search for each begins (default: 8; for a source 2)",
+    )
+
+
+def search_of(options, model, what: str | None = None) -> dict:
+    """Return the arguments of a search for latents, and say on the screen that there is one.
+
+    Args:
+        options: What was given.
+        model: The model.
+        what: Whose latents; None where there may be nothing to search for.
+    """
+    flags = {"steps": options.search_steps, "starts": options.starts}
+    given = {name: value for name, value in flags.items() if value is not None}
+    if model.has_encoder or model.latent_dim is None:
+        if given:
+            raise UserError(
+                f"A {type(model).__name__} searches for no latents. Leave --search-steps and "
+                "--starts out."
+            )
+        return {}
+    if what:
+        print(f"A {type(model).__name__} has no encoder: the latents of {what} are searched for.")
+    return {**given, "progress": True}
 
 
 def face_of(image: str, crop: str, model):

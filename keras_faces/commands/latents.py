@@ -1,8 +1,14 @@
 """What a model's latents are good for: `interpolate`, `attribute`, `latents`."""
 
-from keras_faces.commands.inputs import conditions_of, face_of, open_stream
+from keras_faces.commands.inputs import (
+    add_search,
+    conditions_of,
+    face_of,
+    open_stream,
+    search_of,
+)
 from keras_faces.commands.parsing import Parser, no_more
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import UserError, require_whole, unknown_name
 
 
 def add(parser: Parser):
@@ -29,12 +35,18 @@ def add(parser: Parser):
     )
     interpolate.add_argument("--crop", help="how to make pictures square (default: as in training)")
     interpolate.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
+    add_search(interpolate)
     interpolate.add_argument(
-        "--out", default="interpolation.png", help="a strip, or morph.gif, or morph.mp4"
+        "--columns", type=int, help="faces in a row of a picture (default: all in one row)"
+    )
+    interpolate.add_argument(
+        "--out", default="interpolation.png", help="a strip or grid, or morph.gif, or morph.mp4"
     )
 
     attribute = parser.command(
-        "attribute", _attribute, "Change attributes of a face by arithmetic on its latent."
+        "attribute",
+        _attribute,
+        "Change attributes of a face: by arithmetic on its latent, or a model's conditions.",
     )
     attribute.add_argument("run", metavar="RUN")
     attribute.add_argument("names", metavar="NAME", nargs="+", help="such as smiling")
@@ -42,8 +54,13 @@ def add(parser: Parser):
         "--strength",
         type=float,
         nargs="+",
-        help="of all, or one for each: 1 goes as far as those with it are from those without "
-        "(default: 1)",
+        help="of all, or one for each: 1 goes as far as those with it are from those without, "
+        "or sets a condition to 1 (default: 1)",
+    )
+    attribute.add_argument(
+        "--by",
+        help="of a conditional model: condition, latent (conditions stay), or both (default: the "
+        "condition of what is one, the latent for all else)",
     )
     attribute.add_argument("--image", help="whose face (default: one drawn from the model)")
     attribute.add_argument("--seed", type=int, default=0, help="seed of the drawn face")
@@ -55,12 +72,18 @@ def add(parser: Parser):
         "--against", metavar="NAME", nargs="+", help="attributes to leave as they are"
     )
     attribute.add_argument(
-        "--frames", type=int, help="a strip of so many, from -strength to +strength"
+        "--conditions", help="of a conditional model, what holds of the face, such as smiling=0.5"
+    )
+    attribute.add_argument(
+        "--frames",
+        type=int,
+        help="a strip of so many, from -strength to +strength, of conditions from 0",
     )
     attribute.add_argument(
         "--check", action="store_true", help="say what a classifier of real faces sees in all faces"
     )
     _add_source_of_attributes(attribute)
+    add_search(attribute)
     attribute.add_argument("--out", default="attribute.png", help="a picture, .gif or .mp4")
 
     latents = parser.command("latents", _latents, "Draw a model's latent space.")
@@ -85,13 +108,18 @@ def add(parser: Parser):
     )
     latents.add_argument("--seed", type=int, default=0, help="seed of all that is chosen")
     _add_source_of_attributes(latents)
+    add_search(latents)
     latents.add_argument("--out", default="latents.png", help="the picture to write")
 
 
 def _add_source_of_attributes(parser):
     parser.add_argument("--data", help="source of faces with attributes (default: the run's)")
     parser.add_argument("--split", help="split of these (default: the run's)")
-    parser.add_argument("--count", type=int, default=4096, help="faces of it to encode, at most")
+    parser.add_argument(
+        "--count",
+        type=int,
+        help="faces of it to encode, at most (default: 4096; 200 without an encoder)",
+    )
 
 
 def _interpolate(options):
@@ -105,12 +133,15 @@ def _interpolate(options):
     suffix = frames_suffix(options.out)
     if options.path not in PATHS:
         raise unknown_name("path", options.path, PATHS)
-    if options.corners and suffix in (".gif", ".mp4"):
-        raise UserError("A square of faces is a picture: give --out grid.png.")
+    if suffix in (".gif", ".mp4") and (options.corners or options.columns is not None):
+        raise UserError("Faces in rows are a picture: give --out grid.png.")
+    if options.corners and options.columns is not None:
+        raise UserError("A square between --corners has --frames columns. Leave --columns out.")
+    require_whole(1, columns=1 if options.columns is None else options.columns)
     model = load_model(options.run)
     ends = options.corners or [options.start, options.to]
-    latents = [_end(options, model, end) for end in ends]
-    columns = None
+    latents = _ends(options, model, ends)
+    columns = options.columns
     if options.corners:
         codes, columns = (
             corner_grid(model, np.stack(latents), options.frames, options.path),
@@ -134,34 +165,38 @@ def _end_name(end: str) -> str:
     return f"seed {end}" if _is_seed(end) else end
 
 
-def _end(options, model, end: str):
-    """Return the latent of an end of an interpolation: of a seed, or of a picture."""
-    from keras_faces.latent import latent_of
-    from keras_faces.latent.encoding import require_encoder
+def _ends(options, model, ends: list[str]) -> list:
+    """Return the latents of the ends of an interpolation: of seeds, or of pictures."""
+    import numpy as np
+
+    from keras_faces.latent import latent_of, latents_of
+    from keras_faces.latent.encoding import require_latents
     from keras_faces.runs import training_crop
 
-    seed = _is_seed(end)
-    if not seed:
-        require_encoder(model, "start from pictures, only from seeds")
-    given = conditions_of(options, model, needed=not seed)
-    face = int(end) if seed else face_of(end, options.crop or training_crop(options.run), model)
-    return latent_of(model, face, options.sampler, **given)
+    pictures = [end for end in ends if not _is_seed(end)]
+    given = conditions_of(options, model, needed=bool(pictures))
+    latents = {
+        end: latent_of(model, int(end), options.sampler, **given) for end in ends if _is_seed(end)
+    }
+    if not pictures:
+        search_of(options, model)
+    else:
+        require_latents(model, "say which latents pictures have")
+        crop = options.crop or training_crop(options.run)
+        faces = np.stack([face_of(end, crop, model) for end in pictures])
+        search = search_of(options, model, " and ".join(pictures))
+        found = latents_of(model, faces, **given, **search)
+        latents.update(zip(pictures, found, strict=True))
+    return [latents[end] for end in ends]
 
 
 def _attribute(options):
     no_more(options)
     import numpy as np
 
-    from keras_faces.errors import require_whole
-    from keras_faces.latent import (
-        apply,
-        attribute_directions,
-        combined,
-        encode_faces,
-        latent_of,
-        save_frames,
-    )
-    from keras_faces.latent.encoding import require_encoder
+    from keras_faces.latent import attribute_change, latent_of, save_frames
+    from keras_faces.latent.attributes import ways_by
+    from keras_faces.latent.encoding import require_latents
     from keras_faces.latent.interpolation import frames_suffix
     from keras_faces.runs import load_model, training_crop
 
@@ -170,58 +205,88 @@ def _attribute(options):
     if options.frames is not None:
         require_whole(2, frames=options.frames)
     model = load_model(options.run)
-    require_encoder(model, "say which latents faces with an attribute have")
-    if model.conditional:
-        raise UserError(
-            f"A {type(model).__name__} is told its conditions: keras-faces generate RUN "
-            f"--conditions {','.join(options.names)}"
-        )
+    require_latents(model, "change attributes in them")
     face = options.seed
     if options.image:
         face = face_of(options.image, options.crop or training_crop(options.run), model)
-    latent = latent_of(model, face, options.sampler)
-    stream = open_stream(options, model, "attributes")
-    for name in [*options.names, *options.against]:
-        if name not in stream.label_names:
-            raise unknown_name("attribute", name, stream.label_names)
-    encoded = encode_faces(model, stream, options.count, progress=True)
-    directions = attribute_directions(encoded, options.names, options.against)
-    change = combined(directions, options.strength)
-    factors = np.array([0.0, 1.0])
+    given = conditions_of(options, model, needed=bool(options.image))
+    if options.by is not None and not model.conditional:
+        raise UserError(
+            f"A {type(model).__name__} takes no conditions, so its attributes are changed in its "
+            "latent alone. Leave --by out."
+        )
+    moved, told = ways_by(model, options.names, options.by)
+    encoded = None
+    # What needs no search comes first, so that a mistake is told before one.
+    if moved or options.check:
+        stream, under = _streams(options, model, moved)
+    search = search_of(options, model, "the picture") if options.image else {}
+    latent = latent_of(model, face, options.sampler, **given, **search)
+    if moved or options.check:
+        encoded = _encode(options, model, stream, under)
+    change = attribute_change(
+        model, encoded, options.names, options.strength, options.against, options.by
+    )
+    factors = np.array([1.0])
     if options.frames is not None:
-        factors = np.linspace(-1.0, 1.0, options.frames)
-    faces = model.decode(np.stack([apply(latent, change, factor) for factor in factors]))
+        factors = np.linspace(0.0 if told else -1.0, 1.0, options.frames)
+    codes = [change.applied(latent, factor) for factor in factors]
+    faces = model.decode(np.stack(codes if options.frames else [latent, *codes]))
     if options.image and options.frames is None:
         faces = np.concatenate([face[None], faces])
     save_frames(faces, options.out)
-    print(_attribute_line(options, model))
+    print(_attribute_line(options, model, factors[0]))
     if options.check:
         from keras_faces.latent import attribute_check, check_table
 
-        given = (options.names, options.strength, options.against)
-        print(check_table(attribute_check(model, encoded, *given, progress=True)))
+        asked = (options.names, options.strength, options.against)
+        result = attribute_check(model, encoded, *asked, progress=True, by=options.by)
+        print(check_table(result))
 
 
-def _attribute_line(options, model) -> str:
+def _streams(options, model, moved):
+    """Return faces with attributes, and the same with a model's conditions where these differ."""
+    stream = under = open_stream(options, model, "attributes")
+    for name in [*(options.names if options.check else moved), *options.against]:
+        if name not in stream.label_names:
+            raise unknown_name("attribute", name, stream.label_names)
+    if model.conditional and stream.label_names != model.condition_names:
+        under = open_stream(options, model)
+    return stream, under
+
+
+def _encode(options, model, stream, under=None, seed: int = 0):
+    from keras_faces.latent import encode_faces
+    from keras_faces.latent.encoding import SEARCHED
+
+    count = min(options.count or SEARCHED, stream.count)
+    search = search_of(options, model, f"{count:,} faces of {stream.facts['source']}")
+    return encode_faces(
+        model, stream, options.count, seed, conditions=under, **{"progress": True, **search}
+    )
+
+
+def _attribute_line(options, model, first: float) -> str:
     strengths = options.strength * (len(options.names) // len(options.strength))
 
     def changed(factor):
         pairs = zip(options.names, strengths, strict=True)
-        return ", ".join(f"{name} {factor * strength:+g}" for name, strength in pairs)
+        sign = "+g" if first < 0 or options.frames is None else "g"
+        return ", ".join(f"{name} {factor * strength:{sign}}" for name, strength in pairs)
 
     whose = options.image or f"seed {options.seed} ({options.sampler or model.default_sampler})"
     against = f", against {', '.join(options.against)}" if options.against else ""
     if options.frames is not None:
-        ends = f"from {changed(-1)} to {changed(1)}"
+        ends = f"from {changed(first)} to {changed(1)}"
         return f"{options.frames} faces of {whose}, {ends}{against}: {options.out}"
-    first = "the picture, its reconstruction" if options.image else "the face as drawn"
-    return f"{whose}: {first}, and with {changed(1)}{against}: {options.out}"
+    before = "the picture, its reconstruction" if options.image else "the face as drawn"
+    return f"{whose}: {before}, and with {changed(1)}{against}: {options.out}"
 
 
 def _latents(options):
     no_more(options)
-    from keras_faces.latent import PROJECTIONS, encode_faces, manifold, plot_latents, project
-    from keras_faces.latent.encoding import require_encoder
+    from keras_faces.latent import PROJECTIONS, manifold, plot_latents, project
+    from keras_faces.latent.encoding import require_latents
     from keras_faces.pictures import grid, picture_suffix, save_picture
     from keras_faces.runs import load_model
 
@@ -231,15 +296,19 @@ def _latents(options):
         raise unknown_name("projection", options.by, PROJECTIONS)
     model = load_model(options.run)
     if options.manifold and model.code_dim == 2:
+        search_of(options, model)
         save_picture(grid(manifold(model), 15), options.out)
         print(f"The map of the two latents, at equally likely values of the prior: {options.out}")
         return
-    require_encoder(model, "say where faces are in its latent space")
+    require_latents(model, "say where faces are in them")
     labels = "attributes" if options.attribute or options.separability else None
     stream = open_stream(options, model, labels)
     if options.attribute and options.attribute not in stream.label_names:
         raise unknown_name("attribute", options.attribute, stream.label_names)
-    encoded = encode_faces(model, stream, options.count, options.seed, progress=True)
+    under = None
+    if model.conditional and labels and stream.label_names != model.condition_names:
+        under = open_stream(options, model)
+    encoded = _encode(options, model, stream, under, options.seed)
     source = f"{len(encoded.latents):,} faces of {stream.facts['source']}"
     if options.separability:
         _separability(options, model, encoded)
@@ -247,6 +316,8 @@ def _latents(options):
         save_picture(grid(manifold(model, encoded.latents), 15), options.out)
         print(f"The plane along which the latents of {source} vary most: {options.out}")
     else:
+        if options.by == "tsne":
+            print(f"t-SNE is at work on {source}; 4,000 take about a minute.", flush=True)
         points, axes = project(encoded.latents[:, : model.latent_dim], options.by, options.seed)
         plot_latents(
             points,

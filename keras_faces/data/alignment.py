@@ -84,8 +84,14 @@ def eye_finder() -> Callable[[np.ndarray, Sequence[float]], list[float]]:
     return find
 
 
-def align(pixels: np.ndarray, eyes: Sequence[float]) -> np.ndarray:
-    """Return the square around a face in which its eyes are level and at the place of CelebA's.
+def align(
+    pixels: np.ndarray,
+    eyes: Sequence[float],
+    across: float = 0.5,
+    down: float = EYES_DOWN,
+    apart: float = EYES_APART,
+) -> np.ndarray:
+    """Return the square around a face in which its eyes are level and at a given place.
 
     The face keeps its size in pixels, so nothing is lost before a crop shrinks it, antialiased.
     Where the square leaves the picture, the pixels at the picture's edge are repeated: black
@@ -95,16 +101,20 @@ def align(pixels: np.ndarray, eyes: Sequence[float]) -> np.ndarray:
     Args:
         pixels: uint8 of shape `(h, w, 1 or 3)`.
         eyes: What `eye_finder` found.
+        across: Where the point between them is to lie, as a share of the square's side from its
+            left edge; by default this place and the two below are those of CelebA's faces.
+        down: The same from its upper edge.
+        apart: How far they are to be apart, as a share of the side.
 
     Returns:
         uint8 of shape `(side, side, 1 or 3)`.
     """
     one, two = np.reshape(eyes, (2, 2))
-    middle, apart = (one + two) / 2, float(np.hypot(*(two - one)))
-    side = max(1, round(apart / EYES_APART))
-    cos, sin = (two - one) / (side * EYES_APART)
+    middle, distance = (one + two) / 2, float(np.hypot(*(two - one)))
+    side = max(1, round(distance / apart))
+    cos, sin = (two - one) / (side * apart)
     turn = np.array([[cos, -sin], [sin, cos]])
-    origin = middle - turn @ (side / 2, side * EYES_DOWN)
+    origin = middle - turn @ (side * across, side * down)
     corners = origin + np.array([(0, 0), (side, 0), (0, side), (side, side)]) @ turn.T
     # Bicubic interpolation looks two pixels beyond.
     first, last = np.floor(corners.min(0)).astype(int) - 2, np.ceil(corners.max(0)).astype(int) + 2

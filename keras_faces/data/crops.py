@@ -153,7 +153,18 @@ def apply_crop(
         box = tuple(edge / reduction for edge in box)
     if crop.cut_first:
         image, box = image.crop(box), None
+    return _resized(image, crop, size, box, right - left)
+
+
+def resize_square(image: Image.Image, name: str, size: int) -> Image.Image:
+    """Resize a square that is cut out already as a crop resizes those that it cuts out."""
+    crop = get_crop(name)
+    if crop.averaged:
+        return Image.fromarray(area.resize(np.asarray(image), (0, 0, *image.size), size))
+    return _resized(image, crop, size, None, image.width)
+
+
+def _resized(image, crop, size, box, side):
     if crop.blur:
-        scale = (right - left) / size
-        image = image.filter(ImageFilter.GaussianBlur(scale**0.5 / 2))
+        image = image.filter(ImageFilter.GaussianBlur((side / size) ** 0.5 / 2))
     return image.resize((size, size), crop.resampler, box=box)

@@ -4,7 +4,7 @@ import contextlib
 import io
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -59,7 +59,7 @@ def decode_with_size(
     if len(data) > MAX_FILE_BYTES:
         raise BadPicture(f"the file has {len(data):,} bytes, the limit is {MAX_FILE_BYTES:,}")
     rule = get_crop(crop)
-    try:
+    with _told():
         if isinstance(data, bytes):
             if rule.averaged and (found := area.decode_jpeg(data, rule.box, size, channels)):
                 return found
@@ -70,30 +70,66 @@ def decode_with_size(
             _check_size(*upright)
         image = _as_8_bit(image, channels)
         pixels = np.asarray(apply_crop(image, crop, size, upright), dtype=np.uint8)
+    return pixels.reshape(size, size, channels), upright
+
+
+def open_upright(
+    data: bytes, channels: int, formats: Sequence[str], max_pixels: int, least: int | None = None
+) -> np.ndarray:
+    """Decode a whole picture and turn it upright.
+
+    Args:
+        data: The file's bytes.
+        channels: 1 for grey or 3 for colour.
+        formats: Pillow's names of the formats it may have.
+        max_pixels: Pixels beyond which it is refused before it is decoded.
+        least: Pixels that are enough of the shorter side: a larger JPEG may be decoded smaller.
+
+    Returns:
+        A uint8 array of shape `(height, width, channels)`.
+
+    Raises:
+        BadPicture: As `decode`.
+    """
+    with _told(max_pixels):
+        image, _ = _opened(data, least, formats, max_pixels)
+        pixels = np.asarray(_as_8_bit(image, channels), dtype=np.uint8)
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+@contextlib.contextmanager
+def _told(max_pixels: int = MAX_PIXELS):
+    """Turn everything that a damaged or strange picture raises into a reason."""
+    try:
+        yield
     except UserError as error:
         raise BadPicture(str(error)) from error
     except BadPicture:
         raise
     except Image.DecompressionBombError as error:  # far more than our limit
-        raise BadPicture(f"more pixels than the limit of {MAX_PIXELS:,}") from error
+        raise BadPicture(f"more pixels than the limit of {max_pixels:,}") from error
     except Image.UnidentifiedImageError as error:
         raise BadPicture("not a picture in a format that is read here") from error
     except Exception as error:
         # Damaged files make Pillow's decoders raise nearly every type: OSError, SyntaxError,
         # ValueError, struct.error, DecompressionBombError. All mean the same to the user.
         raise BadPicture(f"damaged or truncated ({error})") from error
-    return pixels.reshape(size, size, channels), upright
 
 
-def _opened(data: bytes, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
+def _opened(
+    data: bytes,
+    least: int | None,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[Image.Image, tuple[int, int]]:
     """Return a picture turned upright, and its upright size.
 
     Given `least`, a JPEG whose shorter side is far longer is decoded at an eighth, a quarter or
     half of its size, so long as that leaves `least` pixels.
     """
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = Image.open(io.BytesIO(data), formats=formats)
     width, height = image.size
-    _check_size(width, height)
+    _check_size(width, height, max_pixels)
     if least is not None and image.format == "JPEG":
         scale = least / min(width, height)
         image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
@@ -115,11 +151,11 @@ def silent_pillow() -> Iterator[None]:
         yield
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     if min(width, height) < MIN_SIDE:
         raise BadPicture(f"{width}x{height} pixels, smaller than {MIN_SIDE}x{MIN_SIDE}")
-    if width * height > MAX_PIXELS:
-        raise BadPicture(f"{width}x{height} pixels, more than the limit of {MAX_PIXELS:,}")
+    if width * height > max_pixels:
+        raise BadPicture(f"{width}x{height} pixels, more than the limit of {max_pixels:,}")
 
 
 def _as_8_bit(image: Image.Image, channels: int) -> Image.Image:

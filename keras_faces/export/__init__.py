@@ -1,6 +1,6 @@
 """Models for others: files that work without keras_faces, each checked against the model.
 
-Every format is one file of this folder and one line in `FORMATS`. What a model can be asked for
+Every format is one file or folder here, and one line in `FORMATS`. What a model can be asked for
 are its `signatures`, under the same names everywhere:
 
 - `generate` (also the default): standard normal `noise` of shape `(count, latent_dim)` to faces,
@@ -28,6 +28,8 @@ from keras_faces.export.litert import litert_file
 from keras_faces.export.onnx import onnx_files
 from keras_faces.export.signatures import PIXELS, signatures_of
 from keras_faces.export.tensorflow import saved_model
+from keras_faces.export.web import MODEL as WEB_MODEL
+from keras_faces.export.web import web_page
 from keras_faces.files import write_whole
 
 
@@ -41,6 +43,7 @@ class Format(NamedTuple):
         title: What it is, in a few words.
         pixels: The types of faces that it can take and give.
         carries: Names of the run's files that go with it.
+        opened: The file that is opened by hand, where there is one.
     """
 
     write: Callable
@@ -48,6 +51,7 @@ class Format(NamedTuple):
     title: str
     pixels: tuple[str, ...] = PIXELS
     carries: tuple[str, ...] = ()
+    opened: str | None = None
 
 
 FORMATS = {
@@ -61,6 +65,20 @@ FORMATS = {
         pixels=("float32",),
         carries=("config.json", "scores.json"),
     ),
+    "web": Format(
+        web_page,
+        WEB_MODEL,
+        "a page for browsers, without a server",
+        pixels=("float32",),
+        opened="index.html",
+    ),
+}
+
+# Names that people look for, and why there is another.
+INSTEAD = {
+    "tfjs": "There is no format 'tfjs': the converter of TensorFlow.js was last released in 2024 "
+    "and cannot be installed beside TensorFlow 2.20 and later. Use format 'web', which runs the "
+    "model in a browser as well, by onnxruntime-web.",
 }
 
 TOLERANCE = 1e-4  # of float32 output; of uint8, a level where rounding tips over
@@ -103,9 +121,7 @@ def write(
         UserError: If there is no such format, what it needs is not installed, the folder holds
             something else, or the served output is not the model's.
     """
-    if format not in FORMATS:
-        raise unknown_name("format of an export", format, FORMATS)
-    path, chosen = Path(path).expanduser(), FORMATS[format]
+    path, chosen = Path(path).expanduser(), format_named(format)
     if pixels not in chosen.pixels:
         raise unknown_name(f"type of pixels of format {format}", pixels, chosen.pixels)
     if path.is_file():
@@ -138,6 +154,19 @@ def write(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Exported(path, differences)
+
+
+def format_named(name: str) -> Format:
+    """Return a format of `FORMATS`.
+
+    Raises:
+        UserError: If there is none of that name.
+    """
+    if name in INSTEAD:
+        raise UserError(INSTEAD[name])
+    if name not in FORMATS:
+        raise unknown_name("format of an export", name, FORMATS)
+    return FORMATS[name]
 
 
 def _replace(path: Path, new: Path) -> None:

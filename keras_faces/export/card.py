@@ -8,9 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from keras_faces.export.signatures import Signature
+from keras_faces.export.signatures import Signature, has_uniform_prior
 
 CARD = "README.md"
 
@@ -46,6 +44,23 @@ made = np.asarray(served(*given.values()))
 print(made.shape, made.dtype)""",
 }
 
+# By kind of model: with latents, or making faces from faces.
+PAGE_OF_ONES_OWN = """<!doctype html>
+<canvas id="face"></canvas>
+<script src="runtime.js"></script>
+<script src="model.js"></script>
+<script src="keras-faces.js"></script>
+<script>
+  KerasFaces.open().then(async (model) => {
+    {call}
+    model.paint(document.getElementById("face"), made);
+  });
+</script>"""
+CALLS = {
+    "generate": "const made = await model.decode(await model.draw(model.noise(1)){conditions});",
+    "sketch_to_photo": "const made = await model.translate(new Float32Array({numbers}).fill(1));",
+}
+
 
 def card(
     model,
@@ -76,6 +91,7 @@ def card(
         "",
         "## How to use it",
         "",
+        *_opened(format),
         "Faces are NHWC, "
         + ("float32 in [-1, 1]" if pixels == "float32" else "uint8 in [0, 255]")
         + ("; one at a time." if format == "litert" else "; the count is free.")
@@ -85,7 +101,7 @@ def card(
         "| --- | --- | --- |",
         *(_row(key, signatures[key], found) for key, found in differences.items()),
         "",
-        "```python",
+        "```html" if format == "web" else "```python",
         _consumer(model, format, shown, signatures[shown]),
         "```",
         "",
@@ -97,7 +113,9 @@ def card(
 
 
 def _consumer(model, format: str, name: str, signature: Signature) -> str:
-    """Return a few lines of Python that ask an export for what a signature makes."""
+    """Return a few lines that ask an export for what a signature makes."""
+    if format == "web":
+        return _page_of_ones_own(model, name)
     rng = "np.random.default_rng(0)"
     draws = {
         "float32": f"{rng}.standard_normal({{shape}}, np.float32)",
@@ -107,7 +125,7 @@ def _consumer(model, format: str, name: str, signature: Signature) -> str:
     count = 1 if format == "litert" else 4
     given = []
     for key, (shape, dtype) in signature.inputs.items():
-        draw = uniform if key == "latents" and _is_uniform(model) else draws[dtype]
+        draw = uniform if key == "latents" and has_uniform_prior(model) else draws[dtype]
         given.append(f"    {key!r}: {draw.format(shape=(count, *shape))},")
     inputs = "\n".join(["given = {", *given, "}"])
     if format == "saved_model":
@@ -115,9 +133,23 @@ def _consumer(model, format: str, name: str, signature: Signature) -> str:
     return CONSUMERS[format].format(name=name, inputs=inputs)
 
 
-def _is_uniform(model) -> bool:
-    """Whether the prior is uniform in [-1, 1] instead of normal."""
-    return bool(np.abs(model.draw_latents(1000, sampler="prior")).max() <= 1)
+def _page_of_ones_own(model, name: str) -> str:
+    conditions = f", {[1] + [0] * (len(model.condition_names) - 1)}" if model.conditional else ""
+    numbers = model.image_size**2 * model.channels
+    call = CALLS[name].replace("{conditions}", conditions).replace("{numbers}", str(numbers))
+    return PAGE_OF_ONES_OWN.replace("{call}", call)
+
+
+def _opened(format: str) -> list[str]:
+    """Return what is said of a format that is opened by hand."""
+    if format != "web":
+        return []
+    return [
+        "Open `index.html` in a browser, from this folder or from any web server. Everything runs "
+        "in the page: it needs no internet, and sends nothing anywhere. The browser must be of "
+        "2023 or later. Below is a page of one's own in this folder.",
+        "",
+    ]
 
 
 def _colours(model) -> str:

@@ -2,7 +2,10 @@
 
 import importlib.util
 import logging
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from keras_faces.errors import UserError
 from keras_faces.export.signatures import Signature, largest_difference, require_tensorflow
@@ -23,28 +26,42 @@ def onnx_files(model, signatures: dict[str, Signature], folder: Path) -> dict[st
     Raises:
         UserError: If a package is missing, or the backend is not TensorFlow.
     """
-    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"ONNX files need {' and '.join(missing)}. Install with: pip install "
-            "'keras-faces[onnx]'"
-        )
-    require_tensorflow("ONNX files are")
-    import onnxruntime
-
+    require_onnx("ONNX files")
     differences = {}
     for name, signature in signatures.items():
         path = folder / f"{name}.onnx"
-        _convert(signature, path)
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        differences[name] = largest_difference(
-            signature, lambda given, session=session: session.run(None, given)[0]
-        )
+        path.write_bytes(onnx_graph(signature))
+        differences[name] = largest_difference(signature, served_by_onnx(path.read_bytes()))
     return differences
 
 
-def _convert(signature: Signature, path: Path) -> None:
-    import onnx
+def require_onnx(what: str) -> None:
+    """Refuse to go on where ONNX graphs cannot be made and run.
+
+    Args:
+        what: What is made of them, for example `"ONNX files"`.
+
+    Raises:
+        UserError: If a package is missing, or the backend is not TensorFlow.
+    """
+    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{what} need {' and '.join(missing)}. Install with: pip install 'keras-faces[onnx]'"
+        )
+    require_tensorflow(f"{what} are")
+
+
+def served_by_onnx(graph: bytes) -> Callable[[dict], np.ndarray]:
+    """Return a callable that takes arrays by name and returns what onnxruntime makes of them."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    return lambda given: session.run(None, given)[0]
+
+
+def onnx_graph(signature: Signature) -> bytes:
+    """Return a signature as an ONNX file's content; its output is `output_0`."""
     import tensorflow as tf
     import tf2onnx
 
@@ -64,4 +81,4 @@ def _convert(signature: Signature, path: Path) -> None:
         for names in (node.input, node.output):
             names[:] = [OUTPUT if name == output.name else name for name in names]
     output.name = OUTPUT
-    onnx.save(made, path)
+    return made.SerializeToString()

@@ -106,3 +106,8 @@ def largest_difference(
         scale = 1.0 if own.dtype == np.uint8 else max(1.0, float(np.abs(own).max()))
         largest = np.fmax(largest, difference / scale) if np.isfinite(difference) else np.nan
     return float(largest)
+
+
+def has_uniform_prior(model) -> bool:
+    """Whether a model's prior is uniform in [-1, 1] instead of normal."""
+    return bool(np.abs(model.draw_latents(1000, sampler="prior")).max() <= 1)

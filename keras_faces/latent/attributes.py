@@ -7,14 +7,23 @@ one mean is from the other; its strength is a factor of that.
 Attributes that go together in the data have directions that share a part, so that glasses bring a
 beard along where those who wear them often have one. Against others, a direction is made orthogonal
 to theirs. That takes away what the means share, not all that the decoder does with the rest.
+
+A conditional model is told attributes as its conditions, and its latents need not hold them. The
+same section goes on: "By combining conditional variables with latent vector operations, we can
+generate images under specific conditions while precisely adjusting particular attributes." So what
+changes an attribute of its faces is the condition, a direction within its latents while conditions
+stay as they are, or both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, unknown_name
 from keras_faces.latent.encoding import EncodedFaces
+
+BY = ("latent", "condition", "both")
 
 NOTHING = 1e-6  # of a direction's length, below which nothing but rounding is left of it
 
@@ -137,14 +146,17 @@ def attribute_directions(
     names: Sequence[str],
     against: Sequence[str] = (),
     chosen=slice(None),
+    width: int | None = None,
 ) -> np.ndarray:
-    """Return the directions of attributes by name, of shape `(attributes, latent_dim)`.
+    """Return the directions of attributes by name, of shape `(attributes, code_dim)`.
 
     Args:
         encoded: What `encode_faces` returned.
         names: The attributes.
         against: Attributes to whose directions each is made orthogonal.
         chosen: Rows of the faces to take the means of; all by default.
+        width: Of a conditional model its `latent_dim`: beyond that lie its conditions, along which
+            directions do not go. None lets them go along all that the model decodes.
 
     Raises:
         UserError: If an attribute is unknown, is in all faces or in none, or would be made
@@ -153,16 +165,139 @@ def attribute_directions(
     both = sorted(set(names) & set(against))
     if both:
         raise UserError(f"{both[0]!r} cannot be changed and held at the same time.")
-    directions = [_direction(encoded, name, chosen) for name in names]
+    directions = [_direction(encoded, name, chosen, width) for name in names]
     if against:
-        others = [_direction(encoded, name, chosen) for name in against]
+        others = [_direction(encoded, name, chosen, width) for name in against]
         directions = [orthogonalise(direction, others) for direction in directions]
     return np.stack(directions)
 
 
-def _direction(encoded, name, chosen):
+def _direction(encoded, name, chosen, width):
     labels = encoded.labels_of(name)[chosen]
     try:
-        return attribute_direction(encoded.latents[chosen], labels)
+        direction = attribute_direction(encoded.latents[chosen], labels)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
+    if width is not None:
+        direction[width:] = 0
+    return direction
+
+
+# Conditions, and both together.
+
+
+def under_conditions(model, codes, conditions: Mapping[str, float]) -> np.ndarray:
+    """Return the same latents under other conditions.
+
+    Args:
+        model: A conditional model.
+        codes: What `model.decode` takes, latents followed by conditions: one of shape
+            `(code_dim,)`, or several of shape `(count, code_dim)`.
+        conditions: How far those that change hold: 0 not at all, 1 wholly, 0.5 by half. All others
+            stay as they are.
+
+    Returns:
+        Float32 codes of the shape of `codes`.
+
+    Raises:
+        UserError: If the model takes no conditions, or not these.
+    """
+    columns = {column_of(model, name): value for name, value in conditions.items()}
+    return Change(np.zeros(model.code_dim, np.float32), columns).applied(codes)
+
+
+def column_of(model, name: str) -> int:
+    """Return the column of a condition in the codes of a conditional model.
+
+    Raises:
+        UserError: If the model takes no conditions, or not this one.
+    """
+    if not model.conditional:
+        raise UserError(f"A {type(model).__name__} takes no conditions.")
+    if name not in model.condition_names:
+        raise unknown_name("condition", name, model.condition_names)
+    return model.latent_dim + model.condition_names.index(name)
+
+
+class Change(NamedTuple):
+    """What changes attributes in codes, the input of `decode`.
+
+    Attributes:
+        direction: What is added to a code, of shape `(code_dim,)`.
+        conditions: Columns of a code that are conditions, and what they are set to.
+    """
+
+    direction: np.ndarray
+    conditions: Mapping[int, float]
+
+    def applied(self, codes, factor: float = 1.0) -> np.ndarray:
+        """Return changed codes: moved `factor` times as far, conditions set to as many times."""
+        changed = apply(codes, self.direction, factor)
+        for column, value in self.conditions.items():
+            changed[..., column] = factor * value
+        return changed
+
+
+def ways_by(model, names: Sequence[str], by: str | None = None) -> tuple[list[str], list[str]]:
+    """Return which attributes are changed by a direction, and which by a condition.
+
+    Args:
+        model: The model.
+        names: The attributes.
+        by: `"latent"`, `"condition"` or `"both"`; None takes the condition of what is one and the
+            latent for all else.
+
+    Raises:
+        UserError: If what is to be changed by its condition is not one of the model's.
+    """
+    if by not in (None, *BY):
+        raise unknown_name("way to change an attribute", str(by), BY)
+    if by in ("condition", "both"):
+        for name in names:
+            column_of(model, name)
+        return list(names) if by == "both" else [], list(names)
+    known = set(model.condition_names) if model.conditional and by is None else set()
+    return [n for n in names if n not in known], [n for n in names if n in known]
+
+
+def attribute_change(
+    model,
+    encoded: EncodedFaces | None,
+    names: Sequence[str],
+    strengths=1.0,
+    against: Sequence[str] = (),
+    by: str | None = None,
+    chosen=slice(None),
+) -> Change:
+    """Return what changes attributes of a model's faces, all at once.
+
+    Args:
+        model: The model.
+        encoded: What `encode_faces` returned, of faces with attributes; None where `ways_by` names
+            no direction.
+        names: The attributes.
+        strengths: One for all, or one for each: how many times the direction, and how far the
+            condition holds.
+        against: Attributes to whose directions each is made orthogonal.
+        by: See `ways_by`.
+        chosen: Rows of the faces to take directions from; all by default.
+
+    Raises:
+        UserError: If an attribute is unknown, or strengths do not fit.
+    """
+    moved, told = ways_by(model, names, by)
+    # Checked for both ways, although the sum itself is of directions alone.
+    combined(np.zeros((len(names), 1)), strengths)
+    strength = dict(zip(names, np.broadcast_to(strengths, len(names)), strict=True))
+    if against and not moved:
+        raise UserError(
+            f"A condition changes nothing but itself, so {', '.join(names)} cannot be changed "
+            f"against {', '.join(against)}. Leave that out, or change it by 'latent' or 'both'."
+        )
+    if moved:
+        width = model.latent_dim if model.conditional else None
+        directions = attribute_directions(encoded, moved, against, chosen, width)
+        direction = combined(directions, [strength[name] for name in moved])
+    else:
+        direction = np.zeros(model.code_dim, np.float32)
+    return Change(direction, {column_of(model, name): float(strength[name]) for name in told})

@@ -1,5 +1,10 @@
-"""Latents of pictures, of seeds, and of the faces of a source with their attributes."""
+"""Latents of pictures, of seeds, and of the faces of a source with their attributes.
 
+A model's encoder says which latent a picture has; for a model without one it is searched for, as
+`keras_faces.latent.inversion` does. Nothing else needs to know which of the two it was.
+"""
+
+import warnings
 from collections.abc import Callable
 from numbers import Integral
 from typing import NamedTuple
@@ -10,11 +15,13 @@ from tqdm import tqdm
 
 from keras_faces.data.stream import FaceStream, to_float
 from keras_faces.errors import UserError, require_whole, unknown_name
+from keras_faces.latent.inversion import MANY, Inversion, invert
 from keras_faces.metrics.conditions import REAL_FACES, HeldOut, held_out_parts
 
 Encode = Callable[[np.ndarray], np.ndarray]
 
 BATCH = 64
+SEARCHED = 200  # faces that are enough for most directions, where each has to be searched for
 
 
 class EncodedFaces(NamedTuple):
@@ -64,81 +71,177 @@ class EncodedFaces(NamedTuple):
 def encode_faces(
     model,
     faces,
-    count: int = REAL_FACES,
+    count: int | None = None,
     seed: int = 0,
     encode: Encode | None = None,
     progress: bool = False,
+    conditions=None,
+    **search,
 ) -> EncodedFaces:
-    """Encode faces of a source.
+    """Return faces of a source with their latents: encoded, or searched for without an encoder.
+
+    A search does not find every face. Those that it does not are left out, with a warning.
 
     Args:
-        model: A model with an encoder, or any model where `encode` is given.
+        model: A model with latents.
         faces: What `kf.data.load` or `kf.data.open_faces` returned; with `labels="attributes"`
             their attributes are kept beside their latents. A conditional model needs the labels
             that are its conditions.
-        count: Faces to encode, or fewer where there are no more.
-        seed: Seed of the choice, and of what is held out.
+        count: Faces to encode, or fewer where there are no more; None takes 4096, or 200 where
+            latents have to be searched for.
+        seed: Seed of the choice, of what is held out, and of a search.
         encode: Callable that turns faces of shape `(count, size, size, channels)` in [-1, 1] into
-            latents, for models without an encoder; None takes the model's.
+            latents; None takes the model's encoder, or searches.
         progress: Whether to show a progress bar.
+        conditions: The same faces with the labels that are a conditional model's conditions, where
+            `faces` come with others.
+        **search: Arguments of `invert`, for models without an encoder; by default `MANY`.
 
     Raises:
-        UserError: If the model has no encoder, or the faces are none that it can encode.
+        UserError: If the model has no latents, the faces are none that it can encode, or a search
+            finds fewer than half of them.
     """
+    stream, under = _stream(faces), _stream(faces if conditions is None else conditions)
+    searched = encode is None and not model.has_encoder
+    if count is None:
+        count = SEARCHED if searched else REAL_FACES
+    require_whole(2, count=count)
+    require_whole(0, seed=seed)
+    if encode is None:
+        require_latents(model, "say which latents faces have")
+        model.check_stream(under)
+    held_out = held_out_parts(stream, seed, count)
+    if searched:
+        pictures = to_float(stream.cache.read(held_out.positions))
+        result = invert(model, pictures, seed=seed, progress=progress, **{**MANY, **search})
+        held_out, latents = _those_found(result, held_out), result.latents[result.found]
+    else:
+        latents = _encoded(model, stream, under, held_out.positions, encode, progress)
+    labels = stream.labels_at(held_out.positions) if stream.labels == "attributes" else None
+    return EncodedFaces(stream, latents, labels, held_out)
+
+
+def _stream(faces) -> FaceStream:
     stream = faces if isinstance(faces, FaceStream) else getattr(faces, "stream", None)
     if stream is None:
         raise UserError(
             "Expected faces from kf.data.load or kf.data.open_faces. Latents of an array are "
-            f"model.encode(faces). Received: {type(faces).__name__}."
+            f"kf.latent.latents_of(model, faces). Received: {type(faces).__name__}."
         )
-    require_whole(2, count=count)
-    require_whole(0, seed=seed)
-    if encode is None:
-        require_encoder(model, "say which latents faces have")
-        model.check_stream(stream)
-    held_out = held_out_parts(stream, seed, count)
+    return stream
+
+
+def _encoded(model, stream, under, positions, encode, progress) -> np.ndarray:
     latents = []
     with tqdm(
-        total=len(held_out.positions),
+        total=len(positions),
         desc="Encoding",
         unit=" faces",
         disable=None if progress else True,
     ) as bar:
-        for start in range(0, len(held_out.positions), BATCH):
-            positions = held_out.positions[start : start + BATCH]
-            batch, labels = to_float(stream.cache.read(positions)), stream.labels_at(positions)
+        for start in range(0, len(positions), BATCH):
+            chosen = positions[start : start + BATCH]
+            batch = to_float(stream.cache.read(chosen))
             if encode is not None:
                 latents.append(np.asarray(encode(batch), np.float32))
             elif model.conditional:
-                vectors = ops.convert_to_numpy(model.as_conditions(labels))
+                vectors = ops.convert_to_numpy(model.as_conditions(under.labels_at(chosen)))
                 latents.append(model.encode(batch, vectors))
             else:
                 latents.append(model.encode(batch))
             bar.update(len(batch))
-    labels = stream.labels_at(held_out.positions) if stream.labels == "attributes" else None
-    return EncodedFaces(stream, np.concatenate(latents), labels, held_out)
+    return np.concatenate(latents)
 
 
-def latent_of(model, given, sampler: str | None = None, conditions=None) -> np.ndarray:
+def _those_found(result: Inversion, held_out: HeldOut) -> HeldOut:
+    missed = int(np.sum(~result.found))
+    if missed > len(result.found) / 2:
+        result.require_found()
+    if missed:
+        warnings.warn(
+            f"The latents of {missed} of {len(result.found)} faces were not found by "
+            f"{result.tried}; these faces are left out.",
+            stacklevel=3,
+        )
+    rows = (held_out.positions, held_out.parts, held_out.units)
+    return HeldOut(*(row[result.found] for row in rows), held_out.what)
+
+
+def latents_of(model, faces, conditions=None, **search) -> np.ndarray:
+    """Return the latents of pictures: the encoder's, or found by a search without an encoder.
+
+    Args:
+        model: A model with latents.
+        faces: Faces in [-1, 1], of shape `(count, image_size, image_size, channels)`.
+        conditions: Of a conditional model, the conditions of the faces.
+        **search: Arguments of `invert`, for models without an encoder.
+
+    Returns:
+        A float32 array of shape `(count, code_dim)`, what `model.decode` takes.
+
+    Raises:
+        UserError: If the model has no latents, or a face's latent is not found.
+    """
+    require_latents(model, "say which latent a picture has")
+    if model.has_encoder:
+        return model.encode(faces, **({} if conditions is None else {"conditions": conditions}))
+    return invert(model, faces, **search).require_found().latents
+
+
+def blend(model, a, b, percent: float = 50.0, conditions=None, **search) -> np.ndarray:
+    """Make faces between pairs of faces, through any model with latents.
+
+    Args:
+        model: A model with latents.
+        a: Faces in [-1, 1], of shape `(count, image_size, image_size, channels)`, or one face.
+        b: As many faces.
+        percent: How much of `b`, from 0 to 100.
+        conditions: Of a conditional model, a pair of conditions, of `a` and of `b`.
+        **search: Arguments of `invert`, for models without an encoder.
+
+    Returns:
+        Float32 faces of the shape of `a`.
+
+    Raises:
+        UserError: If faces do not match, `percent` is out of range, the model has no latents, or a
+            face's latent is not found.
+    """
+    require_latents(model, "blend pictures")
+    if model.has_encoder:
+        return model.blend(
+            a, b, percent, **({} if conditions is None else {"conditions": conditions})
+        )
+    if not 0 <= percent <= 100:
+        raise UserError(f"percent must lie in [0, 100]. Received: {percent}.")
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape:
+        raise UserError(f"Expected as many faces on both sides. Received: {a.shape} and {b.shape}.")
+    both = np.stack([a, b]) if a.ndim == 3 else np.concatenate([a, b])
+    of_a, of_b = np.split(latents_of(model, both, **search), 2)
+    blended = model.decode((1 - percent / 100) * of_a + percent / 100 * of_b)
+    return blended[0] if a.ndim == 3 else blended
+
+
+def latent_of(model, given, sampler: str | None = None, conditions=None, **search) -> np.ndarray:
     """Return one latent, of shape `(code_dim,)`.
 
     Args:
         model: The model whose latent it is.
         given: A seed, from which it is drawn; a face in [-1, 1] of shape
-            `(image_size, image_size, channels)`, which is encoded; or the latent itself.
+            `(image_size, image_size, channels)`, whose latent it is; or the latent itself.
         sampler: How to draw it, one of the model's samplers; None takes its default.
         conditions: Of a conditional model, the conditions of the face or of the drawn latent.
+        **search: Arguments of `invert`, for models without an encoder.
 
     Raises:
-        UserError: If it is nothing of these, or a face and the model has no encoder.
+        UserError: If it is nothing of these, the model has no latents, or a face's is not found.
     """
-    needed = {} if conditions is None else {"conditions": conditions}
     if isinstance(given, Integral):
+        needed = {} if conditions is None else {"conditions": conditions}
         return model.draw_latents(1, int(given), sampler, **needed)[0]
     given = np.asarray(given)
     if given.ndim == 3:
-        require_encoder(model, "say which latent a picture has")
-        return model.encode(given[None], **needed)[0]
+        return latents_of(model, given[None], conditions, **search)[0]
     if model.code_dim is None or given.shape != (model.code_dim,):
         raise UserError(
             f"Expected a seed, a face of shape (size, size, channels) or a latent of shape "
@@ -147,22 +250,22 @@ def latent_of(model, given, sampler: str | None = None, conditions=None) -> np.n
     return given.astype(np.float32)
 
 
-def require_encoder(model, purpose: str) -> None:
-    """Check that a model can encode.
+def require_latents(model, purpose: str) -> None:
+    """Check that a model has latents.
 
     Args:
         model: The model.
-        purpose: What it cannot do without an encoder.
+        purpose: What it cannot do without.
 
     Raises:
-        UserError: If it has no encoder.
+        UserError: If it has none.
     """
-    if model.has_encoder:
+    if model.latent_dim is not None:
         return
     from keras_faces.models import MODELS
 
-    able = [name for name, owner in sorted(MODELS.items()) if hasattr(owner, "latents_from_faces")]
+    able = [name for name, owner in sorted(MODELS.items()) if not hasattr(owner, "translate")]
     raise UserError(
-        f"A {type(model).__name__} has no encoder, so it cannot {purpose}. Use a model that has "
-        f"one: {', '.join(able)}."
+        f"A {type(model).__name__} makes faces from faces and has no latents, so it cannot "
+        f"{purpose}. Use a model that has them: {', '.join(able)}."
     )

@@ -11,6 +11,10 @@ attribute or show it where it is not. Beside the longest way stands one of the s
 direction that means nothing, that of labels dealt out anew among the people: what moves as much
 along that has not moved for the attribute's sake. And a face detector says how many still are
 faces.
+
+A condition of a conditional model is not added to what a face has but set, for all faces alike:
+from 0, where none has it, over fractions to 1, where all have it. The column to compare with is
+then plain reconstructions under the conditions that hold.
 """
 
 from collections.abc import Sequence
@@ -20,10 +24,11 @@ from tqdm import tqdm
 
 from keras_faces.errors import UserError
 from keras_faces.latent.attributes import (
-    apply,
+    Change,
+    attribute_change,
     attribute_direction,
-    attribute_directions,
     combined,
+    ways_by,
 )
 from keras_faces.latent.encoding import EncodedFaces
 from keras_faces.latent.separability import dealt_anew
@@ -37,6 +42,7 @@ from keras_faces.metrics.conditions import (
 from keras_faces.metrics.detection import detected
 
 FACTORS = (-1.0, 0.0, 1.0, 2.0)
+TOLD_FACTORS = (0.0, 0.5, 1.0, 1.5)  # of conditions
 
 
 def attribute_check(
@@ -45,9 +51,10 @@ def attribute_check(
     names: Sequence[str],
     strengths=1.0,
     against: Sequence[str] = (),
-    factors: Sequence[float] = FACTORS,
+    factors: Sequence[float] | None = None,
     seed: int = 0,
     progress: bool = False,
+    by: str | None = None,
 ) -> dict:
     """Return in which share of faces a classifier sees each attribute, as some are changed.
 
@@ -57,27 +64,34 @@ def attribute_check(
         names: The attributes to change, all at once.
         strengths: One for all of them, or one for each.
         against: Attributes to whose directions theirs are made orthogonal.
-        factors: Multiples of the strengths to look at.
+        factors: Multiples of the strengths to look at; None takes -1, 0, 1 and 2, or where
+            conditions are set 0, 0.5, 1 and 1.5.
         seed: Seed of the direction that means nothing.
         progress: Whether to show a progress bar.
+        by: What changes attributes of a conditional model, see `ways_by`.
 
     Returns:
         Dict of plain values. `"attributes"` maps every attribute to `"accuracy"`, the classifier's
         balanced accuracy on real faces held out; `"real"`, the share of those in which it sees it;
-        `"seen"`, the share at each factor; and `"nothing"`, the share at the farthest factor along
-        a direction that means nothing. `"detected"` has the same shares of faces in which a face is
-        found. `"left_out"` says why others could not be measured.
+        `"seen"`, the share at each factor; `"nothing"`, the share at the farthest factor along a
+        direction that means nothing, None where only conditions are set; and `"copies"`, the share
+        in plain reconstructions, where conditions are set. `"detected"` has the same shares of
+        faces in which a face is found. `"left_out"` says why others could not be measured.
 
     Raises:
         UserError: If an attribute is unknown or cannot be measured, or there are no factors.
     """
+    names = list(names)
+    moved, told = ways_by(model, names, by)
+    if factors is None:
+        factors = TOLD_FACTORS if told else FACTORS
     factors = [float(factor) for factor in factors]
     if not factors or not np.isfinite(factors).all() or 0.0 not in factors:
         raise UserError(f"factors must be numbers, one of them 0. Received: {factors}.")
     left_out = _left_out(encoded, [*names, *against])
     parts, labels = encoded.held_out.parts, encoded.labels
     real = features_at(encoded.stream, encoded.held_out.positions)
-    ways = ["real", *factors, "nothing"]
+    ways = ["real", *(["copies"] if told else []), *factors, *(["nothing"] if moved else [])]
     seen = {way: np.zeros_like(labels) for way in ways}
     found = {way: np.zeros(len(labels), bool) for way in ways}
     with tqdm(
@@ -89,12 +103,22 @@ def attribute_check(
         for part in np.unique(parts):
             own = parts == part
             probe = fit_probe(real[~own], labels[~own])
-            changes = _changes(encoded, names, strengths, against, factors, ~own, [seed, int(part)])
+            change = attribute_change(model, encoded, names, strengths, against, by, ~own)
+            farthest = max(factors, key=abs)
+            if moved:
+                given = np.broadcast_to(strengths, len(names))[[names.index(n) for n in moved]]
+                empty = _empty(model, encoded, moved, given, ~own, [seed, int(part)])
+                empty *= farthest * np.linalg.norm(change.direction)
             for way in ways:
+                codes = encoded.latents[own]
                 if way == "real":
                     faces, features = encoded.faces(own), real[own]
                 else:
-                    faces = model.decode(apply(encoded.latents[own], changes[way]))
+                    if way == "nothing":
+                        codes = Change(empty, {}).applied(codes)
+                    elif way != "copies":
+                        codes = change.applied(codes, way)
+                    faces = model.decode(codes)
                     features = face_features(faces)
                 seen[way][own] = probe.sees(features)
                 found[way][own] = detected(faces, processes=1)
@@ -105,8 +129,9 @@ def attribute_check(
         share = {way: float(np.mean(values[way])) for way in ways}
         return {
             "real": share["real"],
+            "copies": share.get("copies"),
             "seen": [share[factor] for factor in factors],
-            "nothing": share["nothing"],
+            "nothing": share.get("nothing"),
         }
 
     return {
@@ -119,6 +144,8 @@ def attribute_check(
             "parts": len(np.unique(parts)),
             "held_out": encoded.held_out.what,
             "changed": list(names),
+            "by_condition": told,
+            "by_latent": moved,
             "strengths": np.broadcast_to(strengths, len(names)).astype(float).tolist(),
             "against": list(against),
             "factors": factors,
@@ -149,20 +176,17 @@ def _left_out(encoded: EncodedFaces, wanted: Sequence[str]) -> dict[str, str]:
     return left_out
 
 
-def _changes(encoded, names, strengths, against, factors, chosen, seed) -> dict:
-    """Return what to add to latents, by factor, learnt from the chosen faces."""
-    change = combined(attribute_directions(encoded, names, against, chosen), strengths)
+def _empty(model, encoded, names, strengths, chosen, seed) -> np.ndarray:
+    """Return a direction of length 1 from labels dealt out anew, which means nothing."""
     dealt = dealt_anew(
         np.stack([encoded.labels_of(name)[chosen] for name in names], axis=1),
         encoded.held_out.units[chosen],
         np.random.default_rng(seed),
     )
     empty = combined(attribute_direction(encoded.latents[chosen], dealt), strengths)
-    length = np.linalg.norm(change) / max(np.linalg.norm(empty), 1e-30)
-    return {
-        **{factor: factor * change for factor in factors},
-        "nothing": max(factors, key=abs) * length * empty,
-    }
+    if model.conditional:
+        empty[model.latent_dim :] = 0
+    return empty / max(np.linalg.norm(empty), 1e-30)
 
 
 def check_table(result: dict) -> str:
@@ -175,11 +199,20 @@ def check_table(result: dict) -> str:
         "  a face at all": result["detected"],
     }
     width = max(map(len, rows))
-    heads = [*(f"{factor:+g}" if factor else "0" for factor in factors), f"nothing {farthest:+g}"]
+    told = bool(protocol["by_condition"])
+    moved = bool(protocol["by_latent"])
+    heads = [
+        *(["copies"] if told else []),
+        *(f"{factor:+g}" if factor else "0" for factor in factors),
+        *([f"nothing {farthest:+g}"] if moved else []),
+    ]
     lines = [f"{'seen in':{width}}  right    real  " + "  ".join(f"{head:>6}" for head in heads)]
     for name, row in rows.items():
         right = f"{row['accuracy']:.1%}" if "accuracy" in row else ""
-        cells = zip(heads, [*row["seen"], row["nothing"]], strict=True)
+        shares = [
+            share for share in (row["copies"], *row["seen"], row["nothing"]) if share is not None
+        ]
+        cells = zip(heads, shares, strict=True)
         lines.append(
             f"{name:{width}}  {right:>5}  {row['real']:6.1%}  "
             + "  ".join(f"{share:>{max(6, len(head))}.1%}" for head, share in cells)
@@ -187,10 +220,19 @@ def check_table(result: dict) -> str:
     given = zip(protocol["changed"], protocol["strengths"], strict=True)
     changed = ", ".join(f"{name} {strength:g}" for name, strength in given)
     against = f", against {', '.join(protocol['against'])}" if protocol["against"] else ""
+    if told:
+        which = (
+            ""
+            if protocol["by_condition"] == protocol["changed"]
+            else (f" of {', '.join(protocol['by_condition'])}")
+        )
+        against += f"; the condition{which} is set to it, 'copies' are under those that hold"
+    if moved:
+        against += "; 'nothing' goes as far along labels dealt out anew"
     lines.append(
-        f"Columns: the strength, times {changed}{against}; 'nothing' goes as far along labels "
-        f"dealt out anew. Right: the classifier's balanced accuracy on real faces. "
-        f"{protocol['faces']} faces of {protocol['source']!r}, held out: {protocol['held_out']}."
+        f"Columns: the strength, times {changed}{against}. Right: the classifier's balanced "
+        f"accuracy on real faces. {protocol['faces']} faces of {protocol['source']!r}, held out: "
+        f"{protocol['held_out']}."
     )
     lines += [f"{name}: not measured, {reason}." for name, reason in result["left_out"].items()]
     return "\n".join(lines)

@@ -191,16 +191,17 @@ class CVAE(EncodingModel):
 
         Args:
             conditions: Names of those that hold, separated by commas (`"glasses,smiling"`; all
-                others do not); a dict of names to strengths in [0, 1]; or an array of one vector
-                for all, or one for each.
+                others do not), or how far they hold (`"glasses=0.5"`); a dict of names to the
+                same, 0 for not at all and 1 for wholly; or an array of one vector for all, or one
+                for each.
             count: How many vectors.
 
         Raises:
-            UserError: If a name is unknown, or the shape does not fit.
+            UserError: If a name is unknown, a strength is no number, or the shape does not fit.
         """
         names = self.condition_names
         if isinstance(conditions, str):
-            conditions = {name.strip(): 1.0 for name in conditions.split(",") if name.strip()}
+            conditions = _strengths(conditions, names)
         if isinstance(conditions, Mapping):
             vector = np.zeros(len(names), np.float32)
             for name, strength in conditions.items():
@@ -209,6 +210,8 @@ class CVAE(EncodingModel):
                 vector[names.index(name)] = strength
             conditions = vector
         vectors = np.asarray(conditions, np.float32)
+        if not np.isfinite(vectors).all():
+            raise UserError("Conditions must be finite numbers, 0 for not at all and 1 for wholly.")
         if vectors.shape not in ((len(names),), (count, len(names))):
             raise UserError(
                 f"Expected conditions of shape ({len(names)},) or ({count}, {len(names)}). "
@@ -332,6 +335,23 @@ NEEDS_LABELS = (
     "A CVAE learns from labelled faces. Load them with labels='attributes' or labels='identity' "
     "(on the command line: --labels), or give the labels of an array as y."
 )
+
+
+def _strengths(text: str, names: list[str]) -> dict[str, float]:
+    """Return how far each condition of a text such as `"glasses,smiling=0.5"` holds."""
+    found = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, equals, strength = (
+            (part, "", "") if part in names else map(str.strip, part.rpartition("="))
+        )
+        try:
+            found[name if equals else part] = float(strength) if equals else 1.0
+        except ValueError as error:
+            raise UserError(
+                f"How far {name!r} holds must be a number, such as {name}=0.5. "
+                f"Received: {strength!r}."
+            ) from error
+    return found
 
 
 def _some(names) -> str:

@@ -281,6 +281,19 @@ class CycleGAN(FaceModel):
         network = self.averaged(name)
         return self._mapped(lambda x: network(x, training=False), self.check_faces(faces))
 
+    def cycle(self, faces, to: str = "photo") -> tuple[np.ndarray, np.ndarray]:
+        """Translate there and back: sketch to photo to sketch, or photo to sketch to photo.
+
+        Args:
+            faces: Pictures in [-1, 1], of shape `(count, image_size, image_size, channels)`.
+            to: What they are translated to first, `"photo"` or `"sketch"`.
+
+        Returns:
+            The translations, and what these are translated back to.
+        """
+        there = self.translate(faces, to)
+        return there, self.translate(there, "sketch" if to == "photo" else "photo")
+
     def sketch(self, photos) -> np.ndarray:
         """Return pencil sketches of photos in [-1, 1], made by the filter, not by a network."""
         return self._mapped(pencil_sketch, self.check_faces(photos))

@@ -93,6 +93,9 @@ class DCGAN(FaceModel):
             "measures": accuracies(real, fake),
         }
 
+    def judge(self):
+        return self.discriminator
+
     def warnings(self, faces, logs):
         return super().warnings(faces, logs) + one_sided(logs)
 

@@ -130,6 +130,9 @@ class GAN(FaceModel):
         # The edge itself is infinitely far out.
         return 2**0.5 * ops.erfinv(ops.clip(latents, -1 + 1e-6, 1 - 1e-6))
 
+    def judge(self):
+        return self.discriminator
+
     def warnings(self, faces, logs):
         return super().warnings(faces, logs) + one_sided(logs)
 

@@ -102,6 +102,9 @@ class WGAN(FaceModel):
     def batch_multiple(self):
         return self.critic_steps
 
+    def judge(self):
+        return self.critic
+
     def draw(self, images, labels=None):
         count = ops.shape(images)[0]
         latents = keras.random.normal((count, self.latent_dim), seed=self.noise)

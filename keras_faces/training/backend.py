@@ -7,6 +7,7 @@ from keras_faces.errors import UserError
 if keras.backend.backend() == "tensorflow":
     from keras_faces.training.tensorflow_steps import (
         Steps,
+        compiled_gradients,
         fused_batch_normalization,
         input_gradients,
         jit_by_default,
@@ -16,6 +17,7 @@ if keras.backend.backend() == "tensorflow":
 elif keras.backend.backend() == "jax":
     from keras_faces.training.jax_steps import (
         Steps,
+        compiled_gradients,
         fused_batch_normalization,
         input_gradients,
         jit_by_default,
@@ -30,6 +32,7 @@ else:
 
 __all__ = [
     "Steps",
+    "compiled_gradients",
     "fused_batch_normalization",
     "input_gradients",
     "jit_by_default",

@@ -597,6 +597,10 @@ class FaceModel(Steps, keras.Model):
     def call(self, latents, training=False):
         return self.faces_from_latents(latents)
 
+    def judge(self) -> keras.Model | None:
+        """Return a network whose layers tell how alike two faces look, or None where none helps."""
+        return None
+
     @property
     def has_encoder(self) -> bool:
         """Whether the model can `encode` and `reconstruct`."""
@@ -680,10 +684,10 @@ class FaceModel(Steps, keras.Model):
         Returns:
             The folder.
         """
-        from keras_faces.export import FORMATS, write
+        from keras_faces.export import FORMATS, INSTEAD, write
 
         format = "saved_model" if format == "tf_saved_model" else format  # Keras's name
-        if format not in FORMATS or kwargs:
+        if format not in {**FORMATS, **INSTEAD} or kwargs:
             return super().export(filepath, format=format, verbose=verbose, **kwargs)
         return write(self, filepath, format, pixels, run).folder
 

@@ -55,6 +55,33 @@ def input_gradients(function, inputs):
     return jax.grad(lambda values: jnp.sum(function(values)))(inputs)
 
 
+def compiled_gradients(function, state):
+    """Return a compiled function that gives losses and their gradients by its first input.
+
+    Args:
+        function: Callable of tensors that returns one loss for each row of the first.
+        state: Variables that `function` reads.
+
+    Returns:
+        Callable of the same tensors that returns `(losses, gradients)`.
+    """
+
+    def total(inputs, values, *others):
+        # As arguments: as constants, XLA would spend its time on folding the weights.
+        with keras.StatelessScope(list(zip(state, values, strict=True))):
+            losses = function(inputs, *others)
+        return jnp.sum(losses), losses
+
+    graded = jax.jit(jax.value_and_grad(total, has_aux=True))
+
+    def compiled(inputs, *others):
+        values = [variable.value for variable in state]
+        (_, losses), gradients = graded(inputs, values, *others)
+        return losses, gradients
+
+    return compiled
+
+
 # XLA fuses what Keras composes by itself.
 fused_batch_normalization = None
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from keras_faces.data.alignment import FIVE_POINTS, align, eye_finder, model_file
 from keras_faces.data.decode import BadPicture
+from keras_faces.data.framing import faces_in
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source, hidden, natural
 from keras_faces.errors import UserError, unknown_name
 
@@ -32,7 +33,6 @@ FRAMES_A_STRETCH = 10  # fewer stretches where they would be shorter
 
 FACES = ("no", "yes", "aligned")
 MARGIN = 0.35  # around a detected face, as a share of its size; the detector ends at brows and chin
-DETECTED_SIDE = 960  # pixels; larger frames are shrunk for the detector, those below half enlarged
 
 
 class VideoSource(Source):
@@ -199,7 +199,7 @@ class VideoSource(Source):
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _pass(self, file: Path) -> "Pass":
-        detect = None if self._faces == "no" else _detector()
+        detect = None if self._faces == "no" else _largest
         find_eyes = eye_finder() if self._faces == "aligned" else None
         kept, boxes, eyes = [], [], []
         frames = similar = faceless = 0
@@ -421,27 +421,10 @@ def split_by_time(count: int, test: int, gap: int) -> list[str]:
     return sides
 
 
-def _detector():
-    from keras_faces.metrics.detection import import_dlib
-
-    detector = import_dlib().get_frontal_face_detector()
-
-    def detect(pixels: np.ndarray):
-        """Return the largest face as dlib's rectangle and the scale it was found at, or None."""
-        from PIL import Image
-
-        height, width = pixels.shape[:2]
-        scale = min(1.0, DETECTED_SIDE / max(height, width))
-        image = Image.fromarray(np.ascontiguousarray(pixels.squeeze())).convert("RGB")
-        if scale < 1:
-            image = image.resize((round(width * scale), round(height * scale)))
-        enlarged = max(image.size) < DETECTED_SIDE // 2
-        faces = detector(np.asarray(image), int(enlarged))
-        if not faces:
-            return None
-        return max(faces, key=lambda face: face.area()), scale
-
-    return detect
+def _largest(pixels: np.ndarray):
+    """Return the largest face as dlib's rectangle and the scale it was found at, or None."""
+    faces, scale = faces_in(pixels)
+    return (faces[0], scale) if faces else None
 
 
 def _square(face, scale: float, height: int, width: int) -> list[int]:

@@ -1,0 +1,276 @@
+"""The page on a port of this machine."""
+
+import ipaddress
+import logging
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+
+from keras_faces.errors import UserError
+
+HOST, PORT = "127.0.0.1", 7860
+WAITING = 64  # requests, beyond which more are told to come back
+
+# The page asks nobody but this server, whatever is in a library's files.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:"
+)
+
+
+def serve(
+    runs: Sequence[str | os.PathLike] = (),
+    host: str = HOST,
+    port: int = PORT,
+    tell: Callable[[str], None] = print,
+) -> None:
+    """Serve the web page until Ctrl-C.
+
+    Args:
+        runs: Run folders, `.keras` files, or names of models in `saved_models/`; none takes all
+            that lie in `saved_models/` and `runs/`.
+        host: The address to listen on. Nobody is asked for a password: only this machine reaches
+            the default.
+        port: The port to listen on.
+        tell: Called with what is to be said.
+
+    Raises:
+        UserError: If Gradio is not installed, there is no such model, or the address is not to be
+            had.
+    """
+    with PageServer(runs, host, port) as server:
+        tell(f"Serving {', '.join(server.library.names)}")
+        if not is_loopback(host):
+            tell(
+                f"Whoever reaches {host} can use these models, without a password. Leave --host "
+                "out to keep them to this machine."
+            )
+        tell(f"Open {server.url} in a browser; Ctrl-C ends it.")
+        server.run()
+
+
+class PageServer:
+    """The page, ready to be run: the port is taken, and the first model loaded and warm.
+
+    Args:
+        runs: As in `serve`.
+        host: As in `serve`.
+        port: As in `serve`; 0 takes a free one.
+
+    Attributes:
+        url: Where the page is.
+        library: The models that are served.
+    """
+
+    def __init__(self, runs: Sequence[str | os.PathLike] = (), host: str = HOST, port: int = PORT):
+        require_gradio()
+        from keras_faces.app.library import Library, find_models
+
+        self.library = Library(runs or find_models())
+        self._socket = listen(host, port)
+        self._folder = tempfile.TemporaryDirectory(prefix="keras_faces_page_")
+        try:
+            warm_up(self.library)
+            shown = "localhost" if host in ("0.0.0.0", "::") else host
+            shown = f"[{shown}]" if ":" in shown else shown
+            self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+            self._server = self._make(host)
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self, host: str):
+        # Gradio reads where uploads go whenever it makes a component.
+        os.environ["GRADIO_TEMP_DIR"] = self._folder.name
+        import gradio as gr
+        import uvicorn
+        from fastapi import FastAPI
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+        from keras_faces.app import page
+        from keras_faces.app.uploads import MAX_BYTES
+
+        blocks = page.build(self.library, self._folder.name)
+        blocks.queue(max_size=WAITING, default_concurrency_limit=4)
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        system = ["system-ui", "sans-serif"]
+        gr.mount_gradio_app(
+            app,
+            blocks,
+            path="",
+            footer_links=[],
+            run_history=False,
+            max_file_size=MAX_BYTES,
+            ssr_mode=False,
+            show_error=False,
+            theme=gr.themes.Default(font=system, font_mono=["monospace"]),
+            css=page.CSS,
+        )
+        app.add_middleware(_Headers)
+        if is_loopback(host):
+            # Else a page elsewhere, whose name is made to lead here, could use this one.
+            app.add_middleware(
+                TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", host]
+            )
+
+        class Server(uvicorn.Server):
+            async def shutdown(self, sockets=None):
+                # Browsers keep a connection open, whose end is no error to be shown.
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+                await super().shutdown(sockets)
+
+        return Server(
+            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+        )
+
+    def run(self) -> None:
+        """Answer until Ctrl-C or `stop`."""
+        # While the first visitor looks around; whoever uploads a picture before waits for it.
+        threading.Thread(target=self._measure, daemon=True).start()
+        self._server.run(sockets=[self._socket])
+
+    def _measure(self):
+
+        first = self.library[self.library.names[0]]
+        if first.model.latent_dim is not None or hasattr(first.model, "translate"):
+            first.frame  # noqa: B018
+
+    def stop(self) -> None:
+        """Let `run`, in another thread, come to its end."""
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        """Give the port back and forget what visitors uploaded."""
+        self._socket.close()
+        self._folder.cleanup()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class _Headers:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        async def send_more(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"content-security-policy", POLICY.encode()),
+                    (b"referrer-policy", b"no-referrer"),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        await self.app(scope, receive, send_more if scope["type"] == "http" else send)
+
+
+def require_gradio() -> None:
+    """Import Gradio, which from then on asks nobody for its newest version.
+
+    Raises:
+        UserError: If it is not installed.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"The web page is made with Gradio, which cannot be imported ({error}). Install it "
+            "with: pip install 'keras-faces[web]', or: pip install gradio"
+        ) from error
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Args:
+        host: A name or address of this machine.
+        port: 0 takes a free one.
+
+    Raises:
+        UserError: If there is no such address here, or the port is taken or forbidden.
+    """
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
+        raise UserError(f"--port must be a whole number from 0 to 65535. Received: {port!r}.")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        raise UserError(
+            f"--host {host!r} is no name or address that is known here. Leave it out for this "
+            "machine alone, or give 0.0.0.0 for all its networks."
+        ) from error
+    opened = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":  # else a port is not to be had for a minute after it was used
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        opened.listen(128)
+    except OSError as error:
+        opened.close()
+        raise _not_to_be_had(host, port, error) from error
+    return opened
+
+
+def _not_to_be_had(host: str, port: int, error: OSError) -> UserError:
+    import errno
+
+    if error.errno == errno.EADDRINUSE:
+        return UserError(
+            f"Port {port} of {host} is in use, perhaps by another keras-faces serve. Free is, for "
+            f"example: --port {free_port(host, port)}"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return UserError(
+            f"--host {host!r} is no address of this machine. Leave it out for this machine alone, "
+            "or give 0.0.0.0 for all its networks."
+        )
+    if error.errno == errno.EACCES:
+        return UserError(
+            f"Port {port} may not be used by you; those below 1024 are for the administrator. "
+            f"Free is, for example: --port {free_port(host, PORT)}"
+        )
+    return UserError(f"Cannot listen on {host}, port {port}: {error.strerror}.")
+
+
+def free_port(host: str, port: int) -> int:
+    """Return a port that is free now: one soon after a given one, or else any."""
+    for candidate in (*range(port + 1, min(port + 20, 65536)), 0):
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+                tried.bind((host, candidate))
+                return tried.getsockname()[1]
+        except OSError:
+            continue
+    return 0
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def warm_up(library) -> None:
+    """Load the first model and use it once, so that the first visitor does not wait.
+
+    Raises:
+        UserError: If it cannot be loaded.
+    """
+    from keras_faces.app import actions
+
+    first = library[library.names[0]]
+    if "sample" not in actions.reasons(first):
+        actions.sample(first, 16)
