@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 
 RESUMES = test_resumes_bit_for_bit_from_a_checkpoint_in_the_middle_of_an_epoch
 
-.PHONY: demo test test-slow lint docs docs-links clean
+.PHONY: demo test test-slow notebooks lint docs docs-links clean
 
 demo: $(VENV)/.installed
 	$(BIN)/keras-faces train vae --data orl --split all --batch-size 32 --steps 2500 \
@@ -21,6 +21,9 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow -s
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_contract.py
+
+notebooks: $(VENV)/.dev
+	$(BIN)/python notebooks/execute.py
 
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build

@@ -16,6 +16,7 @@ identity = ["face_recognition_models>=0.3.0"]
 onnx = ["tf2onnx>=1.17", "onnx>=1.18", "onnxruntime>=1.22"]
 litert = ["ai-edge-litert>=2"]
 plots = ["scikit-learn>=1.5"]
+notebooks = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 docs = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6"]
 web = ["gradio>=6.31,<7"]
 beam = ["apache-beam>=2.60"]
@@ -28,6 +29,7 @@ dev = [
     *onnx,
     *litert,
     *plots,
+    *notebooks,
     *web,
     *docs,
     "hypothesis>=6.100",
@@ -73,6 +75,7 @@ setup(
         "onnx": onnx,
         "litert": litert,
         "plots": plots,
+        "notebooks": notebooks,
         "docs": docs,
         "web": web,
         "beam": beam,
