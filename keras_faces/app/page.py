@@ -297,6 +297,12 @@ class _Page:
                 shutil.rmtree(old, ignore_errors=True)
         return Path(tempfile.mkdtemp(prefix="made_", dir=self.folder))
 
+    def _both(self, shown: Shown) -> tuple[str, str]:
+        # Gradio would compress a picture for longer than the model takes to make it.
+        target = self._new_folder() / "faces.png"
+        shown.picture.save(target, compress_level=1)
+        return str(target), shown.note
+
     # The tabs.
 
     def _sample(self):
@@ -319,7 +325,7 @@ class _Page:
             chosen = conditions if mode == CHOSEN else None
             shown = actions.sample(self.library[name], count, seed, sampler or None, chosen)
             path = actions.save_faces(shown, self._new_folder())
-            return shown.picture, shown.note, gr.update(value=str(path), visible=True)
+            return *self._both(shown), gr.update(value=str(path), visible=True)
 
         inputs = [self.name, count, seed, sampler, mode, conditions]
         outputs = [picture, note, download]
@@ -339,7 +345,7 @@ class _Page:
         def run(name, percent, *given):
             served = self.library[name]
             ends = [_given_picture(served, *given[:3]), _given_picture(served, *given[3:])]
-            return _both(actions.blend(served, *ends, percent))
+            return self._both(actions.blend(served, *ends, percent))
 
         inputs = [self.name, percent, *first.inputs, *second.inputs]
         button.click(told(run), inputs, [picture, note], api_name="blend")
@@ -406,7 +412,7 @@ class _Page:
             served = self.library[name]
             given = _given(served, kind, seed, sampler, path, cropped, held)
             strengths = dict(zip(chosen, values))
-            return _both(
+            return self._both(
                 actions.attributes(served, given, strengths, hold, lambda *done: progress(*done))
             )
 
@@ -448,7 +454,7 @@ class _Page:
             served = self.library[name]
             ends = [_given(served, *given[:6]), _given(served, *given[6:])]
             shown = actions.interpolate(served, *ends, frames, path)
-            return *_both(shown), str(actions.save_gif(shown, self._new_folder()))
+            return *self._both(shown), str(actions.save_gif(shown, self._new_folder()))
 
         inputs = [self.name, frames, path, *first.inputs, *last.inputs]
         button.click(told(run), inputs, [picture, note, morph], api_name="interpolate")
@@ -476,13 +482,13 @@ class _Page:
 
         def run(name, to, path, cropped, _):
             given = Given(data=None if path is None else read(path), cropped=cropped)
-            return _both(actions.translate(self.library[name], given, TO[to]))
+            return self._both(actions.translate(self.library[name], given, TO[to]))
 
         def run_drawing(name, path):
             if path is None:
                 raise UserError("Draw something first.")
             given = Given(data=read(path), cropped=True)
-            return _both(actions.translate(self.library[name], given, "photo"))
+            return self._both(actions.translate(self.library[name], given, "photo"))
 
         inputs = [self.name, to, *given.inputs]
         from_picture.click(told(run), inputs, [picture, note], api_name="translate")
@@ -499,7 +505,7 @@ class _Page:
 
         def run(name, *parts):
             served = self.library[name]
-            return _both(actions.reconstruct(served, _given_picture(served, *parts)))
+            return self._both(actions.reconstruct(served, _given_picture(served, *parts)))
 
         button.click(told(run), [self.name, *given.inputs], [picture, note], api_name="reconstruct")
 
@@ -539,10 +545,6 @@ def _result(key: str, height: int = 300) -> tuple[gr.Image, gr.Markdown]:
         elem_id=f"result-{key}",
     )
     return picture, gr.Markdown(elem_id=f"told-{key}")
-
-
-def _both(shown: Shown):
-    return shown.picture, shown.note
 
 
 def _given_picture(served: Served, path, cropped, conditions) -> Given:
