@@ -95,7 +95,7 @@ def test_is_stored_as_it_ran_from_top_to_bottom(name):
     cells = code_cells(notebook)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert path.stat().st_size < 600_000
-    assert sum(len(pictures(cell)) for cell in cells) >= 5
+    assert sum(len(pictures(cell)) for cell in cells) >= 4
     for cell in cells:
         assert "execution" not in cell.metadata
         for output in cell.outputs:
