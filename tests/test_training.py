@@ -344,6 +344,9 @@ for case in sys.argv[2].split(","):
 
 BACKENDS = ("tensorflow", "jax")
 CASES = [*kf.list_models(), "wgan_penalty", "cyclegan_resnet"]
+# Instance normalisation divides by the deviations of single pictures, of which some are small: on a
+# processor with AVX-512 up to 1.5e-5 was seen, where weights move by 2.4e-4 or more.
+ROUNDING = {"cyclegan_resnet": 4e-5}
 
 
 def test_a_jax_model_and_a_tensorflow_model_learn_the_same(tmp_path):
@@ -361,7 +364,8 @@ def test_a_jax_model_and_a_tensorflow_model_learn_the_same(tmp_path):
         one, other = (np.load(tmp_path / f"{backend}-{case}.npz") for backend in BACKENDS)
         assert len(one.files) == len(other.files) > 0
         for key in one.files:
-            np.testing.assert_allclose(one[key], other[key], atol=1e-5, rtol=0, err_msg=case)
+            allowed = ROUNDING.get(case, 1e-5)
+            np.testing.assert_allclose(one[key], other[key], atol=allowed, rtol=0, err_msg=case)
         half = len(one.files) // 2
         moved = [np.abs(one[f"arr_{i}"] - one[f"arr_{half + i}"]).max() for i in range(half)]
         kernels = [i for i in range(half) if one[f"arr_{i}"].ndim > 1]
