@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from serving import serving
 
 import keras_faces as kf
 from keras_faces.app import actions, library, server, uploads
@@ -565,13 +566,8 @@ def test_it_is_known_who_reaches_a_host(host, alone):
 @pytest.fixture(scope="module")
 def running(folder):
     pytest.importorskip("gradio")
-    with server.PageServer([folder / "vae", folder / "cyclegan"], port=0) as page:
-        thread = threading.Thread(target=page.run)
-        thread.start()
+    with serving([folder / "vae", folder / "cyclegan"]) as page:
         yield page
-        page.stop()
-        thread.join(20)
-        assert not thread.is_alive()
 
 
 def test_the_page_asks_no_other_server(running):

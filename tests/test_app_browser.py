@@ -11,7 +11,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,13 +19,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
+from serving import serving
 
 import keras_faces as kf
 
 pytest.importorskip("gradio", reason="Gradio is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
-from keras_faces.app.server import PageServer  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CLIENTS, REQUESTS = 8, 5
@@ -51,13 +50,8 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page_server(runs):
-    with PageServer(list(runs.values()), port=0) as server:
-        thread = threading.Thread(target=server.run)
-        thread.start()
+    with serving(runs.values()) as server:
         yield server
-        server.stop()
-        thread.join(20)
-        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
