@@ -54,19 +54,19 @@ def pillow(data, size, resampling=Image.Resampling.LANCZOS, draft=False):
     return np.asarray(image.resize((size, size), resampling, box=box))
 
 
-def opencv(data, size, half=False):
-    kind = cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), kind)
+def opencv(data, size, half=False, kind=cv2.INTER_AREA):
+    mode = cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     top, side = (TOP // 2, WIDTH // 2) if half else (TOP, WIDTH)
-    part = cv2.resize(image[top : top + side], (size, size), interpolation=cv2.INTER_AREA)
+    part = cv2.resize(image[top : top + side], (size, size), interpolation=kind)
     return cv2.cvtColor(part, cv2.COLOR_BGR2RGB)
 
 
-def simple(data, size, half=False):
+def simple(data, size, half=False, kind=cv2.INTER_AREA):
     least = (HEIGHT // 2, WIDTH // 2) if half else (0, 0)
     image = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1])
     top, side = (TOP // 2, WIDTH // 2) if half else (TOP, WIDTH)
-    return cv2.resize(image[top : top + side], (size, size), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image[top : top + side], (size, size), interpolation=kind)
 
 
 def with_threads(function):
@@ -112,8 +112,14 @@ CONTESTANTS = {
     "Pillow, half-size decoding, Lanczos": with_threads(lambda d, s: pillow(d, s, draft=True)),
     "OpenCV, areas": with_threads(opencv),
     "OpenCV, half-size decoding, areas": with_threads(lambda d, s: opencv(d, s, half=True)),
+    "OpenCV, half-size decoding, bilinear": with_threads(
+        lambda d, s: opencv(d, s, half=True, kind=cv2.INTER_LINEAR)
+    ),
     "simplejpeg, areas": with_threads(simple),
     "simplejpeg, half-size decoding, areas": with_threads(lambda d, s: simple(d, s, half=True)),
+    "simplejpeg, half-size decoding, bilinear": with_threads(
+        lambda d, s: simple(d, s, half=True, kind=cv2.INTER_LINEAR)
+    ),
     "tf.image, areas": with_tensorflow("area", False),
     "tf.image, bilinear, antialiased": with_tensorflow("bilinear", True),
     "tf.image, bilinear, aliased": with_tensorflow("bilinear", False),

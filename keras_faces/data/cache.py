@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 import warnings
@@ -24,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import filelock
 import numpy as np
@@ -40,6 +42,7 @@ FORMAT = 2
 SHARD_BYTES = 64 << 20
 SYNC_BYTES = 16 << 20  # records that go to the disk while the next ones are decoded
 CHUNK = 64  # pictures that a thread takes at once
+SWITCH_SECONDS = 1e-3  # for which a thread keeps the interpreter's lock while pictures are decoded
 SIDES = (None, "train", "validation", "test", LEFT_OUT)
 
 
@@ -340,6 +343,28 @@ def _make(source: Source, listing: str, facts: dict, strict: bool, progress: boo
     return FaceCache(folder)
 
 
+class Row(NamedTuple):
+    """What the index keeps of one picture, good or bad.
+
+    Attributes:
+        name: Its path within the source.
+        identity: Who is on it, or None.
+        split: Its own side, or None.
+        reason: Why it cannot be used; empty where it can.
+        content: SHA-256 of the raw picture; empty where it could not even be read.
+        size: Width and height of the raw picture.
+        checksum: CRC-32 of the record, or 0.
+    """
+
+    name: str
+    identity: str | None
+    split: str | None
+    reason: str
+    content: str
+    size: tuple[int, int]
+    checksum: int
+
+
 class Shards:
     """A cache that is being made.
 
@@ -367,11 +392,11 @@ class Shards:
         stem = self.folder / f"shard-{number:05d}"
         return stem.with_suffix(".bin"), stem.with_suffix(".json")
 
-    def _rows_if_whole(self, number: int) -> list[dict] | None:
+    def _rows_if_whole(self, number: int) -> list[Row] | None:
         records, index = self._paths(number)
         try:
-            rows = json.loads(index.read_text())
-            expected = sum(not row["reason"] for row in rows) * self.record_bytes
+            rows = [Row(*row) for row in json.loads(index.read_text())]
+            expected = sum(not row.reason for row in rows) * self.record_bytes
             return rows if records.stat().st_size == expected else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
@@ -409,13 +434,13 @@ class Shards:
     def _write_records(
         self,
         number: int,
-        chunks: Iterator[tuple[list[dict], bytes]],
+        chunks: Iterator[tuple[list[Row], bytes]],
         source: Source,
         strict: bool,
         bar: tqdm,
         sealer: ThreadPoolExecutor,
-    ) -> tuple[list[dict], list[Future]]:
-        rows: list[dict] = []
+    ) -> tuple[list[Row], list[Future]]:
+        rows: list[Row] = []
         syncs: list[Future] = []
         unsynced = 0
         path = self._paths(number)[0]
@@ -428,8 +453,8 @@ class Shards:
                 bar.update(len(found))
                 if strict:
                     for row in found:
-                        if row["reason"]:
-                            raise UserError(_bad_picture(source, row["name"], row["reason"]))
+                        if row.reason:
+                            raise UserError(_bad_picture(source, row.name, row.reason))
                 self.index.add(found)
                 unsynced += len(records)
                 if unsynced >= SYNC_BYTES:
@@ -439,7 +464,7 @@ class Shards:
         self.index.end_shard()
         return rows, syncs
 
-    def _seal(self, number: int, rows: list[dict], syncs: list[Future]) -> None:
+    def _seal(self, number: int, rows: list[Row], syncs: list[Future]) -> None:
         """Write the index of a shard, once its records are on the disk."""
         records, index = self._paths(number)
         for sync in syncs:  # an error of the disk is told to one of them only
@@ -516,32 +541,32 @@ class Index:
     def end_shard(self) -> None:
         self.shards.append(len(self) - sum(self.shards))
 
-    def add(self, rows: Sequence[dict]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            entry = [row["name"], row["identity"]]
-            self._digest.update(json.dumps(entry + [row["split"]] * bool(row["split"])).encode())
-            self._digest.update(bytes.fromhex(row["content"]) or row["reason"].encode())
-            if not row["reason"]:
+            entry = [row.name, row.identity]
+            self._digest.update(json.dumps(entry + [row.split] * bool(row.split)).encode())
+            self._digest.update(bytes.fromhex(row.content) or row.reason.encode())
+            if not row.reason:
                 self._append(row)
                 continue
-            self.bad.append((row["name"], row["reason"]))
-            if not row["content"]:
-                self.unreadable.append(row["name"])
+            self.bad.append((row.name, row.reason))
+            if not row.content:
+                self.unreadable.append(row.name)
 
     def __len__(self) -> int:
         return len(self.columns["sides"])
 
-    def _append(self, row: dict) -> None:
-        self.names += row["name"].encode("utf-8", "surrogatepass")
-        person = row["identity"]
+    def _append(self, row: Row) -> None:
+        self.names += row.name.encode("utf-8", "surrogatepass")
+        person = row.identity
         number = -1 if person is None else self.people.setdefault(person, len(self.people))
         columns = self.columns
         columns["name_ends"].append(len(self.names))
         columns["people"].append(number)
-        columns["sides"].append(SIDES.index(row["split"]))
-        columns["checksums"].append(row["checksum"])
-        columns["contents"].append(int(row["content"][:16], 16))
-        columns["raw_sizes"].extend(row["size"])
+        columns["sides"].append(SIDES.index(row.split))
+        columns["checksums"].append(row.checksum)
+        columns["contents"].append(int(row.content[:16], 16))
+        columns["raw_sizes"].extend(row.size)
 
     def save(self, folder: Path) -> None:
         arrays = {name: np.asarray(column) for name, column in self.columns.items()}
@@ -561,43 +586,25 @@ class Index:
         write_whole(folder / "bad.json", json.dumps(self.bad).encode())
 
 
-class Picture:
-    """One picture of a source, decoded or not.
-
-    Attributes:
-        image: uint8 record, or None.
-        reason: Why there is none.
-        content: SHA-256 of the raw picture; empty where it could not even be read.
-        size: Width and height of the raw picture.
-    """
-
-    def __init__(self, data: bytes | np.ndarray | decode.BadPicture, facts: dict):
-        self.image, self.reason, self.content, self.size = None, "", "", (0, 0)
-        if isinstance(data, decode.BadPicture):
-            self.reason = str(data)
-            return
-        self.content = hashlib.sha256(data).hexdigest()
-        try:
-            self.image, self.size = decode.decode_with_size(
-                data, facts["crop"], facts["image_size"], facts["channels"]
-            )
-        except decode.BadPicture as error:
-            self.reason = str(error)
-
-    def facts(self) -> dict:
-        """What the index keeps."""
-        checksum = None if self.image is None else zlib.crc32(self.image)
-        return {
-            "reason": self.reason,
-            "content": self.content,
-            "size": self.size,
-            "checksum": checksum,
-        }
+def _decoded(
+    entry: Entry, data: bytes | np.ndarray | decode.BadPicture, facts: dict
+) -> tuple[Row, np.ndarray | None]:
+    """Return what the index keeps of a picture, and its uint8 record, or None."""
+    if isinstance(data, decode.BadPicture):
+        return Row(*entry, str(data), "", (0, 0), 0), None
+    content = hashlib.sha256(data).hexdigest()
+    try:
+        image, size = decode.decode_with_size(
+            data, facts["crop"], facts["image_size"], facts["channels"]
+        )
+    except decode.BadPicture as error:
+        return Row(*entry, str(error), content, (0, 0), 0), None
+    return Row(*entry, "", content, size, zlib.crc32(image)), image
 
 
 def decode_all(
     source: Source, entries: Sequence[Entry], start: int, facts: dict, per_shard: int
-) -> Iterator[tuple[list[dict], bytes]]:
+) -> Iterator[tuple[list[Row], bytes]]:
     """Decode the pictures from number `start`, few at a time in memory.
 
     Yields:
@@ -616,14 +623,17 @@ def decode_all(
         rows, records = [], []
         for item in chunk:
             entry, data = item if source.sequential else (item, read(item))
-            picture = Picture(data, facts)
-            rows.append({**entry._asdict(), **picture.facts()})
-            if picture.image is not None:
-                records.append(picture.image)
+            row, image = _decoded(entry, data, facts)
+            rows.append(row)
+            if image is not None:
+                records.append(image)
         return rows, b"".join(records)
 
     # Threads: the decoders leave the interpreter lock.
     pool = ThreadPoolExecutor(os.cpu_count())
+    # The lock is wanted for microseconds between them; who waits 5 ms for it idles.
+    switch_interval = sys.getswitchinterval()
+    sys.setswitchinterval(min(SWITCH_SECONDS, switch_interval))
     pending: deque = deque()
     wanted = source.pictures(start) if source.sequential else iter(entries[start:])
     done = start
@@ -636,6 +646,7 @@ def decode_all(
         while pending:
             yield pending.popleft().result()
     finally:
+        sys.setswitchinterval(switch_interval)
         pool.shutdown(cancel_futures=True)
 
 

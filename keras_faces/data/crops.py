@@ -27,7 +27,7 @@ class Crop(NamedTuple):
         cut_first: Whether the region is cut out before it is resized, so that pixels outside of it
             change nothing; else the whole picture is resized and then cut.
         scaled_decoding: Whether JPEGs of more than twice the wanted size are decoded no larger.
-        averaged: Whether areas are averaged by OpenCV instead, see `keras_faces.data.area`.
+        averaged: Whether OpenCV averages areas instead, see `keras_faces.data.area`.
     """
 
     description: str
@@ -74,7 +74,8 @@ CROPS = {
     ),
     "center-area": Crop(
         "As center, but faster: JPEGs are decoded at half their size or less where that "
-        "is enough, and areas averaged by OpenCV (needs the extra 'fast').",
+        "is enough, and OpenCV averages areas or, where less than a factor of 1.5 is left, "
+        "interpolates (needs the extra 'fast').",
         _largest_square,
         averaged=True,
     ),

@@ -17,7 +17,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".pbm", ".bmp", ".webp", ".
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "GIF")
 
 # Part of every cache's key: raise it when the same bytes would give other pixels.
-VERSION = 3
+VERSION = 4
 
 ORIENTATION = 0x0112  # of the EXIF standard
 
