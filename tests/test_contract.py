@@ -262,6 +262,7 @@ OTHER = {
     "architecture": "resnet",
     "conditions": "smiling,glasses",
     "generator_architecture": "deconvolution",
+    "discriminator_norm": "layer",
     "hidden_activation": "tanh",
     "rule": "adam",
     "critic_steps": 1,

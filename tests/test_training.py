@@ -272,6 +272,7 @@ SMALL = {
 }
 FURTHER = {
     "vaegan": {"learning_rate": 1e-4},
+    "vaegan_layer": {"learning_rate": 1e-4, "discriminator_norm": "layer"},
     "wgan_penalty": {"gradient_penalty": 10.0},
     "cyclegan_resnet": {"architecture": "resnet"},
 }
@@ -343,7 +344,7 @@ for case in sys.argv[2].split(","):
 
 
 BACKENDS = ("tensorflow", "jax")
-CASES = [*kf.list_models(), "wgan_penalty", "cyclegan_resnet"]
+CASES = [*kf.list_models(), "vaegan_layer", "wgan_penalty", "cyclegan_resnet"]
 # Instance normalisation divides by the deviations of single pictures, of which some are small: on a
 # processor with AVX-512 up to 1.5e-5 was seen, where weights move by 2.4e-4 or more.
 ROUNDING = {"cyclegan_resnet": 4e-5}

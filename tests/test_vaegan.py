@@ -110,6 +110,26 @@ def test_the_feature_map_is_the_third_strided_convolution_before_its_norm():
     assert features.min() < 0  # nor has it passed the ReLU
 
 
+@pytest.mark.parametrize(("norm", "alone"), [("batch", False), ("layer", True)])
+def test_a_discriminator_that_normalises_over_layers_judges_each_face_by_itself(norm, alone):
+    discriminator = vaegan(discriminator_norm=norm).discriminator
+    faces = noise_faces(4)
+    among_others = faces.copy()
+    among_others[2:] = np.sign(among_others[2:])  # black and white
+    first, second = (discriminator(given, training=True) for given in (faces, among_others))
+    for one, other in zip(first, second, strict=True):
+        assert np.allclose(one[:2], other[:2], atol=1e-5) == alone
+
+
+def test_a_layers_values_are_normalised_over_the_whole_face():
+    network = vaegan(discriminator_norm="layer").discriminator
+    norms = [layer for layer in network.layers if "Normalization" in type(layer).__name__]
+    assert len(norms) == 3  # two convolutions and the dense layer, but not the first convolution
+    values = np.random.default_rng(0).normal(3, 5, norms[0].input.shape[1:])[None]
+    found = np.array(norms[0](values.astype("float32")))
+    assert np.allclose(found, (values - values.mean()) / values.std(), atol=1e-4)
+
+
 @pytest.mark.parametrize("saturating", [True, False])
 def test_vaegan_losses_follow_from_its_three_networks(saturating):
     model = vaegan(gamma=1.5, kl_weight=2.0, saturating=saturating)
@@ -246,6 +266,7 @@ def test_values_out_of_range_are_refused():
         ({"equilibrium": -0.1}, "equilibrium"),
         ({"margin": -0.1}, "margin"),
         ({"rho": 1.0}, "rho"),
+        ({"discriminator_norm": "instance"}, "batch, layer"),
         ({"learning_rate": 0.0}, "learning_rate"),
     ):
         with pytest.raises(kf.UserError, match=word):

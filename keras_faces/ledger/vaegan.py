@@ -66,6 +66,18 @@ ENTRIES = (
         "35,112,768.",
     ),
     Entry(
+        "discriminator_norm",
+        "Gruber 3",
+        OPEN,
+        states=STANDARD,
+        reference="Larsen's code: batch normalisation",
+        decides="batch",
+        why="The authors' code. The quick recipes take layer: with 16 faces of each kind in a "
+        "batch the discriminator tells faces from the prior by what they do to the batch's "
+        "statistics, and the decoder runs into black-and-white patterns, from which tanh lets no "
+        "gradient back.",
+    ),
+    Entry(
         "gamma",
         "Report 4.1.3",
         15.0,

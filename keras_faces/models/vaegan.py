@@ -19,12 +19,14 @@ One forward pass serves all three, and no loss reaches weights of another player
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import require_above, require_at_least, require_decay
+from keras_faces.errors import require_above, require_at_least, require_decay, unknown_name
 from keras_faces.models.dcgan import cross_entropy
 from keras_faces.models.vae import kl_divergence, posterior_collapse, split
 from keras_faces.training.encoding import EncodingModel
 from keras_faces.training.normalisation import BatchNormalization
 from keras_faces.training.players import Player
+
+DISCRIMINATOR_NORMS = ("batch", "layer")
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -38,6 +40,9 @@ class VAEGAN(EncodingModel):
         filters: Filters of the encoder's first layer; all other widths follow in Larsen's
             proportions.
         hidden_units: Units of the encoder's dense layer; the discriminator's has half as many.
+        discriminator_norm: What the discriminator normalises over: `"batch"`, as Larsen's, or
+            `"layer"`, each face by itself. In a batch of 16 the first lets faces from the prior
+            change what real ones look like, and may never make faces of them.
         gamma: Weight of the similarity against the GAN's term in the decoder's loss; there the
             similarity is a mean over features, so that gamma does not depend on their number.
         kl_weight: Factor of the KL divergence in the encoder's loss; 1 in all documents.
@@ -63,6 +68,7 @@ class VAEGAN(EncodingModel):
         latent_dim: int = 128,
         filters: int = 64,
         hidden_units: int = 1024,
+        discriminator_norm: str = "batch",
         gamma: float = 15.0,
         kl_weight: float = 1.0,
         saturating: bool = True,
@@ -75,12 +81,15 @@ class VAEGAN(EncodingModel):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim)
         require_at_least(2, filters=filters, hidden_units=hidden_units)
+        if discriminator_norm not in DISCRIMINATOR_NORMS:
+            raise unknown_name("discriminator_norm", discriminator_norm, DISCRIMINATOR_NORMS)
         require_above(0, gamma=gamma)
         require_at_least(0, kl_weight=kl_weight, equilibrium=equilibrium, margin=margin)
         require_decay(rho=rho)
         self.latent_dim = latent_dim
         self.filters = filters
         self.hidden_units = hidden_units
+        self.discriminator_norm = discriminator_norm
         self.gamma = gamma
         self.kl_weight = kl_weight
         self.saturating = saturating
@@ -91,7 +100,9 @@ class VAEGAN(EncodingModel):
         with self.building():
             self.encoder = build_encoder(image_size, channels, latent_dim, filters, hidden_units)
             self.decoder = build_decoder(image_size, channels, latent_dim, filters)
-            self.discriminator = build_discriminator(image_size, channels, filters, hidden_units)
+            self.discriminator = build_discriminator(
+                image_size, channels, filters, hidden_units, discriminator_norm
+            )
 
     @property
     def players(self):
@@ -202,15 +213,16 @@ def build_decoder(image_size, channels, latent_dim, filters):
     return network
 
 
-def build_discriminator(image_size, channels, filters, hidden_units):
+def build_discriminator(image_size, channels, filters, hidden_units, norm):
     """Larsen's discriminator: a logit, and D_l, its last convolution before the norm."""
+    normalised = {"batch": normalisation, "layer": layer_normalisation}[norm]
     images = keras.Input((image_size, image_size, channels))
     x = layers.ReLU()(layers.Conv2D(filters // 2, 5, padding="same")(images))
     for width in widths(image_size, 2 * filters, 4 * filters, 4 * filters):
         features = down(width)(x)
-        x = layers.ReLU()(normalisation()(features))
+        x = layers.ReLU()(normalised()(features))
     x = layers.Dense(hidden_units // 2, use_bias=False)(layers.Flatten()(x))
-    x = layers.ReLU()(normalisation()(x))
+    x = layers.ReLU()(normalised()(x))
     logit = layers.Dense(1, dtype="float32")(x)
     features = layers.Activation("linear", dtype="float32")(features)
     return keras.Model(images, [logit, features], name="discriminator")
@@ -232,3 +244,7 @@ def down(filters):
 
 def normalisation():
     return BatchNormalization(momentum=0.9, epsilon=1e-6)
+
+
+def layer_normalisation():
+    return layers.GroupNormalization(groups=1, epsilon=1e-6)
