@@ -237,6 +237,44 @@ def test_what_is_done_is_not_done_again_and_what_was_stopped_goes_on(table1, tmp
     assert done == ["resume", "train"]
 
 
+def test_pictures_that_were_moved_train_nothing_anew_and_other_pictures_do(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    first = tmp_path / "first"
+    first.mkdir()
+    for number in range(24):
+        pixels = rng.integers(0, 256, (40, 40), dtype=np.uint8)
+        Image.fromarray(pixels).save(first / f"{number}.png")
+    parts = [base.Part("GAN", "report-gan")]
+    columns = [base.Column("sharp", "laplacian_variance")]
+    monkeypatch.setitem(REPORTS, "mine", base.Report("t", "d", "s", parts, columns))
+    given = {"count": 4, "out": tmp_path / "out", "runs": tmp_path / "runs", **TINY}
+    given |= {"batch_size": 8, "best": "laplacian_variance", "scores": "laplacian_variance"}
+    given["say"] = lambda line: None
+    done = []
+
+    def told(words):
+        done.append(words)
+        run(words)
+
+    run = base.command
+    monkeypatch.setattr(base, "command", told)
+    reproduce("mine", data=first, **given)
+    rows = results(tmp_path / "out")["rows"]
+    second = first.rename(tmp_path / "second")
+    next((tmp_path / "runs").glob("*/scores-model-4.json")).unlink()  # so that they are read again
+    reproduce("mine", data=second, **given)
+    assert [words[0] for words in done] == ["train"]
+    assert results(tmp_path / "out")["rows"] == rows
+    next((tmp_path / "runs").glob("*/model.keras")).unlink()  # as if stopped before its end
+    reproduce("mine", data=second, **given)
+    assert done[-1][0] == "resume" and str(second) in done[-1]
+    (second / "0.png").unlink()
+    with pytest.raises(kf.UserError, match="begun with other arguments"):
+        reproduce("mine", data=second, **given)
+    reproduce("mine", data=second, **given | {"out": tmp_path / "other"})
+    assert [words[0] for words in done] == ["train", "resume", "train"]
+
+
 def test_reports_share_the_runs_of_recipes_that_say_the_same_and_score_only_what_is_missing(
     table1, tmp_path, monkeypatch
 ):

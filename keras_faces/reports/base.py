@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_faces.checkpoints import read_latest
-from keras_faces.data import open_faces, open_source
+from keras_faces.data import open_faces
 from keras_faces.errors import UserError, number_of, require_whole, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.scores import (
@@ -216,17 +216,18 @@ def train_parts(
     computed = names_of(further.get("scores", QUICK))
     if further["best"] not in computed:
         raise unknown_name("score computed while it learns", further["best"], computed)
-    if data is not None:
-        open_source(data)
     for part in report.parts:  # what is missing is told before hours of training
         load_recipe(part.recipe).arguments(budget, data)
-    _claim(folder, {"data": None if data is None else str(data), "budget": budget, **further})
+    pictures = {p.recipe: _pictures(data, p.recipe, budget, further) for p in report.parts}
+    given = {"data": None if data is None else str(data), "pictures": pictures}
+    _claim(folder, {**given, "budget": budget, **further})
     planned = [(part, seed) for seed in seeds for part in report.parts]
     trained = []
     for number, (part, seed) in enumerate(planned, 1):
         say(f"Part {number} of {len(planned)}: {part.title}, recipe {part.recipe}, seed {seed}")
-        run, line = _train(part, seed, runs, data, budget, further)
-        results = _scored(report, run, seed, count, say)
+        run = run_of(part.recipe, seed, runs, pictures[part.recipe], budget, further)
+        line = _train(part, seed, run, data, budget, further)
+        results = _scored(report, run, data, seed, count, say)
         trained.append(Trained(part, seed, run, line, _training(run), *results))
     return trained
 
@@ -235,6 +236,8 @@ def _claim(folder: Path, facts: dict) -> None:
     place = folder / "report.json"
     earlier = _read(place)
     if earlier is not None:
+        if earlier.get("pictures") == facts["pictures"]:  # wherever they lie now
+            earlier["data"] = facts["data"]
         found = differences(earlier, facts)
         if found:
             told = "; ".join(
@@ -249,42 +252,58 @@ def _claim(folder: Path, facts: dict) -> None:
     write_whole(place, json.dumps(facts) + "\n")
 
 
+def _pictures(
+    data: str | os.PathLike | None, recipe: str, budget: str, further: dict
+) -> str | None:
+    """Return what tells a source's pictures and labels from others, wherever they are moved."""
+    if data is None:
+        return None
+    arguments = load_recipe(recipe).arguments(budget, data)
+    shape = {**arguments["hyperparameters"], **further}
+    faces = open_faces(
+        data,
+        image_size=shape.get("image_size", 64),
+        batch_size=1,
+        split="all",
+        crop=arguments.get("crop", "center"),
+        channels=shape.get("channels"),
+        labels=arguments.get("labels"),
+    )
+    return " ".join(filter(None, [faces.protocol["fingerprint"], faces.labels_digest]))
+
+
 def run_of(
-    recipe: str, seed: int, runs: Path, data: str | os.PathLike | None, budget: str, further: dict
+    recipe: str, seed: int, runs: Path, pictures: str | None, budget: str, further: dict
 ) -> Run:
     """Return the run that trains a recipe: another for all that changes what comes of it.
 
-    Two recipes that say the same share one, and a recipe that has changed begins another.
+    Two recipes that say the same share one, and a recipe that has changed begins another. So do
+    other pictures, for which stands what `_pictures` returns; None for the recipe's own source.
     """
     loaded = load_recipe(recipe)
-    facts = {**loaded.arguments(budget, None if data is None else str(data)), "further": further}
+    facts = {**loaded.arguments(budget, pictures), "further": further}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return Run(runs / f"{loaded.model}-{budget}-{digest[:8]}-seed-{seed}")
 
 
-def _train(part, seed, runs, data, budget, further) -> tuple[Run, str]:
-    """Train where that is not done; return the run, and the command that does the same."""
-    run = run_of(part.recipe, seed, runs, data, budget, further)
+def _train(part, seed, run, data, budget, further) -> str:
+    """Train where that is not done; return the command that does the same."""
     model = load_recipe(part.recipe).model
     words = ["train", model, "--recipe", part.recipe, "--budget", budget]
-    words += [] if data is None else ["--data", str(data)]
-    words += ["--seed", str(seed)]
+    source = [] if data is None else ["--data", str(data)]
+    words += [*source, "--seed", str(seed)]
     for name, value in further.items():
         values = value if isinstance(value, list) else [value]
         words += [f"--{name.replace('_', '-')}", *map(str, values)]
     if not run.exists:
         command([*words, "--run", str(run.folder), "--count", "0"])
     elif not run.model_path.is_file():
-        command(["resume", str(run.folder)])
-    return run, shlex.join(["keras-faces", *words])
+        command(["resume", str(run.folder), *source])
+    return shlex.join(["keras-faces", *words])
 
 
 def command(words: Sequence[str]) -> None:
-    """Run `keras-faces` in a process of its own.
-
-    A model that is trained after others in one process is named differently by Keras, and
-    TensorFlow's graph optimizer then rounds some learning rates differently: what the command in
-    the report gives would not be what stands in the report.
+    """Run `keras-faces` in a process of its own: as a user would who repeats a report's command.
 
     Raises:
         UserError: If it fails, which has said why.
@@ -341,26 +360,26 @@ def _training(run: Run) -> dict[str, float]:
     }
 
 
-def _scored(report, run, seed, count, say) -> tuple[dict | None, dict | None, dict | None]:
+def _scored(report, run, data, seed, count, say) -> tuple[dict | None, dict | None, dict | None]:
     """Return the scores of the last model, of the best one, and of reconstructions."""
     names = list(dict.fromkeys(c.score for c in report.columns if c.of == "samples"))
     result = best = copies = None
     if names:
-        result = _result(run, run.model_path, names, seed, count, None, say)
+        result = _result(run, run.model_path, names, data, seed, count, None, say)
         if run.best_path.is_file() and run.best_score() is not None:
             sampler = [run.best_score()["sampler"]]
-            best = _result(run, run.best_path, names, seed, count, sampler, say)
+            best = _result(run, run.best_path, names, data, seed, count, sampler, say)
     if any(column.of == "copies" for column in report.columns):
         place = run.folder / f"scores-copies-{count}.json"
         copies = _read(place)
         if copies is None or copies.get("format") != FORMAT or copies["not_computed"]:
             model = load_model(run.model_path)
-            copies = score_copies(model, _faces_of(run, model), count, seed)
+            copies = score_copies(model, _faces_of(run, model, data), count, seed)
             write_whole(place, json.dumps(copies, indent=1) + "\n")
     return result, best, copies
 
 
-def _result(run, path, names, seed, count, samplers, say) -> dict:
+def _result(run, path, names, data, seed, count, samplers, say) -> dict:
     """Return a model's scores: those that were computed for any report are kept in its run."""
     place = run.folder / f"scores-{path.stem}-{count}.json"
     kept = _read(place)
@@ -374,7 +393,7 @@ def _result(run, path, names, seed, count, samplers, say) -> dict:
     if not missing:
         return kept
     model = load_model(path)
-    stream = _faces_of(run, model)
+    stream = _faces_of(run, model, data)
     if kept is None:
         say(f"Scoring {count} samples of {path.name} ...")
     result = score(model, stream, count, seed, samplers, missing, progress=True)
@@ -411,10 +430,10 @@ def _read(place: Path) -> dict | None:
     return content if isinstance(content, dict) else None
 
 
-def _faces_of(run: Run, model):
+def _faces_of(run: Run, model, data):
     facts = run.config()["data"]
     return open_faces(
-        facts["source"],
+        facts["source"] if data is None else data,
         image_size=model.image_size,
         batch_size=1,
         split=facts["split"],
