@@ -219,7 +219,9 @@ def train_parts(
     for part in report.parts:  # what is missing is told before hours of training
         load_recipe(part.recipe).arguments(budget, data)
     pictures = {p.recipe: _pictures(data, p.recipe, budget, further) for p in report.parts}
-    given = {"data": None if data is None else str(data), "pictures": pictures}
+    given = {"data": None}
+    if data is not None:
+        given = {"data": str(data), "pictures": pictures}
     _claim(folder, {**given, "budget": budget, **further})
     planned = [(part, seed) for seed in seeds for part in report.parts]
     trained = []
@@ -236,8 +238,8 @@ def _claim(folder: Path, facts: dict) -> None:
     place = folder / "report.json"
     earlier = _read(place)
     if earlier is not None:
-        if earlier.get("pictures") == facts["pictures"]:  # wherever they lie now
-            earlier["data"] = facts["data"]
+        if "pictures" in earlier and earlier["pictures"] == facts.get("pictures"):
+            earlier["data"] = facts["data"]  # wherever they lie now
         found = differences(earlier, facts)
         if found:
             told = "; ".join(
