@@ -16,8 +16,9 @@ from PIL import Image
 from serving import serving
 
 import keras_faces as kf
-from keras_faces.app import actions, library, server, uploads
+from keras_faces.app import actions, server, uploads
 from keras_faces.app.actions import Given
+from keras_faces.app.served import Library, find_models
 from keras_faces.cli import main
 from keras_faces.data import framing
 
@@ -68,7 +69,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(folder):
-    return library.Library([folder / name for name in ("vae", "gan", "cvae", "cyclegan")])
+    return Library([folder / name for name in ("vae", "gan", "cvae", "cyclegan")])
 
 
 @pytest.fixture
@@ -253,9 +254,9 @@ def test_models_are_found_where_they_lie(folder, tmp_path, monkeypatch):
     (tmp_path / "runs" / "just-begun").mkdir(parents=True)
     (tmp_path / "runs" / "just-begun" / "config.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    found = library.find_models()
+    found = find_models()
     assert found == [f"saved_models/{name}" for name in ("vae", "cvae", "cyclegan", "gan")]
-    assert library.Library(["vae"])["vae"].describe() == "VAE, 32x32, grey, learnt from orl"
+    assert Library(["vae"])["vae"].describe() == "VAE, 32x32, grey, learnt from orl"
 
 
 def test_without_any_model_it_is_said_what_to_do(tmp_path, monkeypatch, capsys):
@@ -268,9 +269,9 @@ def test_without_any_model_it_is_said_what_to_do(tmp_path, monkeypatch, capsys):
 
 def test_a_model_that_is_not_there_is_told(tmp_path):
     with pytest.raises(UserError, match="'nothing' is not there"):
-        library.Library(["nothing"])
+        Library(["nothing"])
     with pytest.raises(UserError, match="neither a run nor a model"):
-        library.Library([tmp_path])
+        Library([tmp_path])
 
 
 def test_a_model_that_is_not_on_the_page_is_told(models):

@@ -1,6 +1,6 @@
 """The web page: what trained models can do, in a browser on this machine.
 
-`library` holds the models that are served, `uploads` turns what people upload into faces, `actions`
+`served` holds the models that are served, `uploads` turns what people upload into faces, `actions`
 are the tabs as plain functions, `page` lays them out with Gradio, and `server` answers on a port.
 Only the last two need Gradio.
 """

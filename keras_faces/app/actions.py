@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from keras_faces.app.library import Served
+from keras_faces.app.served import Served
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.pictures import grid
 

@@ -18,7 +18,7 @@ import gradio as gr
 
 from keras_faces.app import actions
 from keras_faces.app.actions import Given, Shown
-from keras_faces.app.library import Library, Served
+from keras_faces.app.served import Library, Served
 from keras_faces.app.uploads import TOLD_FORMATS, check_bytes, picture_of
 from keras_faces.errors import UserError
 from keras_faces.pictures import grid

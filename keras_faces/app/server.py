@@ -67,7 +67,7 @@ class PageServer:
 
     def __init__(self, runs: Sequence[str | os.PathLike] = (), host: str = HOST, port: int = PORT):
         require_gradio()
-        from keras_faces.app.library import Library, find_models
+        from keras_faces.app.served import Library, find_models
 
         self.library = Library(runs or find_models())
         self._socket = listen(host, port)
