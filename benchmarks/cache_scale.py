@@ -24,22 +24,23 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import psutil
 
 import keras_faces as kf
-from keras_faces.data import cache as caches
+from keras_faces.data.cache import FaceCache
+from keras_faces.data.shards import SHARD_BYTES, Index, Row
 
 
 def make(folder: Path, count: int, size: int) -> None:
     """Write a cache of `count` black records."""
     folder.mkdir()
     record = bytes(size * size * 3)
-    per_shard = caches.SHARD_BYTES // len(record)
+    per_shard = SHARD_BYTES // len(record)
     shards = [min(per_shard, count - start) for start in range(0, count, per_shard)]
     for number, records in enumerate(shards):
         with open(folder / f"shard-{number:05d}.bin", "wb") as file:
             file.truncate(records * len(record))
-    index, checksum = caches.Index(), zlib.crc32(record)
+    index, checksum = Index(), zlib.crc32(record)
     for number in range(count):
-        row = {"split": None, "size": (178, 218), "checksum": checksum, "content": f"{number:016x}"}
-        index.add([{"name": f"{number:07d}.jpg", "identity": None, "reason": "", **row}])
+        name, content = f"{number:07d}.jpg", f"{number:016x}"
+        index.add([Row(name, None, None, "", content, (178, 218), checksum)])
     index.save(folder)
     meta = {"image_size": size, "channels": 3, "count": count, "shards": shards, "content": ""}
     (folder / "meta.json").write_text(json.dumps(meta))
@@ -56,7 +57,7 @@ def measure(folder: str, steps: int) -> None:
     tf.constant(0)  # TensorFlow starts now, so that its memory is not counted as the data's
     process = psutil.Process()
     before, began = process.memory_info().rss, time.perf_counter()
-    cache = caches.FaceCache(folder)
+    cache = FaceCache(folder)
     stream = FaceStream(cache, split_indices(cache.ranks, cache.sides, "train"), 64)
     batches = iter(stream.dataset(start=0))
     next(batches)

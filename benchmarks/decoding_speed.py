@@ -25,7 +25,8 @@ import simplejpeg
 from PIL import Image
 
 from keras_faces.data import open_source
-from keras_faces.data.cache import CHUNK, prepare
+from keras_faces.data.cache import prepare
+from keras_faces.data.shards import CHUNK
 
 WIDTH, HEIGHT = 178, 218
 TOP = (HEIGHT - WIDTH) // 2

@@ -16,6 +16,7 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces.data import cache as cache_module
+from keras_faces.data import shards
 from keras_faces.data.cache import FaceCache, prepare
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import LEFT_OUT, Entry, Source
@@ -31,7 +32,7 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def small_shards(monkeypatch):
     """Three records of 8x8x1 in a shard."""
-    monkeypatch.setattr(cache_module, "SHARD_BYTES", 3 * 64)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 3 * 64)
 
 
 class Numbered(Source):
@@ -111,7 +112,7 @@ def test_any_mix_gives_all_the_good_ones_in_order_and_names_all_the_bad(kinds, s
     source = Numbered(len(kinds), places["b"], places["m"], sequential=sequential)
     source.listing = lambda: f"{kinds}"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache_module, "SHARD_BYTES", 3 * 64)
+        patch.setattr(shards, "SHARD_BYTES", 3 * 64)
         if not places["g"]:
             with pytest.raises(kf.UserError, match=f"None of the {len(kinds)} pictures"):
                 prepared(source)
@@ -139,7 +140,7 @@ def quiet():
 def test_what_was_interrupted_goes_on_with_the_first_missing_shard(
     small_shards, sequential, monkeypatch
 ):
-    monkeypatch.setattr(cache_module, "CHUNK", 1)
+    monkeypatch.setattr(shards, "CHUNK", 1)
     with pytest.raises(KeyboardInterrupt):
         prepared(Numbered(12, sequential=sequential, stop=8))
     again = Numbered(12, sequential=sequential)
@@ -155,14 +156,14 @@ def test_a_killed_process_loses_no_whole_shard(tmp_path):
     script = """
         import os, sys
         sys.path.insert(0, sys.argv[1])
-        from test_cache import Numbered, cache_module, prepared
+        from test_cache import Numbered, prepared, shards
         class Killed(Numbered):
             def read(self, name):
                 if name == "50.png":
                     os.kill(os.getpid(), 9)
                 return super().read(name)
-        cache_module.SHARD_BYTES = 64
-        cache_module.CHUNK = 1
+        shards.SHARD_BYTES = 64
+        shards.CHUNK = 1
         prepared(Killed(60))
     """
     home = os.path.dirname(__file__)
@@ -172,7 +173,7 @@ def test_a_killed_process_loses_no_whole_shard(tmp_path):
     assert killed.returncode == -9, killed.stderr.decode()
     source = Numbered(60)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache_module, "SHARD_BYTES", 64)
+        patch.setattr(shards, "SHARD_BYTES", 64)
         cache = prepared(source)
     assert 20 < min(source.reads) <= 50
     assert levels(cache) == list(range(60))
@@ -216,7 +217,7 @@ def test_a_cache_of_an_older_version_is_not_used(tmp_path, own_cache, picture_fo
     folder = picture_folder({"a.png": np.full((8, 8), 9, np.uint8)})
     stream = kf.data.open_faces(folder, 8, 1, split="all", progress=False)
     meta = json.loads((stream.cache.folder / "meta.json").read_text())
-    assert meta["format"] == cache_module.FORMAT
+    assert meta["format"] == shards.FORMAT
     # As version 0.2 wrote it: one file of records, one of names.
     old = stream.cache.folder
     for file in old.iterdir():

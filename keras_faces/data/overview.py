@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_faces.data.cache import SIDES, FaceCache
+from keras_faces.data.cache import FaceCache
 from keras_faces.data.crops import CROPS, apply_crop
 from keras_faces.data.labels import Attributes
+from keras_faces.data.shards import SIDES
 from keras_faces.data.sources import Source
 from keras_faces.data.stream import to_float
 from keras_faces.pictures import grid
