@@ -4,6 +4,7 @@ A process of our own rather than one of multiprocessing's: those import the user
 are forked from TensorFlow's threads and hang.
 """
 
+import contextlib
 import io
 import os
 import subprocess
@@ -41,8 +42,11 @@ def in_processes(
     if processes == 1:
         return work(images)
     parts = [images[start::processes] for start in range(processes)]
-    with ThreadPoolExecutor(processes) as pool:
-        done = list(pool.map(lambda part: _in_process(module, part), parts))
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(_started(module)) for _ in parts]
+        pool = stack.enter_context(ThreadPoolExecutor(processes))
+        stack.callback(_kill, children)  # who is stopped must not wait until they have done
+        done = list(pool.map(_answer, children, parts))
     results = np.empty((len(images), *done[0].shape[1:]), done[0].dtype)
     for start, part in enumerate(done):
         results[start::processes] = part
@@ -54,19 +58,28 @@ def serve(work: Work) -> None:
     np.save(sys.stdout.buffer, work(np.load(io.BytesIO(sys.stdin.buffer.read()))))
 
 
-def _in_process(module: str, images: np.ndarray) -> np.ndarray:
-    data = io.BytesIO()
-    np.save(data, images)
+def _started(module: str) -> subprocess.Popen:
     # It finds this very package, wherever the user's script found it.
     home = str(Path(__file__).parents[2])
     path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", module],
-        input=data.getvalue(),
-        capture_output=True,
-        check=False,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path},
     )
-    if done.returncode:
-        raise RuntimeError(f"The process of {module} failed:\n{done.stderr.decode()}")
-    return np.load(io.BytesIO(done.stdout))
+
+
+def _answer(child: subprocess.Popen, images: np.ndarray) -> np.ndarray:
+    data = io.BytesIO()
+    np.save(data, images)
+    output, errors = child.communicate(data.getvalue())
+    if child.returncode:
+        raise RuntimeError(f"The process of {child.args[-1]} failed:\n{errors.decode()}")
+    return np.load(io.BytesIO(output))
+
+
+def _kill(children: list[subprocess.Popen]) -> None:
+    for child in children:
+        child.kill()
