@@ -97,6 +97,14 @@ def test_a_generator_whose_samples_are_alike_is_called_collapsed(tmp_path):
         guarded(made, tmp_path)
 
 
+def test_a_generator_of_black_and_white_patterns_is_called_saturated(tmp_path):
+    made = model("dcgan", learning_rate=1e-9)
+    last = [layer for layer in made.generator.layers if layer.weights][-1]
+    last.kernel.assign(1000 * np.array(last.kernel))
+    with pytest.warns(TrainingWarning, match=r"Saturated generator: \d\d% .*faces' \d%"):
+        guarded(made, tmp_path)
+
+
 def test_latents_that_nobody_reads_are_called_a_posterior_collapse(tmp_path):
     made = model("vae", noise_scale=100.0, learning_rate=0.02)
     with pytest.warns(TrainingWarning, match="Posterior collapse: only [01] of 128"):

@@ -69,6 +69,13 @@ class Guard(RunCallback):
         samples = self.model.samples(64, 0, self.model.samplers[0], stream)
         if not np.isfinite(samples).all():
             found.append("The generated faces hold values that are not finite.")
+        elif saturated(samples) > saturated(faces) + 0.25:
+            found.append(
+                f"Saturated generator: {saturated(samples):.0%} of its samples' values are black "
+                f"or white, of the training faces' {saturated(faces):.0%}, and from there a tanh "
+                "lets no gradient back. Start again with a lower learning rate or another seed; "
+                "a vaegan with discriminator_norm='layer'."
+            )
         elif len(faces) > 1:
             share = mean_pair_difference(samples) / max(mean_pair_difference(faces), 1e-9)
             if share < self.alike:
@@ -79,3 +86,8 @@ class Guard(RunCallback):
                 )
         for text in found:
             warnings.warn(f"Step {self.step}: {text}", TrainingWarning, stacklevel=2)
+
+
+def saturated(faces: np.ndarray) -> float:
+    """Return the share of values that are as good as black or white, of faces in [-1, 1]."""
+    return float((np.abs(faces) > 0.95).mean())
