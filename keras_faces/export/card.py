@@ -205,7 +205,7 @@ def _scores(run) -> list[str]:
         result = json.loads((folder_of(run) / "scores.json").read_text())
         told, protocol = table(result), result["protocol"]
     except (OSError, ValueError, KeyError, TypeError):
-        return [*lines, "None recorded; `keras-faces evaluate RUN` computes them.", ""]
+        return [*lines, "None recorded; `keras-faces evaluate RUN --out RUN/scores.json` does.", ""]
     stated = ", ".join(f"{key} {value}" for key, value in protocol.items())
     return [*lines, "```", told, "```", "", f"Protocol: {stated}.", ""]
 
