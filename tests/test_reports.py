@@ -179,6 +179,28 @@ def test_a_score_that_no_row_has_is_told_as_not_computed_and_titles_say_whose_th
     assert lines[6] == "| VAE | 1.7 | not computed | 251.79 | 10.0 ± 1.0 |"
 
 
+def test_a_column_that_nobody_could_compute_and_no_document_states_is_left_out():
+    columns = [
+        base.Column("FID", "frechet_inception_distance"),
+        base.Column("found", "face_detection_rate", form=".1%"),
+    ]
+    report = base.Report("t", "d", "s", [base.Part("VAE", "report-vae")], columns)
+    rows = [base.Row("VAE", {}, {"found": [0.5]}, {"found": [0.1]})]
+    missing = {"title": "VAE", "seed": 0, "command": "c", "minutes": 1, "steps": 2, "best": None}
+    missing |= {
+        "protocol": None,
+        "needs": None,
+        "not_computed": {"frechet_inception_distance": "No weights."},
+    }
+    page = as_markdown(report, rows, [], {"parts": [missing]})
+    assert page.splitlines()[4:7] == [
+        "| faces | found [face detection rate] |",
+        "| --- | --- |",
+        "| VAE | 50.0% ± 10.0% |",
+    ]
+    assert "Not computed: FID" in page and "No weights." in page
+
+
 def test_each_part_says_how_to_train_the_same(table1, tmp_path):
     folder, _ = table1
     parts = json.loads((folder / "results.json").read_text())["parts"]

@@ -175,22 +175,26 @@ def as_html(report: Report, rows: Sequence[Row], figures: Sequence[Drawn], conte
 
 
 def _table(report: Report, rows: Sequence[Row]) -> list[list[str]]:
-    """Return the table: for each column the document's value, where it has one, and ours."""
+    """Return the table: for each column the document's value, where it has one, and ours.
+
+    What could not be computed keeps a column only beside the document's value; the notes name it.
+    """
     stated = {title for row in rows for title in row.states}
+    computed = {title for row in rows for title in row.values}
+    columns = [column for column in report.columns if column.title in stated | computed]
     head = ["faces"]
-    for column in report.columns:
+    for column in columns:
         if column.title in stated:
             head.append(f"{column.title}: document" + ("" if column.same_measure else " (*)"))
         head.append(f"{title_of(column)}: here" if column.title in stated else title_of(column))
     table = [head]
     for row in rows:
         cells = [row.title]
-        for column in report.columns:
+        for column in columns:
             if column.title in stated:
                 value = row.states.get(column.title)
                 cells.append("" if value is None else f"{value:g}")
-            computed = any(column.title in other.values for other in rows)
-            cells.append(row.cell(column) if computed else "not computed")
+            cells.append(row.cell(column) if column.title in computed else "not computed")
         table.append(cells)
     return table
 
