@@ -1,7 +1,7 @@
 """The fastest way from a JPEG to a small square: decoded no larger than needed, then resized.
 
 libjpeg-turbo (through simplejpeg) decodes at a half, a quarter or an eighth of the size nearly for
-free and without aliasing; OpenCV resizes what it left. Both come with the extra `fast`.
+free; OpenCV resizes what that left. Both come with the extra `fast`.
 """
 
 import functools
@@ -43,7 +43,7 @@ def resize(
         pixels: uint8 image of shape `(height, width)` or `(height, width, 3)`.
         box: The region that is kept.
         size: Wanted width and height.
-        smooth: Whether the image has been reduced already, so that interpolating it makes no
+        smooth: Whether the image has been reduced already, so that interpolating it makes few
             aliases.
     """
     import cv2
