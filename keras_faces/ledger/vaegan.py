@@ -75,7 +75,7 @@ ENTRIES = (
         why="The authors' code. The quick recipes take layer: with 16 faces of each kind in a "
         "batch the discriminator tells faces from the prior by what they do to the batch's "
         "statistics, and the decoder runs into black-and-white patterns, from which tanh lets no "
-        "gradient back.",
+        "gradient back. With 20,000 colour faces and batches of 32 half of the prior's were such.",
     ),
     Entry(
         "gamma",
