@@ -18,7 +18,7 @@ from serving import serving
 import keras_faces as kf
 from keras_faces.app import actions, server, uploads
 from keras_faces.app.actions import Given
-from keras_faces.app.served import Library, find_models
+from keras_faces.app.served import ServedModels, find_models
 from keras_faces.cli import main
 from keras_faces.data import framing
 
@@ -69,7 +69,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(folder):
-    return Library([folder / name for name in ("vae", "gan", "cvae", "cyclegan")])
+    return ServedModels([folder / name for name in ("vae", "gan", "cvae", "cyclegan")])
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def test_models_are_found_where_they_lie(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = find_models()
     assert found == [f"saved_models/{name}" for name in ("vae", "cvae", "cyclegan", "gan")]
-    assert Library(["vae"])["vae"].describe() == "VAE, 32x32, grey, learnt from orl"
+    assert ServedModels(["vae"])["vae"].describe() == "VAE, 32x32, grey, learnt from orl"
 
 
 def test_without_any_model_it_is_said_what_to_do(tmp_path, monkeypatch, capsys):
@@ -269,9 +269,9 @@ def test_without_any_model_it_is_said_what_to_do(tmp_path, monkeypatch, capsys):
 
 def test_a_model_that_is_not_there_is_told(tmp_path):
     with pytest.raises(UserError, match="'nothing' is not there"):
-        Library(["nothing"])
+        ServedModels(["nothing"])
     with pytest.raises(UserError, match="neither a run nor a model"):
-        Library([tmp_path])
+        ServedModels([tmp_path])
 
 
 def test_a_model_that_is_not_on_the_page_is_told(models):

@@ -18,7 +18,7 @@ import gradio as gr
 
 from keras_faces.app import actions
 from keras_faces.app.actions import Given, Shown
-from keras_faces.app.served import Library, Served
+from keras_faces.app.served import Served, ServedModels
 from keras_faces.app.uploads import TOLD_FORMATS, check_bytes, picture_of
 from keras_faces.errors import UserError
 from keras_faces.pictures import grid
@@ -103,19 +103,19 @@ def told(function: Callable) -> Callable:
     return handler
 
 
-def build(library: Library, folder: str | Path) -> gr.Blocks:
+def build(models: ServedModels, folder: str | Path) -> gr.Blocks:
     """Return the page.
 
     Args:
-        library: The models that are served.
+        models: The models that are served.
         folder: Where files for visitors are written.
     """
-    return _Page(library, Path(folder)).blocks
+    return _Page(models, Path(folder)).blocks
 
 
 class _Page:
-    def __init__(self, library: Library, folder: Path):
-        self.library = library
+    def __init__(self, models: ServedModels, folder: Path):
+        self.models = models
         self.folder = folder
         self.updates: list[tuple[gr.components.Component, Callable[[Served], dict]]] = []
         self.bodies: dict[str, tuple[gr.Markdown, gr.Column]] = {}
@@ -126,7 +126,7 @@ class _Page:
             gr.Markdown(f"# {TITLE}")
             with gr.Row(equal_height=True):
                 self.name = gr.Dropdown(
-                    library.names, value=library.names[0], label="model", elem_id="model"
+                    models.names, value=models.names[0], label="model", elem_id="model"
                 )
                 self.about = gr.Markdown(elem_id="about")
             with gr.Tabs():
@@ -162,7 +162,7 @@ class _Page:
                 fill()
 
     def _choose(self, name):
-        served = self.library[name]
+        served = self.models[name]
         reasons = actions.reasons(served)
         values = [served.describe()]
         for key in self.bodies:
@@ -173,7 +173,7 @@ class _Page:
     def _follows(self, component, update: Callable[[Served], dict]):
         """Let a component be as a model needs it: now the first one, later the chosen one."""
         self.updates.append((component, update))
-        first = update(self.library[self.library.names[0]])
+        first = update(self.models[self.models.names[0]])
         for name, value in first.items():
             # Gradio pairs the names of choices with their values.
             setattr(component, name, [(c, c) for c in value] if name == "choices" else value)
@@ -265,7 +265,7 @@ class _Page:
         if path is None:
             return None, ""
         try:
-            face = self.library[name].face(read(path), cropped)
+            face = self.models[name].face(read(path), cropped)
         except UserError as error:
             return None, f"**{error}**"
         return actions.enlarged(grid(face.face[None], gap=0), 256), face.note
@@ -284,7 +284,7 @@ class _Page:
         return str(target)
 
     def _example(self, name):
-        served = self.library[name]
+        served = self.models[name]
         face = served.faces().sample(1, random.randrange(2**31))
         target = self._new_folder() / "face.png"
         grid(face, gap=0).save(target)
@@ -323,7 +323,7 @@ class _Page:
 
         def run(name, count, seed, sampler, mode, conditions):
             chosen = conditions if mode == CHOSEN else None
-            shown = actions.sample(self.library[name], count, seed, sampler or None, chosen)
+            shown = actions.sample(self.models[name], count, seed, sampler or None, chosen)
             path = actions.save_faces(shown, self._new_folder())
             return *self._both(shown), gr.update(value=str(path), visible=True)
 
@@ -343,7 +343,7 @@ class _Page:
         picture, note = _result("blend")
 
         def run(name, percent, *given):
-            served = self.library[name]
+            served = self.models[name]
             ends = [_given_picture(served, *given[:3]), _given_picture(served, *given[3:])]
             return self._both(actions.blend(served, *ends, percent))
 
@@ -409,7 +409,7 @@ class _Page:
         )
 
         def run(name, hold, chosen, kind, seed, sampler, path, cropped, held, *values, progress):
-            served = self.library[name]
+            served = self.models[name]
             given = _given(served, kind, seed, sampler, path, cropped, held)
             strengths = dict(zip(chosen, values))
             return self._both(
@@ -451,7 +451,7 @@ class _Page:
         )
 
         def run(name, frames, path, *given):
-            served = self.library[name]
+            served = self.models[name]
             ends = [_given(served, *given[:6]), _given(served, *given[6:])]
             shown = actions.interpolate(served, *ends, frames, path)
             return *self._both(shown), str(actions.save_gif(shown, self._new_folder()))
@@ -482,13 +482,13 @@ class _Page:
 
         def run(name, to, path, cropped, _):
             given = Given(data=None if path is None else read(path), cropped=cropped)
-            return self._both(actions.translate(self.library[name], given, TO[to]))
+            return self._both(actions.translate(self.models[name], given, TO[to]))
 
         def run_drawing(name, path):
             if path is None:
                 raise UserError("Draw something first.")
             given = Given(data=read(path), cropped=True)
-            return self._both(actions.translate(self.library[name], given, "photo"))
+            return self._both(actions.translate(self.models[name], given, "photo"))
 
         inputs = [self.name, to, *given.inputs]
         from_picture.click(told(run), inputs, [picture, note], api_name="translate")
@@ -504,7 +504,7 @@ class _Page:
                 picture, note = _result("reconstruct")
 
         def run(name, *parts):
-            served = self.library[name]
+            served = self.models[name]
             return self._both(actions.reconstruct(served, _given_picture(served, *parts)))
 
         button.click(told(run), [self.name, *given.inputs], [picture, note], api_name="reconstruct")
@@ -515,7 +515,7 @@ class _Page:
 
         def fill(name):
             try:
-                found = actions.score_table(self.library[name])
+                found = actions.score_table(self.models[name])
             except UserError:  # why, stands in the tab
                 return None, ""
             value = {"headers": found.headers, "data": found.rows}

@@ -68,7 +68,7 @@ def _holds_model(path: Path) -> bool:
     return path.is_file() and path.suffix == ".keras"
 
 
-class Library:
+class ServedModels:
     """The models that are served.
 
     Args:

@@ -13,7 +13,7 @@ from keras_faces.errors import UserError
 HOST, PORT = "127.0.0.1", 7860
 WAITING = 64  # requests, beyond which more are told to come back
 
-# The page asks nobody but this server, whatever is in a library's files.
+# The page asks nobody but this server, whatever is in a model's files.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
@@ -42,7 +42,7 @@ def serve(
             had.
     """
     with PageServer(runs, host, port) as server:
-        tell(f"Serving {', '.join(server.library.names)}")
+        tell(f"Serving {', '.join(server.models.names)}")
         if not is_loopback(host):
             tell(
                 f"Whoever reaches {host} can use these models, without a password. Leave --host "
@@ -62,18 +62,18 @@ class PageServer:
 
     Attributes:
         url: Where the page is.
-        library: The models that are served.
+        models: The models that are served.
     """
 
     def __init__(self, runs: Sequence[str | os.PathLike] = (), host: str = HOST, port: int = PORT):
         require_gradio()
-        from keras_faces.app.served import Library, find_models
+        from keras_faces.app.served import ServedModels, find_models
 
-        self.library = Library(runs or find_models())
+        self.models = ServedModels(runs or find_models())
         self._socket = listen(host, port)
         self._folder = tempfile.TemporaryDirectory(prefix="keras_faces_page_")
         try:
-            warm_up(self.library)
+            warm_up(self.models)
             shown = "localhost" if host in ("0.0.0.0", "::") else host
             shown = f"[{shown}]" if ":" in shown else shown
             self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
@@ -93,7 +93,7 @@ class PageServer:
         from keras_faces.app import page
         from keras_faces.app.uploads import MAX_BYTES
 
-        blocks = page.build(self.library, self._folder.name)
+        blocks = page.build(self.models, self._folder.name)
         blocks.queue(max_size=WAITING, default_concurrency_limit=4)
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         system = ["system-ui", "sans-serif"]
@@ -134,7 +134,7 @@ class PageServer:
 
     def _measure(self):
 
-        first = self.library[self.library.names[0]]
+        first = self.models[self.models.names[0]]
         if first.model.latent_dim is not None or hasattr(first.model, "translate"):
             first.frame  # noqa: B018
 
@@ -263,7 +263,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def warm_up(library) -> None:
+def warm_up(models) -> None:
     """Load the first model and use it once, so that the first visitor does not wait.
 
     Raises:
@@ -271,6 +271,6 @@ def warm_up(library) -> None:
     """
     from keras_faces.app import actions
 
-    first = library[library.names[0]]
+    first = models[models.names[0]]
     if "sample" not in actions.reasons(first):
         actions.sample(first, 16)
