@@ -26,7 +26,7 @@ from PIL import Image
 
 from keras_faces.data import open_source
 from keras_faces.data.cache import prepare
-from keras_faces.data.shards import CHUNK
+from keras_faces.data.decoders import CHUNK
 
 WIDTH, HEIGHT = 178, 218
 TOP = (HEIGHT - WIDTH) // 2

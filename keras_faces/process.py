@@ -1,12 +1,9 @@
-"""Settings of the whole process that make training on a CPU fast.
-
-Both must be made before TensorFlow is imported, and neither belongs to a library that is imported
-into somebody else's program, so the `keras-faces` command makes them, and scripts may.
-"""
+"""The whole process: what makes it train fast, and how it starts others of its kind."""
 
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 # Constants of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -14,6 +11,9 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 def prepare_process() -> None:
     """Make training on a CPU up to three times as fast; call it before TensorFlow is imported.
+
+    Neither setting belongs to a library that is imported into somebody else's program, so the
+    `keras-faces` command makes them, and scripts may:
 
     - TensorFlow uses oneDNN by default only on processors with AVX-512; it pays on all. What the
       environment says already, stays.
@@ -30,3 +30,20 @@ def prepare_process() -> None:
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(M_TOP_PAD, 256 * 2**20)
+
+
+def python(*words: str) -> dict:
+    """Return arguments of `subprocess.Popen` for a Python that imports this very package.
+
+    It finds it wherever the user's script has found it, and takes no file of the folder in which
+    that was started for a library.
+
+    Args:
+        words: What stands behind `python` on the command line.
+    """
+    home = os.fspath(Path(__file__).parents[1])
+    path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {
+        "args": [sys.executable, "-P", *words],
+        "env": {**os.environ, "PYTHONPATH": path},
+    }

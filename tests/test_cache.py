@@ -16,7 +16,7 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces.data import cache as cache_module
-from keras_faces.data import shards
+from keras_faces.data import decoders, shards
 from keras_faces.data.cache import FaceCache, prepare
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import LEFT_OUT, Entry, Source
@@ -140,7 +140,7 @@ def quiet():
 def test_what_was_interrupted_goes_on_with_the_first_missing_shard(
     small_shards, sequential, monkeypatch
 ):
-    monkeypatch.setattr(shards, "CHUNK", 1)
+    monkeypatch.setattr(decoders, "CHUNK", 1)
     with pytest.raises(KeyboardInterrupt):
         prepared(Numbered(12, sequential=sequential, stop=8))
     again = Numbered(12, sequential=sequential)
@@ -156,14 +156,14 @@ def test_a_killed_process_loses_no_whole_shard(tmp_path):
     script = """
         import os, sys
         sys.path.insert(0, sys.argv[1])
-        from test_cache import Numbered, prepared, shards
+        from test_cache import Numbered, prepared, shards, decoders
         class Killed(Numbered):
             def read(self, name):
                 if name == "50.png":
                     os.kill(os.getpid(), 9)
                 return super().read(name)
         shards.SHARD_BYTES = 64
-        shards.CHUNK = 1
+        decoders.CHUNK = 1
         prepared(Killed(60))
     """
     home = os.path.dirname(__file__)

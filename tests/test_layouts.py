@@ -444,7 +444,7 @@ def test_the_listing_changes_with_the_pictures(scheme, tmp_path):
     path = EACH[scheme](tmp_path)
     before = open_source(path)
     listing = before.listing()
-    picture = before.file(before.entries()[0].name)
+    picture = Path(before.file(before.entries()[0].name))
     picture.write_bytes(picture.read_bytes() + b"\n")
     assert open_source(path).listing() != listing
 

@@ -17,7 +17,9 @@ from keras_faces.errors import UserError
 # make of the whole picture (squared error 0.96 and 1.08 times as large, ORL faces from 92 to 32).
 INTERPOLATED = 1.5
 
-START_OF_SCAN = 0xDA  # the JPEG marker that ends the header
+# Markers of JPEG files.
+START_OF_SCAN = 0xDA  # ends the header
+APP1 = 0xE1  # the segment of EXIF notes
 
 
 def require() -> None:
@@ -96,12 +98,14 @@ def decode_jpeg(
 def _has_exif(data: bytes) -> bool:
     """Return whether a JPEG has EXIF notes; its segments say so much sooner than all its bytes."""
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != START_OF_SCAN:
-        if data[at + 4 : at + 10] == b"Exif\0\0":
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == START_OF_SCAN:
+            return False
+        if marker == APP1 and data[at + 4 : at + 10] == b"Exif\0\0":
             return True
         # A marker may be preceded by any number of bytes 0xFF.
-        filled = data[at + 1] == 0xFF
-        at += 1 if filled else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        at += 1 if marker == 0xFF else 2 + (data[at + 2] << 8) + data[at + 3]
     return False
 
 

@@ -225,7 +225,7 @@ def _put(source: Source, entry: Entry, target: Path, link: str) -> None:
             part.unlink(missing_ok=True)
             raise cannot_write(target, error, "; or link with --link") from error
         return
-    file = source.file(entry.name).resolve()
+    file = Path(source.file(entry.name)).resolve()
     try:
         if link == "hard":
             os.link(file, target)

@@ -11,11 +11,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
 from keras_faces.errors import require_whole
+from keras_faces.process import python
 
 Work = Callable[[np.ndarray], np.ndarray]
 
@@ -59,15 +59,11 @@ def serve(work: Work) -> None:
 
 
 def _started(module: str) -> subprocess.Popen:
-    # It finds this very package, wherever the user's script found it.
-    home = str(Path(__file__).parents[2])
-    path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
-        [sys.executable, "-m", module],
+        **python("-m", module),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
     )
 
 

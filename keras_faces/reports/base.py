@@ -8,7 +8,6 @@ import shlex
 import signal
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,13 +28,13 @@ from keras_faces.metrics.scores import (
     score_copies,
 )
 from keras_faces.metrics.tables import differences, protocol_of, require_scores, told_differences
+from keras_faces.process import python
 from keras_faces.recipes import BUDGETS, load_recipe
 from keras_faces.runs import Run, load_model
 
 REAL = "real faces"
 BEST = {"best": "face_detection_rate"}  # the score by which a run's best step is chosen
 SCORE_EVERY = {"quick": 10, "paper": 1}  # epochs
-HOME = str(Path(__file__).parents[2])  # whence a process imports this very package
 
 
 class Fact(NamedTuple):
@@ -311,10 +310,7 @@ def command(words: Sequence[str]) -> None:
         UserError: If it fails, which has said why.
         KeyboardInterrupt: If it was stopped.
     """
-    path = os.pathsep.join([HOME, *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "keras_faces.cli", *words], env={**os.environ, "PYTHONPATH": path}
-    )
+    process = subprocess.Popen(**python("-m", "keras_faces.cli", *words))
     code = _ended(process)
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         raise KeyboardInterrupt

@@ -90,8 +90,8 @@ class Source:
         self.told = (*self.told, message)
         warnings.warn(message, UnmatchedAnnotations, stacklevel=3)
 
-    def file(self, name: str) -> Path | None:
-        """Return where a picture lies as a file of its own, or None where it does not."""
+    def file(self, name: str) -> str | None:
+        """Return the path of the file whose bytes `read` returns, or None where there is none."""
         return None
 
     def check_still_there(self) -> None:

@@ -64,10 +64,10 @@ class Annotation(NamedTuple):
 
     def stamp(self) -> tuple:
         """Return facts that change with the file."""
-        path = self.place.file(self.name) if self.place else Path(self.name)
+        path = self.place.file(self.name) if self.place else self.name
         if path is None:  # in a zip file, whose own time tells
             return (self.title,)
-        status = path.stat()
+        status = os.stat(path)
         return self.title, status.st_size, status.st_mtime_ns
 
 
@@ -181,7 +181,7 @@ class DatasetSource(Source):
                 inside, key=lambda n: (wanted.index(_file(n).lower()), n.count("/"), natural(n))
             )
             path = self.place.file(name)
-            return Annotation(str(path or f"{name} in {self.place.title!r}"), self.place, name)
+            return Annotation(path or f"{name} in {self.place.title!r}", self.place, name)
         for folder in self.folders_beside():
             for name in names:
                 if (folder / name).is_file():
@@ -207,7 +207,7 @@ class DatasetSource(Source):
     def read(self, name: str) -> bytes:
         return self.place.read(name)
 
-    def file(self, name: str) -> Path | None:
+    def file(self, name: str) -> str | None:
         return self.place.file(name)
 
     def compare_with_published(self) -> list[str]:
