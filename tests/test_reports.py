@@ -156,10 +156,20 @@ def test_of_several_seeds_mean_and_deviation_are_shown():
     assert row.cell(column) == "11.5 ± 2.1 (2 of 3 seeds)"
     row = base.Row("VAE", {}, {"sharpness": [None, 13.0]}, {"sharpness": [None, 2.0]})
     assert row.cell(column) == "13.0 ± 2.0 (1 of 2 seeds)"
+    row = base.Row("VAE", {}, {"sharpness": [7.0, 7.0]}, {"sharpness": [1.0, 1.0]})
+    assert row.cell(column) == "7.0 ± 0.0"
+    parameters = base.Row("VAE", {}, {"sharpness": [7.0, 7.0]}, {"sharpness": [None, None]})
+    assert parameters.cell(column) == "7.0"
     alone = base.Row("VAE", {}, {"sharpness": [10.0]}, {"sharpness": [1.0]})
     assert alone.cell(column) == "10.0 ± 1.0"
     assert base.Row("VAE", {}, {"sharpness": [None]}, {"sharpness": [None]}).cell(column) == "none"
     assert base.Row("VAE", {}, {}, {}).cell(column) == ""
+
+
+def test_real_faces_are_not_trained_so_their_errors_are_those_of_the_pictures():
+    column = base.Column("sharpness", "laplacian_variance", form=".1f")
+    real = base.Row("real faces", {}, {"sharpness": [10.0, 12.0]}, {"sharpness": [1.0, 2.0]}, False)
+    assert real.cell(column) == "11.0 ± 1.5"
 
 
 def test_a_score_that_no_row_has_is_told_as_not_computed_and_titles_say_whose_they_are():

@@ -139,25 +139,28 @@ class Row(NamedTuple):
         states: The document's numbers by column.
         values: Ours by column, one for each seed; None where a score could not be computed.
         errors: Their standard errors.
+        trained: Whether seeds differ by what was trained; those of real faces do not.
     """
 
     title: str
     states: dict[str, float]
     values: dict[str, list[float | None]]
     errors: dict[str, list[float | None]]
+    trained: bool = True
 
     def cell(self, column: Column) -> str:
-        """Return our value as text: over seeds mean and deviation, else value and its error."""
+        """Return our value as text: over trainings mean and deviation, else value and its error."""
         known = [value for value in self.values.get(column.title, ()) if value is not None]
         if not known:
             return "none" if column.title in self.values else ""
         seeds = len(self.values[column.title])
         of = f" ({len(known)} of {seeds} seeds)" if len(known) < seeds else ""
-        if len(known) > 1:
-            mean, spread = statistics.mean(known), statistics.stdev(known)
-            return f"{mean:{column.form}} ± {spread:{column.form}}{of}"
-        error = self.errors[column.title][self.values[column.title].index(known[0])]
-        text = f"{known[0]:{column.form}}"
+        errors = [error for error in self.errors[column.title] if error is not None]
+        error = statistics.mean(errors) if errors else None
+        if len(known) > 1 and self.trained:
+            spread = statistics.stdev(known)
+            error = spread if spread or errors else None  # parameters are the same for all seeds
+        text = f"{statistics.mean(known):{column.form}}"
         return f"{text}{of}" if error is None else f"{text} ± {error:{column.form}}{of}"
 
 
@@ -455,7 +458,7 @@ def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
     rows = []
     if trained[0].result is not None:
         sources = [{"samples": _of(t.result, "real")} for t in trained if t.part is trained[0].part]
-        rows.append(_row(REAL, report.real, report, sources))
+        rows.append(_row(REAL, report.real, report, sources)._replace(trained=False))
     for part in report.parts:
         ours = [t for t in trained if t.part == part]
         samplers = [s for s in (ours[0].result or {"rows": {}})["rows"] if s != "real"] or [""]
