@@ -223,7 +223,8 @@ class DatasetSource(Source):
         """Return the copies of a published file beside the pictures and among them."""
         wanted = _file(file.name).lower()
         inside = [name for name in self.place.others if _file(name).lower() == wanted]
-        paths = [self.path, self.place.path, *filter(None, map(self.place.file, inside))]
+        files = filter(None, map(self.place.file, inside))
+        paths = [self.path, self.place.path, *map(Path, files)]
         top = self.path if self.path.is_dir() else self.path.parent
         paths += [
             folder / name
