@@ -1,8 +1,8 @@
 """Who decodes: the threads of this process, and where pictures are many, processes beside it.
 
-Between libjpeg's calls threads wait for each other's hold on the interpreter, which costs a third
-of the time where a picture takes 0.2 ms. Processes do not, but take half a second to start, in
-which the threads begin. These are processes of our own rather than multiprocessing's, which import
+Between libjpeg's calls threads wait for each other's hold on the interpreter, which costs a tenth
+to a seventh of the time on two cores. Processes do not, but take half a second to start, in which
+the threads begin. These are processes of our own rather than multiprocessing's, which import
 the user's script again, or are forked from TensorFlow's threads and hang.
 """
 
@@ -111,16 +111,18 @@ def decode_all(
 
 
 class _Decoders:
+    """As many threads as cores; each hands its chunk to a process, as soon as one is free."""
+
     def __init__(self, source: Source, total: int):
         self.source = source
         self.count = os.cpu_count() or 1
         worth = min(self.count, total // FOR_EACH)
-        self.started = worth if worth > 1 else 0
+        self.wanted = worth if worth > 1 else 0  # a single one would only take the work away
         self.free: queue.SimpleQueue[_Process] = queue.SimpleQueue()
 
     def __enter__(self) -> "_Decoders":
         self.threads = ThreadPoolExecutor(self.count)
-        self.processes = [_Process(self.free) for _ in range(self.started)]
+        self.processes = [_Process(self.free) for _ in range(self.wanted)]
         # Threads want the interpreter for microseconds; who waits 5 ms for it idles.
         self.interval = sys.getswitchinterval()
         sys.setswitchinterval(min(SWITCH_SECONDS, self.interval))
