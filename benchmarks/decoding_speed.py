@@ -5,7 +5,7 @@
 Pictures are ORL faces, enlarged and tinted, with noise, as JPEG files of about 10 kB on disk. Every
 contestant reads the files, keeps the centre square and resizes it, on all cores, in threads where
 nothing else is said. `prepare` also lists the files, takes SHA-256 and CRC-32 of every picture and
-writes the records; it starts processes beyond 5,000 pictures, as many of them as pay. Prints the
+writes the records; it starts processes beyond 8,000 pictures, as many of them as pay. Prints the
 median images/s of the rounds, and its share of the fastest.
 """
 

@@ -3,7 +3,7 @@
 Names are imported when they are first used, so that `import keras_faces` is quick.
 """
 
-import importlib
+from keras_faces.lazy import lazy
 
 __version__ = "0.3.0"
 
@@ -37,14 +37,4 @@ _NAMES = {
 
 __all__ = [*_MODULES, *_NAMES]
 
-
-def __getattr__(name: str):
-    if name in _MODULES:
-        return importlib.import_module(f"keras_faces.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'keras_faces' has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy(__name__, _MODULES, _NAMES)

@@ -260,20 +260,18 @@ def test_training_goes_on_when_the_source_has_vanished(orl_folder):
 def test_the_sources_own_splits_decide():
     splits = ["train"] * 5 + ["validation"] * 2 + ["test"] + [LEFT_OUT, None]
     source = Numbered(10, splits=splits)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kf.data, "open_source", lambda _: source)
-        streams = {
-            split: kf.data.open_faces("it", 8, 1, split, channels=1, progress=False).indices
-            for split in ("train", "validation", "test", "all")
-        }
-        source.splits = [None] * 10
-        source.listing = lambda: "without"
-        with pytest.raises(kf.UserError, match="validation"):
-            kf.data.open_faces("it", 8, 1, "validation", channels=1, progress=False)
-        source.splits = ["train"] * 10
-        source.listing = lambda: "train alone"
-        with pytest.raises(kf.UserError, match="no pictures in the split 'test'; it has train"):
-            kf.data.open_faces("it", 8, 1, "test", channels=1, progress=False)
+    streams = {
+        split: kf.data.open_faces(source, 8, 1, split, channels=1, progress=False).indices
+        for split in ("train", "validation", "test", "all")
+    }
+    source.splits = [None] * 10
+    source.listing = lambda: "without"
+    with pytest.raises(kf.UserError, match="validation"):
+        kf.data.open_faces(source, 8, 1, "validation", channels=1, progress=False)
+    source.splits = ["train"] * 10
+    source.listing = lambda: "train alone"
+    with pytest.raises(kf.UserError, match="no pictures in the split 'test'; it has train"):
+        kf.data.open_faces(source, 8, 1, "test", channels=1, progress=False)
     assert {split: found.tolist() for split, found in streams.items()} == {
         "train": [0, 1, 2, 3, 4],
         "validation": [5, 6],

@@ -48,7 +48,7 @@ def in_processes(monkeypatch) -> list[subprocess.Popen]:
     waiting = SimpleNamespace(SimpleQueue=Waiting, Empty=queue.Empty)
     monkeypatch.setattr(decoders, "queue", waiting)  # and not for the threads
     monkeypatch.setattr(decoders.subprocess, "Popen", Remembered)
-    monkeypatch.setattr(decoders, "decode_chunk", refuse)
+    monkeypatch.setattr(decoders.chunks, "decode_chunk", refuse)
     return started
 
 
@@ -208,7 +208,7 @@ def test_a_script_without_a_main_guard_may_decode_in_any_folder(orl_folder, tmp_
             def get_nowait(self):
                 return self.get()
         decoders.queue = SimpleNamespace(SimpleQueue=Waiting)
-        del decoders.decode_chunk
+        del decoders.chunks.decode_chunk
         print("begun")
         print(kf.data.open_faces(sys.argv[1], 16, split="all", progress=False).count)
         """)

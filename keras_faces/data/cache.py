@@ -318,9 +318,8 @@ def _make(source: Source, listing: str, facts: dict, strict: bool, progress: boo
             return cache  # another process has made it meanwhile
         _sweep(part)
         part.mkdir(exist_ok=True)
-        entries = source.entries()
-        shards = Shards(part, facts, len(entries))
-        shards.write(source, entries, strict, progress)
+        shards = Shards(part, facts, source.entries())
+        shards.write(source, strict, progress)
         content, unreadable = shards.finish(source)
         folder = _place(facts, content)
         if _open(folder) is None:

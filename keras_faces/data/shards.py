@@ -13,14 +13,15 @@ import shutil
 from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby, pairwise
+from itertools import accumulate, chain, compress, groupby, islice, pairwise
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from keras_faces.data import decode
-from keras_faces.data.decoders import Row, decode_all
+from keras_faces.data.chunks import Found
+from keras_faces.data.decoders import decode_all
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.data.splits import ranks
 from keras_faces.errors import UserError
@@ -39,43 +40,50 @@ class Shards:
     Args:
         folder: Where to; finished shards in it are kept.
         facts: Crop, size, channels.
-        total: Pictures of the source.
+        entries: All pictures of the source.
     """
 
-    def __init__(self, folder: Path, facts: dict, total: int):
+    def __init__(self, folder: Path, facts: dict, entries: Sequence[Entry]):
         self.folder = folder
         self.facts = facts
-        self.total = total
+        self.entries = entries
         self.record_bytes = facts["image_size"] ** 2 * facts["channels"]
         self.per_shard = max(1, SHARD_BYTES // self.record_bytes)
-        self.count = -(-total // self.per_shard)
+        self.count = -(-len(entries) // self.per_shard)
         self.index = Index()
         self.done = 0
-        while self.done < self.count and (rows := self._rows_if_whole(self.done)) is not None:
-            self.index.add(rows)
+        while self.done < self.count and (found := self._found_if_whole(self.done)) is not None:
+            self.index.add(self._entries_of(self.done), found)
             self.index.end_shard()
             self.done += 1
+
+    def _entries_of(self, number: int) -> Sequence[Entry]:
+        return self.entries[number * self.per_shard : (number + 1) * self.per_shard]
 
     def _paths(self, number: int) -> tuple[Path, Path]:
         stem = self.folder / f"shard-{number:05d}"
         return stem.with_suffix(".bin"), stem.with_suffix(".json")
 
-    def _rows_if_whole(self, number: int) -> list[Row] | None:
+    def _found_if_whole(self, number: int) -> Found | None:
         records, index = self._paths(number)
         try:
-            rows = [Row(*row) for row in json.loads(index.read_text())]
-            expected = sum(not row.reason for row in rows) * self.record_bytes
-            return rows if records.stat().st_size == expected else None
+            kept = json.loads(index.read_text())
+            found = Found(**{**kept, "contents": list(map(bytes.fromhex, kept["contents"]))})
+            if {*map(len, found)} != {len(self._entries_of(number))}:
+                return None
+            expected = found.reasons.count("") * self.record_bytes
+            return found if records.stat().st_size == expected else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def write(self, source: Source, entries: Sequence[Entry], strict: bool, progress: bool):
+    def write(self, source: Source, strict: bool, progress: bool):
         """Decode the pictures of all shards that are missing."""
-        start = min(self.done * self.per_shard, self.total)
-        if start == self.total:
+        total = len(self.entries)
+        start = min(self.done * self.per_shard, total)
+        if start == total:
             return
         bar = tqdm(
-            total=self.total,
+            total=total,
             initial=start,
             desc=f"Decoding {source.title}",
             unit=" pictures",
@@ -87,15 +95,15 @@ class Shards:
             # Another thread waits for the disk while the next shard is decoded.
             ThreadPoolExecutor(1) as sealer,
             contextlib.closing(
-                decode_all(source, entries, start, self.facts, self.per_shard, self._records)
+                decode_all(source, self.entries, start, self.facts, self.per_shard, self._records)
             ) as chunks,
         ):
             sealed = None
             for number in range(self.done, self.count):
-                rows, syncs = self._gather(number, chunks, source, strict, bar, sealer)
+                found, syncs = self._gather(number, chunks, source, strict, bar, sealer)
                 if sealed is not None:
                     sealed.result()
-                sealed = sealer.submit(self._seal, number, rows, syncs)
+                sealed = sealer.submit(self._seal, number, found, syncs)
             if sealed is not None:
                 sealed.result()
 
@@ -105,41 +113,44 @@ class Shards:
     def _gather(
         self,
         number: int,
-        chunks: Iterator[list[Row]],
+        chunks: Iterator[Found],
         source: Source,
         strict: bool,
         bar: tqdm,
         sealer: ThreadPoolExecutor,
-    ) -> tuple[list[Row], list[Future]]:
-        """Return the rows of a shard, whose records are written when this returns."""
-        rows: list[Row] = []
+    ) -> tuple[Found, list[Future]]:
+        """Return what was found in a shard, whose records are written when this returns."""
+        whole = Found([], [], [], [])
         syncs: list[Future] = []
         unsynced = 0
         path = self._records(number)
-        wanted = min(self.per_shard, self.total - number * self.per_shard)
-        while len(rows) < wanted:
+        wanted = self._entries_of(number)
+        while (at := len(whole.reasons)) < len(wanted):
             found = next(chunks)
-            rows += found
-            bar.update(len(found))
+            count = len(found.reasons)
+            entries = wanted[at : at + count]
+            bar.update(count)
             if strict:
-                for row in found:
-                    if row.reason:
-                        raise UserError(bad_picture(source, row.name, row.reason))
-            self.index.add(found)
-            unsynced += len(found) * self.record_bytes
+                for entry, reason in zip(entries, found.reasons):
+                    if reason:
+                        raise UserError(bad_picture(source, entry.name, reason))
+            for column, more in zip(whole, found):
+                column += more
+            self.index.add(entries, found)
+            unsynced += count * self.record_bytes
             if unsynced >= SYNC_BYTES:
                 syncs.append(sealer.submit(_sync, path))
                 unsynced = 0
-        self._close_gaps(path, rows)
+        self._close_gaps(path, whole.reasons)
         self.index.end_shard()
-        return rows, syncs
+        return whole, syncs
 
-    def _close_gaps(self, path: Path, rows: list[Row]) -> None:
+    def _close_gaps(self, path: Path, reasons: list[str]) -> None:
         """Move the records of good pictures to where those before them are bad."""
         size = self.record_bytes
         good = at = 0
         with open(path, "r+b") as file:
-            for bad, run in groupby(rows, key=lambda row: bool(row.reason)):
+            for bad, run in groupby(reasons, key=bool):
                 length = len(list(run))
                 if not bad and good < at:
                     for record in range(length):
@@ -151,13 +162,14 @@ class Shards:
                 good += 0 if bad else length
             file.truncate(good * size)  # and what an earlier attempt left behind
 
-    def _seal(self, number: int, rows: list[Row], syncs: list[Future]) -> None:
+    def _seal(self, number: int, found: Found, syncs: list[Future]) -> None:
         """Write the index of a shard, once its records are on the disk."""
         records, index = self._paths(number)
         for sync in syncs:  # an error of the disk is told to one of them only
             sync.result()
         _sync(records)
-        write_whole(index, json.dumps(rows).encode())
+        kept = {**found._asdict(), "contents": [content.hex() for content in found.contents]}
+        write_whole(index, json.dumps(kept).encode())
 
     def finish(self, source: Source) -> tuple[str, list[str]]:
         """Write the index of all shards.
@@ -228,33 +240,42 @@ class Index:
     def end_shard(self) -> None:
         self.shards.append(len(self) - sum(self.shards))
 
-    def add(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            entry = f"[{_json(row.name)}, {_json(row.identity)}"
-            entry += f", {_json(row.split)}]" if row.split else "]"
-            self._digest.update(entry.encode())
-            self._digest.update(bytes.fromhex(row.content) or row.reason.encode())
-            if not row.reason:
-                self._append(row)
-                continue
-            self.bad.append((row.name, row.reason))
-            if not row.content:
-                self.unreadable.append(row.name)
+    def add(self, entries: Sequence[Entry], found: Found) -> None:
+        """Add the next pictures."""
+        told = []
+        for entry, reason, content in zip(entries, found.reasons, found.contents):
+            own = f", {_json(entry.split)}" if entry.split else ""
+            told.append(f"[{_json(entry.name)}, {_json(entry.identity)}{own}]".encode())
+            told.append(content or reason.encode())
+        self._digest.update(b"".join(told))
+        contents, sizes, checksums = found.contents, found.sizes, found.checksums
+        if any(found.reasons):
+            for entry, reason, content in zip(entries, found.reasons, found.contents):
+                if reason:
+                    self.bad.append((entry.name, reason))
+                    if not content:
+                        self.unreadable.append(entry.name)
+            good = [not reason for reason in found.reasons]
+            entries, contents, sizes, checksums = (
+                list(compress(column, good)) for column in (entries, contents, sizes, checksums)
+            )
+        names = [entry.name.encode("utf-8", "surrogatepass") for entry in entries]
+        columns = self.columns
+        columns["name_ends"].extend(
+            islice(accumulate(map(len, names), initial=len(self.names)), 1, None)
+        )
+        self.names += b"".join(names)
+        columns["people"].extend(self._number(entry.identity) for entry in entries)
+        columns["sides"].extend(SIDES.index(entry.split) for entry in entries)
+        columns["checksums"].extend(checksums)
+        columns["contents"].extend(np.frombuffer(b"".join(contents), ">u8")[::4].tolist())
+        columns["raw_sizes"].extend(chain.from_iterable(sizes))
+
+    def _number(self, person: str | None) -> int:
+        return -1 if person is None else self.people.setdefault(person, len(self.people))
 
     def __len__(self) -> int:
         return len(self.columns["sides"])
-
-    def _append(self, row: Row) -> None:
-        self.names += row.name.encode("utf-8", "surrogatepass")
-        person = row.identity
-        number = -1 if person is None else self.people.setdefault(person, len(self.people))
-        columns = self.columns
-        columns["name_ends"].append(len(self.names))
-        columns["people"].append(number)
-        columns["sides"].append(SIDES.index(row.split))
-        columns["checksums"].append(row.checksum)
-        columns["contents"].append(int(row.content[:16], 16))
-        columns["raw_sizes"].extend(row.size)
 
     def save(self, folder: Path) -> None:
         arrays = {name: np.asarray(column) for name, column in self.columns.items()}

@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
+from keras_faces.data.decode import read_file
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes
 from keras_faces.data.sources.base import (
     Entry,
@@ -97,26 +97,3 @@ class FolderSource(Source):
 
     def attributes(self) -> Attributes | None:
         return attributes_file(self.path / ATTRIBUTES_FILE)
-
-
-def read_file(path: str) -> bytes:
-    """Return the bytes of a picture's file.
-
-    Raises:
-        BadPicture: If it cannot be read, or is too large.
-    """
-    try:
-        # Of a file object's 19 us, 12 are its own.
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        try:
-            size = os.fstat(file).st_size
-            if size > MAX_FILE_BYTES:
-                raise BadPicture(f"the file has {size:,} bytes, the limit is {MAX_FILE_BYTES:,}")
-            data = os.read(file, size + 1)
-            while len(data) < size and (rest := os.read(file, size)):  # it came in pieces
-                data += rest
-            return data
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise BadPicture(f"cannot be read ({error.strerror})") from error

@@ -1,0 +1,327 @@
+"""Faces of a source as batches: for TensorFlow, or as NumPy arrays."""
+
+import contextlib
+import io
+import os
+import zipfile
+
+import numpy as np
+
+from keras_faces.data.cache import cache_folder, prepare
+from keras_faces.data.crops import get_crop
+from keras_faces.data.labels import CONDITIONS, LABELS, Labels, NameLabels, SketchLabels
+from keras_faces.data.sources import DATASETS, open_source
+from keras_faces.data.splits import SPLITS, split_indices
+from keras_faces.data.stream import FaceStream
+from keras_faces.errors import UserError, unknown_name
+from keras_faces.files import write_whole
+
+
+def list_datasets() -> list[str]:
+    """Return the names of the sources that need no path."""
+    return sorted(DATASETS)
+
+
+def load(
+    source: str | os.PathLike = "orl",
+    image_size: int = 64,
+    batch_size: int = 64,
+    split: str = "train",
+    seed: int = 0,
+    crop: str = "center",
+    channels: int | None = None,
+    labels: str | None = None,
+    test_fraction: float = 0.1,
+    strict: bool = False,
+    progress: bool = True,
+    shuffle: bool | None = None,
+    drop_remainder: bool | None = None,
+    worker: int = 0,
+    workers: int = 1,
+):
+    """Load faces as a tf.data pipeline of batches.
+
+    The training split is shuffled by `seed`, anew in every epoch, and its last, smaller batch is
+    dropped; other splits keep the source's order and all their pictures.
+
+    Args:
+        source: A name from `kf.list_datasets()`, a folder of pictures (flat, or one folder for
+            each person, nested), a zip file of pictures, which is read in place, or
+            `scheme:PATH?option=value` of a published data set, sketches, a video or TFDS; see
+            `kf.data.open_source`.
+        image_size: Width and height in pixels.
+        batch_size: Pictures in a batch.
+        split: `"train"`, `"validation"` (where the source has one of its own), `"test"` or
+            `"all"`. Where identities are known, nobody is on both sides, unless the source's own
+            splits say so.
+        seed: Seed of the order.
+        crop: A key of `CROPS`: how a raw picture becomes a square one.
+        channels: 1 for grey or 3 for colour. None takes grey where all looked-at pictures are grey.
+        labels: None; or to yield `(images, labels)`: `"attributes"`, float32 of shape
+            `(batch, attributes)`; `"identity"`, int32 numbers of people of shape `(batch,)`;
+            `"landmarks"`, float32 of shape `(batch, 10)`, x and y of eyes, nose and mouth in pixels
+            of the cropped picture; `"name"`, the pictures' names, strings of shape `(batch,)`;
+            `"sketch"`, the photos' sketches, as float32 images.
+        test_fraction: Share of the people, or else of the pictures, on the test side.
+        strict: Stop at a bad picture instead of skipping it with a warning.
+        progress: Show a progress bar while pictures are decoded for the first time.
+        shuffle: Whether to permute in every epoch. None permutes the training split alone.
+        drop_remainder: Whether to drop a last, smaller batch. None drops that of the training
+            split alone.
+        worker: Number of this process where several train together, from 0.
+        workers: How many they are. Each reads its own stretch of the records, all equally many.
+
+    Returns:
+        A `tf.data.Dataset` of float32 images of shape `(batch, image_size, image_size, channels)`
+        with values in [-1, 1].
+
+    Raises:
+        UserError: If the source has no usable picture or too few for a batch, or an argument is
+            unknown.
+    """
+    return open_faces(
+        source,
+        image_size,
+        batch_size,
+        split,
+        seed,
+        crop,
+        channels,
+        labels,
+        test_fraction,
+        strict,
+        progress,
+        shuffle,
+        drop_remainder,
+        worker,
+        workers,
+    ).dataset()
+
+
+def open_faces(
+    source: str | os.PathLike = "orl",
+    image_size: int = 64,
+    batch_size: int = 64,
+    split: str = "train",
+    seed: int = 0,
+    crop: str = "center",
+    channels: int | None = None,
+    labels: str | None = None,
+    test_fraction: float = 0.1,
+    strict: bool = False,
+    progress: bool = True,
+    shuffle: bool | None = None,
+    drop_remainder: bool | None = None,
+    worker: int = 0,
+    workers: int = 1,
+) -> FaceStream:
+    """Open faces as a stream of NumPy batches; arguments as in `load`. Needs no TensorFlow."""
+    # All of this before the first picture is decoded, which may take minutes.
+    for name, value in (("image_size", image_size), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} must be a positive integer. Received: {value!r}.")
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(f"seed must be an integer, 0 or more. Received: {seed!r}.")
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    if labels not in LABELS:
+        raise unknown_name("kind of labels", str(labels), [kind for kind in LABELS if kind])
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
+    if not isinstance(test_fraction, (int, float)) or not 0 < test_fraction < 1:
+        raise UserError(f"test_fraction must lie between 0 and 1. Received: {test_fraction!r}.")
+    numbers = isinstance(worker, int) and isinstance(workers, int)
+    if not numbers or not 0 <= worker < workers:
+        raise UserError(
+            "workers must be an integer, 1 or more, and worker one of 0 to workers - 1. "
+            f"Received: worker={worker!r}, workers={workers!r}."
+        )
+    get_crop(crop)
+    opened = open_source(source)
+    if channels is None:
+        channels = guess_channels(opened)
+    shuffle = split == "train" if shuffle is None else shuffle
+    drop_remainder = split == "train" if drop_remainder is None else drop_remainder
+    cache = prepare(opened, crop, image_size, channels, strict, progress)
+    table = None
+    if labels == "attributes":
+        table = _attributes(opened, cache)
+    elif labels == "identity":
+        table = _people(cache)
+    elif labels == "landmarks":
+        table = _landmarks(opened, cache, crop)
+    elif labels == "name":
+        table = NameLabels(cache.names)
+    elif labels == "sketch":
+        table = _sketches(opened, cache, crop, strict, progress)
+    indices = split_indices(cache.ranks, cache.sides, split, test_fraction)
+    indices = _part_of_worker(indices, worker, workers)
+    if not len(indices):
+        raise UserError(
+            f"The {split} split of {opened.title!r} is empty: its {cache.count} pictures show too "
+            "few people to hold some out. Use split='all'."
+        )
+    facts = {
+        "source": opened.address,
+        "fingerprint": cache.meta["content"],
+        "crop": crop,
+        "image_size": image_size,
+        "channels": channels,
+        "split": split,
+        "test_fraction": test_fraction,
+        "pictures": len(indices),
+        "skipped": cache.meta["skipped"],
+        "batch_size": batch_size,
+        "seed": seed,
+        "shuffle": shuffle,
+        "drop_remainder": drop_remainder,
+        "worker": worker,
+        "workers": workers,
+        "labels": labels,
+        "labels_digest": None,
+        "credit": opened.credit,
+    }
+    stream = FaceStream(cache, indices, batch_size, seed, shuffle, drop_remainder, table, facts)
+    facts["labels_digest"] = stream.labels_digest
+    return stream
+
+
+def _part_of_worker(indices: np.ndarray, worker: int, workers: int) -> np.ndarray:
+    each = len(indices) // workers
+    return indices if workers == 1 else indices[worker * each : (worker + 1) * each]
+
+
+def _attributes(source, cache) -> Labels:
+    def look_up():
+        attributes = source.attributes()
+        if attributes is None:
+            raise UserError(
+                f"labels='attributes' needs a source with attributes: {source.attributes_hint}"
+            )
+        return attributes.names, attributes.table(cache.names)
+
+    return Labels("attributes", *_kept_beside(cache, "attributes", source, look_up), "float32")
+
+
+def _landmarks(source, cache, crop: str) -> Labels:
+    def look_up():
+        landmarks = source.landmarks()
+        if landmarks is None:
+            raise UserError(
+                f"labels='landmarks' needs a source that says where eyes, nose and mouth are: "
+                f"CelebA with list_landmarks_align_celeba beside it. {source.title!r} does not."
+            )
+        box, size = get_crop(crop).box, cache.meta["image_size"]
+        return landmarks.names, landmarks.table(cache.names, cache.raw_sizes, box, size)
+
+    return Labels("landmarks", *_kept_beside(cache, "landmarks", source, look_up), "float32")
+
+
+def _kept_beside(cache, kind: str, source, look_up) -> tuple[list[str], np.ndarray]:
+    """Return names and values of labels, kept beside the records: CelebA's text takes seconds."""
+    kept = cache.folder / f"{kind}-{source.listing()[:24]}.npz"
+    try:
+        with np.load(kept) as found:
+            return found["names"].tolist(), found["values"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        names, values = look_up()
+        data = io.BytesIO()
+        np.savez(data, names=np.array(names), values=values)
+        with contextlib.suppress(OSError):  # a full disk: then it is read again
+            write_whole(kept, data.getvalue())
+        return list(names), values
+
+
+def _people(cache) -> Labels:
+    identities = cache.identities
+    if None in identities:
+        raise UserError(
+            "labels='identity' needs a source with one folder for each person; this one has no "
+            "identities."
+        )
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(identities))}
+    rows = np.array([numbers[name] for name in identities], np.int32)
+    return Labels("identity", list(numbers), rows, "int32")
+
+
+def _sketches(source, cache, crop, strict, progress) -> Labels:
+    sketches = source.sketches()
+    if sketches is None:
+        raise UserError(
+            f"labels='sketch' needs a source of photos and sketches, pairs:PATH. {source.title!r} "
+            "has photos alone; a CycleGAN then makes sketches of them by itself."
+        )
+    made = prepare(sketches, crop, *cache.image_shape[1:], strict, progress)
+    places = {name: place for place, name in enumerate(made.names)}
+    missing = [name for name in cache.names if name not in places]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {cache.count} photos have no usable sketch, the first is "
+            f"{missing[0]!r}."
+        )
+    return SketchLabels(made, np.array([places[name] for name in cache.names]))
+
+
+def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, list[str]]:
+    """Return the kind of conditions that a source has, and their names.
+
+    Args:
+        source: As in `load`.
+        kind: `"attributes"` or `"identity"`; None takes attributes where there are any.
+
+    Raises:
+        UserError: If it has none of them.
+    """
+    if kind not in CONDITIONS:
+        raise unknown_name("kind of labels", str(kind), [kind for kind in CONDITIONS if kind])
+    opened = open_source(source)
+    attributes = opened.attributes() if kind != "identity" else None
+    if attributes is not None:
+        return "attributes", list(attributes.names)
+    people = list(dict.fromkeys(entry.identity for entry in opened.entries()))
+    if None in people or kind == "attributes":
+        raise UserError(
+            f"{opened.title!r} has no {'such ' if kind else ''}labels. Attributes are a file "
+            "attributes.csv in the folder or zip; identities are one folder for each person."
+        )
+    return "identity", people
+
+
+def guess_channels(source, looked_at: int = 16) -> int:
+    """Return 1 where the first readable pictures of a source are all grey, else 3."""
+    from itertools import islice
+
+    from PIL import Image
+
+    from keras_faces.data.decode import BadPicture, silent_pillow
+
+    note = cache_folder() / "channels" / source.listing()
+    if note.is_file() and (known := note.read_text()) in ("1", "3"):
+        return int(known)
+    modes = set()
+
+    def pictures():
+        if source.sequential:
+            yield from (data for _, data in source.pictures())
+            return
+        for entry in source.entries():
+            try:
+                yield source.read(entry.name)
+            except BadPicture as error:
+                yield error
+
+    for data in islice(pictures(), looked_at):
+        if isinstance(data, np.ndarray):
+            modes.add("L" if data.shape[-1] == 1 else "RGB")
+        if not isinstance(data, bytes):
+            continue  # `prepare` will name it
+        try:
+            with silent_pillow(), Image.open(io.BytesIO(data)) as image:
+                modes.add(image.mode)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            continue
+    channels = 1 if modes and modes <= {"1", "L", "LA", "I", "I;16", "F"} else 3
+    with contextlib.suppress(OSError):  # it is quickly looked up again
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(channels))
+    return channels
