@@ -179,13 +179,33 @@ def test_a_killed_process_loses_no_whole_shard(tmp_path):
     assert levels(cache) == list(range(60))
 
 
-def test_a_shard_cut_short_by_a_crash_is_written_again(small_shards, own_cache):
+def _cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _as_rows(path):
+    columns = json.loads(path.read_text())
+    path.write_text(json.dumps(list(map(list, zip(*columns.values())))))
+
+
+def _without_the_last(path):
+    columns = json.loads(path.read_text())
+    path.write_text(json.dumps({name: column[:-1] for name, column in columns.items()}))
+
+
+@pytest.mark.parametrize(
+    "suffix, damage",
+    [("bin", _cut), ("json", _cut), ("json", _as_rows), ("json", _without_the_last)],
+)
+def test_a_shard_that_is_not_whole_is_written_again(suffix, damage, small_shards, own_cache):
     with pytest.raises(KeyboardInterrupt):
         prepared(Numbered(40, stop=39))
     [part] = (own_cache / "images").glob("*.part")
-    os.truncate(part / "shard-00001.bin", 100)
+    damage(part / f"shard-00001.{suffix}")
     again = Numbered(40)
-    assert levels(prepared(again)) == list(range(40))
+    cache = prepared(again)
+    assert levels(cache) == list(range(40))
+    assert cache.names == [entry.name for entry in again.entries()]
     assert min(again.reads) == 3
 
 

@@ -135,7 +135,7 @@ class Shards:
                     if reason:
                         raise UserError(bad_picture(source, entry.name, reason))
             for column, more in zip(whole, found):
-                column += more
+                column.extend(more)
             self.index.add(entries, found)
             unsynced += count * self.record_bytes
             if unsynced >= SYNC_BYTES:
@@ -268,7 +268,8 @@ class Index:
         columns["people"].extend(self._number(entry.identity) for entry in entries)
         columns["sides"].extend(SIDES.index(entry.split) for entry in entries)
         columns["checksums"].extend(checksums)
-        columns["contents"].extend(np.frombuffer(b"".join(contents), ">u8")[::4].tolist())
+        digests = np.frombuffer(b"".join(contents), ">u8").reshape(-1, 4)
+        columns["contents"].extend(digests[:, 0].tolist())
         columns["raw_sizes"].extend(chain.from_iterable(sizes))
 
     def _number(self, person: str | None) -> int:
