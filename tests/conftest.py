@@ -13,6 +13,8 @@ from PIL import Image
 from keras_faces.process import prepare_process
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+# What the machine of a test sets and a user's does not: pipes behave in another way with it.
+os.environ.pop("PYTHONUNBUFFERED", None)
 prepare_process()
 # One folder for each process, so that pytest-xdist's workers do not meet in it.
 CACHE = tempfile.mkdtemp(prefix="keras_faces_tests_")

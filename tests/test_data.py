@@ -27,7 +27,7 @@ from keras_faces.data import cache as cache_module
 from keras_faces.data import decode as decode_module
 from keras_faces.data.crops import CROPS, apply_crop
 from keras_faces.data.decode import BadPicture, decode, decode_with_size
-from keras_faces.data.sources.base import in_natural_order, natural
+from keras_faces.data.names import in_natural_order, natural
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.splits import ranks, split_indices
 

@@ -1,6 +1,7 @@
 """Rules of the house that a reader would otherwise have to remember."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import keras_faces as kf
@@ -31,6 +32,34 @@ def test_backends_are_named_only_in_steps_in_data_and_in_export():
         for path in PACKAGE.rglob("*.py")
     }
     assert {path: names for path, names in found.items() if names} == allowed
+
+
+def with_packages(module):
+    while module:
+        yield module
+        module = module.rpartition(".")[0]
+
+
+def imported_with(name, path, known):
+    """Return the modules that have to be imported before this one is, but for its own packages."""
+    needed = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            needed |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            needed |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    whole = {package for module in needed for package in with_packages(module)}
+    return whole & known - set(with_packages(name))
+
+
+def test_every_module_can_be_imported_first():
+    # What imports each other works in one order of imports, and fails in another.
+    paths = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    needed = {name: imported_with(name, path, paths.keys()) for name, path in paths.items()}
+    graphlib.TopologicalSorter(needed).prepare()  # raises CycleError, which names the circle
 
 
 def test_every_model_is_one_file_named_after_it_that_cites_its_paper():

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_faces.data.sources.base import is_picture
+from keras_faces.data.names import is_picture
 from keras_faces.errors import UserError
 
 

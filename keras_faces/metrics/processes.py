@@ -55,7 +55,8 @@ def in_processes(
 
 def serve(work: Work) -> None:
     """Do the work that `in_processes` hands to this process: from stdin, to stdout."""
-    np.save(sys.stdout.buffer, work(np.load(io.BytesIO(sys.stdin.buffer.read()))))
+    results = work(np.load(io.BytesIO(sys.stdin.buffer.read())))
+    sys.stdout.buffer.write(_packed(results))  # NumPy itself would look for its place in the pipe
 
 
 def _started(module: str) -> subprocess.Popen:
@@ -68,12 +69,16 @@ def _started(module: str) -> subprocess.Popen:
 
 
 def _answer(child: subprocess.Popen, images: np.ndarray) -> np.ndarray:
-    data = io.BytesIO()
-    np.save(data, images)
-    output, errors = child.communicate(data.getvalue())
+    output, errors = child.communicate(_packed(images))
     if child.returncode:
         raise RuntimeError(f"The process of {child.args[-1]} failed:\n{errors.decode()}")
     return np.load(io.BytesIO(output))
+
+
+def _packed(values: np.ndarray) -> bytes:
+    data = io.BytesIO()
+    np.save(data, values)
+    return data.getvalue()
 
 
 def _kill(children: list[subprocess.Popen]) -> None:

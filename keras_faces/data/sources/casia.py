@@ -23,7 +23,8 @@ import numpy as np
 
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import Attributes
-from keras_faces.data.sources.base import Entry, Source, is_picture
+from keras_faces.data.names import is_picture
+from keras_faces.data.sources.base import Entry, Source
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError

@@ -16,14 +16,8 @@ from tqdm import tqdm
 
 from keras_faces.data.annotations import stem
 from keras_faces.data.decode import BadPicture
-from keras_faces.data.sources.base import (
-    Entry,
-    Source,
-    hidden,
-    in_natural_order,
-    is_picture,
-    natural,
-)
+from keras_faces.data.names import hidden, in_natural_order, is_picture, natural
+from keras_faces.data.sources.base import Entry, Source
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name

@@ -6,13 +6,11 @@ from pathlib import Path
 
 from keras_faces.data.decode import read_file
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes
+from keras_faces.data.names import hidden, in_natural_order, is_picture
 from keras_faces.data.sources.base import (
     Entry,
     Source,
     attributes_file,
-    hidden,
-    in_natural_order,
-    is_picture,
     no_picture,
     with_identities,
 )

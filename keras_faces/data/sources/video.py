@@ -20,7 +20,8 @@ from tqdm import tqdm
 from keras_faces.data.alignment import FIVE_POINTS, align, eye_finder, model_file
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.framing import faces_in
-from keras_faces.data.sources.base import LEFT_OUT, Entry, Source, hidden, natural
+from keras_faces.data.names import hidden, natural
+from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.errors import UserError, unknown_name
 
 SUFFIXES = (".mp4", ".mov", ".webm", ".m4v", ".mkv", ".avi")

@@ -10,15 +10,8 @@ from pathlib import Path
 
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
-from keras_faces.data.sources.base import (
-    Entry,
-    Source,
-    hidden,
-    in_natural_order,
-    is_picture,
-    no_picture,
-    with_identities,
-)
+from keras_faces.data.names import hidden, in_natural_order, is_picture
+from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
 from keras_faces.errors import UserError
 from keras_faces.files import write_whole
 
