@@ -6,13 +6,20 @@ from pathlib import Path
 
 
 def write_whole(path: str | os.PathLike, data: bytes | str) -> Path:
-    """Write a file beside its place, flush it to disk and rename it there."""
+    """Write a file beside its place, flush it to disk and rename it there.
+
+    A device or a pipe, such as `/dev/stdout`, is written to instead of being replaced.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    data = data.encode() if isinstance(data, str) else data
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        path.write_bytes(data)
+        return path
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with open(part, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -1,12 +1,15 @@
 """The cache of decoded pictures: shards, interruption, checksums, processes, many records."""
 
+import contextlib
 import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_faces as kf
+from keras_faces.cli import main
 from keras_faces.data import cache as cache_module
 from keras_faces.data import decoders, shards
 from keras_faces.data.cache import FaceCache, prepare
@@ -127,8 +131,6 @@ def test_any_mix_gives_all_the_good_ones_in_order_and_names_all_the_bad(kinds, s
 
 
 def quiet():
-    import contextlib
-
     return contextlib.nullcontext()
 
 
@@ -137,19 +139,44 @@ def quiet():
 
 
 @pytest.mark.parametrize("sequential", [False, True])
-def test_what_was_interrupted_goes_on_with_the_first_missing_shard(
-    small_shards, sequential, monkeypatch
-):
+def test_what_was_interrupted_goes_on_where_it_was(small_shards, sequential, monkeypatch):
     monkeypatch.setattr(decoders, "CHUNK", 1)
     with pytest.raises(KeyboardInterrupt):
         prepared(Numbered(12, sequential=sequential, stop=8))
     again = Numbered(12, sequential=sequential)
     cache = prepared(again)
     if not sequential:
-        assert min(again.reads) == 6  # two whole shards were there
+        assert min(again.reads) == 8  # two whole shards were there, and two pictures of the third
     assert levels(cache) == list(range(12))
-    whole = prepared(Numbered(12), image_size=8, channels=1)
-    assert whole.meta["content"] == cache.meta["content"]
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    bad=st.sets(st.integers(0, 13)),
+    missing=st.sets(st.integers(0, 13)),
+    stops=st.lists(st.integers(0, 13), max_size=3),
+)
+def test_interruptions_change_nothing_wherever_bad_pictures_are(bad, missing, stops):
+    bad, missing = bad - {13}, missing - {13}
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "SHARD_BYTES", 5 * 64)
+        patch.setattr(decoders, "CHUNK", 2)
+        for cuts in ([], stops):
+            with tempfile.TemporaryDirectory() as folder:
+                patch.setenv("KERAS_FACES_CACHE", folder)
+                for stop in cuts:
+                    with contextlib.suppress(KeyboardInterrupt), warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        prepared(Numbered(14, bad, missing, stop=stop))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    made.append(files(prepared(Numbered(14, bad, missing)).folder))
+    assert made[0] == made[1]
 
 
 def test_a_killed_process_loses_no_whole_shard(tmp_path):
@@ -188,14 +215,14 @@ def _as_rows(path):
     path.write_text(json.dumps(list(map(list, zip(*columns.values())))))
 
 
-def _without_the_last(path):
+def _without_a_checksum(path):
     columns = json.loads(path.read_text())
-    path.write_text(json.dumps({name: column[:-1] for name, column in columns.items()}))
+    path.write_text(json.dumps({**columns, "checksums": columns["checksums"][:-1]}))
 
 
 @pytest.mark.parametrize(
     "suffix, damage",
-    [("bin", _cut), ("json", _cut), ("json", _as_rows), ("json", _without_the_last)],
+    [("bin", _cut), ("json", _cut), ("json", _as_rows), ("json", _without_a_checksum)],
 )
 def test_a_shard_that_is_not_whole_is_written_again(suffix, damage, small_shards, own_cache):
     with pytest.raises(KeyboardInterrupt):
@@ -231,6 +258,19 @@ def test_a_damaged_record_is_found_when_it_is_read_and_named(small_shards):
     assert levels(again, [0, 3, 5, 6]) == [0, 3, 5, 6]
     with pytest.raises(kf.UserError, match=r"'4\.png'.*damaged.*Delete"):
         again.read([0, 4])
+
+
+def test_training_that_meets_a_damaged_record_says_so_in_a_line(orl_folder, own_cache, capsys):
+    stream = kf.data.open_faces(orl_folder, 32, 4, split="all", progress=False)
+    with open(stream.cache.folder / "shard-00000.bin", "r+b") as file:
+        file.write(b"\xff\x00\xff")
+    words = "--image-size 32 --batch-size 4 --filters 2 --latent-dim 2 --hidden-units 4 --steps 6"
+    run = own_cache / "run"
+    given = ["train", "vae", "--data", orl_folder, "--split", "all", *words.split(), "--run", run]
+    assert main([*map(str, given), "--count", "0"]) == 2
+    told = capsys.readouterr().err
+    assert "damaged. Delete that folder" in told
+    assert "Traceback" not in told and "numpy_function" not in told
 
 
 def test_a_cache_of_an_older_version_is_not_used(tmp_path, own_cache, picture_folder):

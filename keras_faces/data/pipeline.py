@@ -54,7 +54,11 @@ def _reader(stream: FaceStream):
         kinds += (tf.string if table.dtype == "object" else tf.as_dtype(table.dtype),)
 
     def on_cpu(number):
-        images, labels = stream.read(number)
+        try:
+            images, labels = stream.read(number)
+        except Exception as error:
+            stream.failure = error  # TensorFlow raises one of its own, with the stack as its text
+            raise
         images = to_float(images)
         return (images, labels) if table else (images,)
 

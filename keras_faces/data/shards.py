@@ -1,8 +1,8 @@
 """How a cache of decoded pictures is made: shard after shard.
 
 A shard is uint8 records, one after the other; what is known of its pictures stands beside it as
-JSON until all are whole, and then moves to one index. What was interrupted goes on with the first
-shard that is missing.
+JSON until all are whole, and then moves to one index. What was interrupted goes on where it was,
+and what was killed with the first shard that is missing.
 """
 
 import contextlib
@@ -52,8 +52,13 @@ class Shards:
         self.count = -(-len(entries) // self.per_shard)
         self.index = Index()
         self.done = 0
-        while self.done < self.count and (found := self._found_if_whole(self.done)) is not None:
-            self.index.add(self._entries_of(self.done), found)
+        self.begun = Found([], [], [], [])  # what was found so far in the shard after those
+        while self.done < self.count and (found := self._found(self.done)) is not None:
+            entries = self._entries_of(self.done)
+            self.index.add(entries[: len(found.reasons)], found)
+            if len(found.reasons) < len(entries):
+                self.begun = found
+                break
             self.index.end_shard()
             self.done += 1
 
@@ -64,24 +69,27 @@ class Shards:
         stem = self.folder / f"shard-{number:05d}"
         return stem.with_suffix(".bin"), stem.with_suffix(".json")
 
-    def _found_if_whole(self, number: int) -> Found | None:
+    def _found(self, number: int) -> Found | None:
+        """Return what was found in a shard or its beginning, if the records are there."""
         records, index = self._paths(number)
         try:
             kept = json.loads(index.read_text())
             found = Found(**{**kept, "contents": list(map(bytes.fromhex, kept["contents"]))})
-            if {*map(len, found)} != {len(self._entries_of(number))}:
-                return None
-            expected = found.reasons.count("") * self.record_bytes
-            return found if records.stat().st_size == expected else None
+            [count] = {*map(len, found)}
+            size = records.stat().st_size
         except (OSError, ValueError, TypeError, KeyError):
             return None
+        wanted = len(self._entries_of(number))
+        if count == wanted:  # bad pictures have no records any more
+            return found if size == found.reasons.count("") * self.record_bytes else None
+        return found if count < wanted and size >= count * self.record_bytes else None
 
     def write(self, source: Source, strict: bool, progress: bool):
         """Decode the pictures of all shards that are missing."""
         total = len(self.entries)
-        start = min(self.done * self.per_shard, total)
-        if start == total:
+        if self.done == self.count:
             return
+        start = self.done * self.per_shard + len(self.begun.reasons)
         bar = tqdm(
             total=total,
             initial=start,
@@ -89,43 +97,51 @@ class Shards:
             unit=" pictures",
             disable=None if progress else True,
         )
-        with (
-            bar,
-            decode.silent_pillow(),
-            # Another thread waits for the disk while the next shard is decoded.
-            ThreadPoolExecutor(1) as sealer,
-            contextlib.closing(
-                decode_all(source, self.entries, start, self.facts, self.per_shard, self._records)
-            ) as chunks,
-        ):
-            sealed = None
-            for number in range(self.done, self.count):
-                found, syncs = self._gather(number, chunks, source, strict, bar, sealer)
+        try:
+            with (
+                bar,
+                decode.silent_pillow(),
+                # Another thread waits for the disk while the next shard is decoded.
+                ThreadPoolExecutor(1) as sealer,
+                contextlib.closing(
+                    decode_all(
+                        source, self.entries, start, self.facts, self.per_shard, self._records
+                    )
+                ) as chunks,
+            ):
+                sealed = None
+                while self.done < self.count:
+                    syncs = self._gather(chunks, source, strict, bar, sealer)
+                    if sealed is not None:
+                        sealed.result()
+                    sealed = sealer.submit(self._seal, self.done, self.begun, syncs)
+                    self.done += 1
+                    self.begun = Found([], [], [], [])
                 if sealed is not None:
                     sealed.result()
-                sealed = sealer.submit(self._seal, number, found, syncs)
-            if sealed is not None:
-                sealed.result()
+        except BaseException:
+            if self.begun.reasons:
+                with contextlib.suppress(OSError):  # a full disk
+                    self._seal(self.done, self.begun, [])
+            raise
 
     def _records(self, number: int) -> Path:
         return self._paths(number)[0]
 
     def _gather(
         self,
-        number: int,
         chunks: Iterator[Found],
         source: Source,
         strict: bool,
         bar: tqdm,
         sealer: ThreadPoolExecutor,
-    ) -> tuple[Found, list[Future]]:
-        """Return what was found in a shard, whose records are written when this returns."""
-        whole = Found([], [], [], [])
+    ) -> list[Future]:
+        """Gather what was found in a shard, whose records are written when this returns."""
         syncs: list[Future] = []
         unsynced = 0
-        path = self._records(number)
-        wanted = self._entries_of(number)
-        while (at := len(whole.reasons)) < len(wanted):
+        path = self._records(self.done)
+        wanted = self._entries_of(self.done)
+        while (at := len(self.begun.reasons)) < len(wanted):
             found = next(chunks)
             count = len(found.reasons)
             entries = wanted[at : at + count]
@@ -134,19 +150,21 @@ class Shards:
                 for entry, reason in zip(entries, found.reasons):
                     if reason:
                         raise UserError(bad_picture(source, entry.name, reason))
-            for column, more in zip(whole, found):
+            for column, more in zip(self.begun, found):
                 column.extend(more)
             self.index.add(entries, found)
             unsynced += count * self.record_bytes
             if unsynced >= SYNC_BYTES:
                 syncs.append(sealer.submit(_sync, path))
                 unsynced = 0
-        self._close_gaps(path, whole.reasons)
+        self._close_gaps(self.done, self.begun.reasons)
         self.index.end_shard()
-        return whole, syncs
+        return syncs
 
-    def _close_gaps(self, path: Path, reasons: list[str]) -> None:
+    def _close_gaps(self, number: int, reasons: list[str]) -> None:
         """Move the records of good pictures to where those before them are bad."""
+        path, index = self._paths(number)
+        index.unlink(missing_ok=True)  # of an earlier attempt: its records are about to move
         size = self.record_bytes
         good = at = 0
         with open(path, "r+b") as file:

@@ -31,6 +31,9 @@ class FaceStream:
         labels: None, or the labels of all pictures of the cache, to yield `(images, labels)`.
         facts: What a run records about where its faces come from.
 
+    Attributes:
+        failure: Why a batch could not be read for tf.data, which does not pass it on; or None.
+
     Raises:
         UserError: If there are too few pictures for one batch.
     """
@@ -61,6 +64,7 @@ class FaceStream:
         self.drop_remainder = drop_remainder
         self.label_table = labels
         self.facts = facts or {}
+        self.failure: Exception | None = None
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     @property

@@ -364,6 +364,7 @@ class FaceModel(Steps, keras.Model):
             )
 
         history = None
+        stream.failure = None
         try:
             if initial_step and initial_epoch < epochs:
                 # Keras counts whole epochs: the rest of a broken one is a call of its own.
@@ -371,11 +372,13 @@ class FaceModel(Steps, keras.Model):
                 initial_epoch += 1
             if history is None or (initial_epoch < epochs and not self.stop_training):
                 history = run(initial_epoch, 0, epochs)
-        except BaseException:
+        except BaseException as error:
             # Keras does not tell callbacks that training broke off; ours hold locks and signals.
             for callback in callbacks or ():
                 if hasattr(callback, "close"):
                     callback.close()
+            if stream.failure is not None and not isinstance(error, KeyboardInterrupt):
+                raise stream.failure from None
             raise
         return history
 
