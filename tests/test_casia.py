@@ -324,6 +324,13 @@ def test_a_cut_index_is_told_with_how_many_pictures_it_lacks(folder, faces):
         assert len(open_source(folder).entries()) == 2
 
 
+def test_records_beyond_those_that_are_counted_are_told(folder, faces):
+    with open(folder / "train.idx", "a") as index:
+        index.write("99\t999999\n")
+    with pytest.warns(UserWarning, match="1 records more than its first record counts"):
+        assert len(open_source(folder).entries()) == len(faces)
+
+
 def test_a_property_that_says_otherwise_is_told(folder):
     (folder / "property").write_text("10572,112,112\n")
     with pytest.warns(UserWarning, match="says 10572 identities, its records say 3"):

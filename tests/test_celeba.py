@@ -11,6 +11,7 @@ import time
 import warnings
 import zipfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -884,6 +885,17 @@ def test_the_command_writes_attributes_of_any_source(tmp_path, capsys):
     assert lines[0] == "image_id,glasses,smiling,beard,woman"
     assert len(lines) == 401
     assert set(",".join(line.partition(",")[2] for line in lines[1:]).split(",")) == {"1", "-1"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with names")
+def test_attributes_are_written_to_a_pipe_that_stays_one(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_text)
+        attributes_csv("orl", pipe)
+        assert len(read.result().splitlines()) == 401
+    assert pipe.is_fifo()
 
 
 def test_attributes_of_a_source_without_any_say_where_to_put_them(tmp_path):

@@ -31,7 +31,7 @@ def test_info_says_what_orl_holds_and_shows_it(capsys, tmp_path):
     lines = said(capsys, "data", "info", "orl", "--out", "sheet.png", "--count", 20)
     assert lines[0] == "400 good pictures in 'orl', 0 bad"
     assert "sizes: all 92x112 pixels" in lines
-    assert "people: 40, with 10 to 10 pictures each (labels='identity')" in lines
+    assert "people: 40, with 10 pictures each (labels='identity')" in lines
     [attributes] = [line for line in lines if line.startswith("attributes")]
     # Of the shipped table: 119, 179, 100 and 40 of 400.
     assert attributes.endswith("glasses 30%, smiling 45%, beard 25%, woman 10%")

@@ -3,6 +3,7 @@
 import errno
 import io
 import re
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -119,6 +120,48 @@ def test_photos_find_their_sketches(name, zipped, picture_folder, tmp_path):
         sketch for _, sketch in levels(source)
     ]
     assert sketches.sketches() is None
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    "layout, known",
+    [
+        (CUHK, True),
+        (LAYOUTS["words in names"], True),
+        (LAYOUTS["trainA"], False),  # which may be horses and zebras
+        ({"photos": ["1.png", "2.png"], "paintings": ["1.png", "2.png"]}, False),
+        ({**CUHK, "others": ["1.png"]}, False),
+    ],
+)
+def test_photos_beside_sketches_are_recognised_without_a_scheme(
+    layout, known, zipped, picture_folder, tmp_path
+):
+    path = as_folder(picture_folder, layout)
+    if zipped:
+        path = shutil.make_archive(tmp_path / "pairs", "zip", path)
+    assert (open_source(path).sketches() is not None) == known
+
+
+def test_the_contact_sheet_shows_each_photo_beside_its_sketch(picture_folder, tmp_path, capsys):
+    folder = as_folder(
+        picture_folder, {"photos": ["1.png", "2.png"], "sketches": ["1.png", "2.png"]}
+    )
+    sheet = tmp_path / "sheet.png"
+    words = ["--image-size", "8", "--count", "4", "--out", str(sheet)]
+    assert main(["data", "info", str(folder), *words]) == 0
+    assert "sketches: one for each photo" in capsys.readouterr().out
+    with Image.open(sheet) as image:
+        tiles = np.asarray(image)[[6, 16]][:, [6, 16]]
+    assert tiles.tolist() == [[10, 101], [20, 102]]
+
+
+def test_bad_sketches_are_checked_and_named_too(picture_folder, capsys):
+    folder = as_folder(
+        picture_folder, {"photos": ["1.png", "2.png"], "sketches": ["1.png", "2.png"]}
+    )
+    (folder / "sketches" / "2.png").write_bytes(b"no picture")
+    assert main(["data", "check", str(folder), "--image-size", "8"]) == 0
+    assert "sketches: bad: 2.png" in capsys.readouterr().out.replace("photos/", "")
 
 
 def test_two_photos_of_one_stem_stay_two(picture_folder):

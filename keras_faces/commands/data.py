@@ -67,6 +67,9 @@ def _prepared(options):
         channels = options.channels or guess_channels(source)
         try:
             prepared = cache.prepare(source, options.crop, options.image_size, channels)
+            drawn = source.sketches()
+            if drawn is not None:
+                drawn = cache.prepare(drawn, options.crop, options.image_size, channels)
         except KeyboardInterrupt as stop:
             raise Interrupted(
                 "Stopped. What is decoded so far is kept: give the same command again to go on.",
@@ -78,17 +81,19 @@ def _prepared(options):
         # What is bad is listed, all of it.
         if issubclass(warning.category, UserWarning) and warning.category is not SkippedPictures
     ]
-    return source, prepared, list(dict.fromkeys(warned))
+    return source, prepared, drawn, list(dict.fromkeys(warned))
 
 
 def _data_check(options):
     from keras_faces.data.overview import outline, problems, unmatched
 
-    source, prepared, warned = _prepared(options)
+    source, prepared, sketches, warned = _prepared(options)
     print("\n".join([*outline(source, prepared), *source.remarks()]))
     for line in source.compare_with_published():
         print(line)
     found = [*warned, *unmatched(source.attributes(), prepared), *problems(prepared)]
+    if sketches is not None:
+        found += [f"sketches: {line}" for line in problems(sketches)]
     print("\n".join(found) if found else "nothing damaged, copied or suspiciously small")
     if prepared.bad:
         print(f"{len(prepared.bad)} bad pictures are skipped in training")
@@ -100,9 +105,9 @@ def _data_info(options):
 
     if not picture_suffix(options.out):
         raise UserError(f"--out must name a picture, such as faces.png. Received: {options.out!r}.")
-    source, prepared, warned = _prepared(options)
+    source, prepared, sketches, warned = _prepared(options)
     print("\n".join(describe(source, prepared) + warned))
-    sheet = contact_sheet(prepared, options.count, options.seed)
+    sheet = contact_sheet(prepared, options.count, options.seed, sketches)
     print(f"contact sheet: {save_picture(sheet, options.out)}")
 
 
@@ -110,18 +115,20 @@ def _data_prepare(options):
     import time
 
     began = time.perf_counter()
-    source, prepared, warned = _prepared(options)
+    source, prepared, sketches, warned = _prepared(options)
     seconds = time.perf_counter() - began
-    size = sum(file.stat().st_size for file in prepared.folder.iterdir())
+    folders = [made.folder for made in (prepared, sketches) if made is not None]
+    size = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
     print(
         f"{prepared.count:,} pictures of {source.title!r} at "
         f"{'x'.join(map(str, prepared.image_shape))}, crop {options.crop}: ready after "
-        f"{seconds:.1f} s, {size / 2**20:,.1f} MiB in {prepared.folder}"
+        f"{seconds:.1f} s, {size / 2**20:,.1f} MiB in {' and '.join(map(str, folders))}"
     )
     for line in warned:
         print(line)
-    if prepared.bad:
-        print(f"{len(prepared.bad)} bad pictures were left out; see: keras-faces data check")
+    bad = len(prepared.bad) + (len(sketches.bad) if sketches is not None else 0)
+    if bad:
+        print(f"{bad} bad pictures were left out; see: keras-faces data check")
 
 
 def _data_attributes(options):

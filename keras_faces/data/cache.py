@@ -368,9 +368,10 @@ def _is_older(folder: Path) -> bool:
         return False
 
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _USERS_DISK_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
+    *_DISK_FULL,
+    errno.ENOENT,
     errno.EACCES,
     errno.EROFS,
     errno.EPERM,
@@ -386,11 +387,15 @@ def _disk_errors_explained(place: Path):
     except OSError as error:
         if error.errno not in _USERS_DISK_ERRORS:
             raise
-        raise UserError(
-            f"Cannot write the cache of decoded pictures to {place}: {error.strerror}. Make room "
-            "there, or set KERAS_FACES_CACHE to a folder with more. What is decoded so far is kept "
-            "there: the next run goes on with the rest."
-        ) from error
+        what = f"Cannot write the cache of decoded pictures to {place}: {error.strerror}. "
+        if error.errno in _DISK_FULL:
+            what += (
+                "Make room there, or set KERAS_FACES_CACHE to a folder with more. What is decoded "
+                "so far is kept there: the next run goes on with the rest."
+            )
+        else:
+            what += "Set KERAS_FACES_CACHE to a folder in which you may write."
+        raise UserError(what) from error
 
 
 def _summary(source: Source, cache: FaceCache) -> str:

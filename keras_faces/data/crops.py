@@ -143,9 +143,12 @@ def apply_crop(
     width, height = raw_size or image.size
     left, top, right, bottom = box = crop.box(width, height)
     if left < 0 or top < 0 or right > width or bottom > height:
+        kept = f"columns {left}:{right} and rows {top}:{bottom}"
+        if min(left, top) < 0:
+            kept = f"{right - left}x{bottom - top}"
         raise UserError(
-            f"{width}x{height} pixels are too few for crop {name!r}, which keeps "
-            f"columns {left}:{right} and rows {top}:{bottom}; crop 'center' takes any size"
+            f"{width}x{height} pixels are too few for crop {name!r}, which keeps {kept}; "
+            "crop 'center' takes any size"
         )
     if crop.averaged:
         return Image.fromarray(area.resize(np.asarray(image), box, size))

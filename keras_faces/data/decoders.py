@@ -56,7 +56,7 @@ def decode_all(
     if source.sequential:
         wanted = (picture for _, picture in source.pictures(start))
     else:
-        wanted = (entry.name for entry in islice(entries, start, None))
+        wanted = (entry.name for entry in entries[start:])
     done = start
     pending: deque = deque()
     with _Decoders(source, len(entries) - start) as decoders:

@@ -1,5 +1,6 @@
 """What is in a source: how many pictures, of which sizes, with which labels, and what is wrong."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -33,10 +34,9 @@ def outline(source: Source, cache: FaceCache) -> list[str]:
     people = len(cache.people)
     if people:
         each = np.bincount(cache.people_numbers[cache.people_numbers >= 0])
-        lines.append(
-            f"people: {people:,}, with {each.min():,} to {each.max():,} pictures each "
-            "(labels='identity')"
-        )
+        least, most = each.min(), each.max()
+        count = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        lines.append(f"people: {people:,}, with {count} pictures each (labels='identity')")
     else:
         lines.append("people: not known")
     return lines
@@ -134,10 +134,29 @@ def _some(positions, line: Callable[[int], str], what: str) -> list[str]:
     return lines
 
 
-def contact_sheet(cache: FaceCache, count: int = 64, seed: int = 0) -> Image.Image:
-    """Return a grid of pictures, chosen by seed, in the source's order."""
-    chosen = np.random.default_rng(seed).permutation(cache.count)[:count]
-    return grid(to_float(cache.read(np.sort(chosen))))
+def contact_sheet(
+    cache: FaceCache, count: int = 64, seed: int = 0, sketches: FaceCache | None = None
+) -> Image.Image:
+    """Return a grid of pictures, chosen by seed, in the source's order.
+
+    Args:
+        cache: The pictures.
+        count: How many are shown.
+        seed: Seed of the choice.
+        sketches: Sketches of the same names: half as many photos are shown, each with its own to
+            the right of it.
+    """
+    positions = np.random.default_rng(seed).permutation(cache.count)
+    if sketches is None:
+        return grid(to_float(cache.read(np.sort(positions[:count]))))
+    places = {name: place for place, name in enumerate(sketches.names)}
+    names = cache.names
+    chosen = [place for place in positions.tolist() if names[place] in places]
+    chosen = sorted(chosen[: max(1, count // 2)])
+    photos = cache.read(chosen)
+    drawn = sketches.read([places[names[place]] for place in chosen])
+    both = np.stack([photos, drawn], axis=1).reshape(-1, *photos.shape[1:])
+    return grid(to_float(both), columns=2 * math.ceil(math.sqrt(len(chosen) / 2)))
 
 
 def crops_picture(image: Image.Image, size: int = 64) -> Image.Image:

@@ -137,6 +137,11 @@ class RecordSource(Source):
                 f"{self.title!r} has {len(pictures):,} of the {ends[0] - 1:,} pictures that its "
                 "first record counts. Look whether its .idx and .rec files are whole."
             )
+        if keys[-1] >= ends[1]:
+            self.tell(
+                f"The index of {self.title!r} has {np.sum(keys >= ends[1]):,} records more than "
+                "its first record counts, which are left out. Do the two files belong together?"
+            )
         identities = self._ranges(pictures, *ends)
         self._check_property(ends[1] - ends[0])
         return pictures, self._labels(pictures) if identities is None else identities

@@ -309,10 +309,10 @@ def how_to_unpack(path: Path) -> str | None:
     """Return what to do with an archive whose pictures cannot be read in place, or None."""
     for suffixes, command in UNPACK.items():
         if path.name.lower().endswith(suffixes):
+            there = "" if path.parent == Path() else f"cd {str(path.parent)!r} && "
             return (
                 f"{str(path)!r} must be unpacked first, since its pictures cannot be read one by "
-                f"one. Do: cd {str(path.parent)!r} && {command} {path.name!r}, and give the folder "
-                "that this makes."
+                f"one. Do: {there}{command} {path.name!r}, and give the folder that this makes."
             )
     return None
 

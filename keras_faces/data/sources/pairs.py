@@ -15,6 +15,7 @@ from PIL import Image
 
 from keras_faces.data.decode import FORMATS, MAX_PIXELS, BadPicture, silent_pillow
 from keras_faces.data.sources.base import Entry, Source
+from keras_faces.data.sources.dataset import glance
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
@@ -24,6 +25,7 @@ HALVES = ("left", "right")
 
 PHOTO_WORDS = r"photos?|photographs?"
 SKETCH_WORDS = r"sketch(?:es)?|drawings?"
+SIDES = [re.compile(rf"(?<![a-z])(?:{words})(?![a-z])") for words in (PHOTO_WORDS, SKETCH_WORDS)]
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -61,6 +63,16 @@ class PairsSource(Source):
     Raises:
         UserError: If no photo has a sketch, or an option is unknown.
     """
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        seen = glance(path)
+        folders = [name.rpartition("/")[0].rpartition("/")[2] for name in seen.pictures]
+        return (
+            all(any(map(side.search, map(str.lower, seen.folders))) for side in SIDES)
+            and bool(folders)
+            and all(any(side.search(folder.lower()) for side in SIDES) for folder in folders)
+        )
 
     def __init__(
         self,
@@ -308,13 +320,10 @@ def _side_of(name: str, folders: Sequence[str], photos: str, sketches: str) -> i
         if given and name.startswith(f"{given}/"):
             return side
     for folder in reversed(folders):
-        for side, words in ((0, PHOTO_WORDS), (1, SKETCH_WORDS)):
+        for side, word in enumerate(SIDES):
             given = (photos, sketches)[side]
             letter = rf"^(?:{'|'.join(SPLIT_WORDS)})?[-_ ]?{'ab'[side]}$"
-            if not given and (
-                re.search(rf"(?<![a-z])(?:{words})(?![a-z])", folder.lower())
-                or re.search(letter, folder.lower())
-            ):
+            if not given and (word.search(folder.lower()) or re.search(letter, folder.lower())):
                 return side
     return None
 

@@ -130,8 +130,9 @@ def no_zip_file(path: Path, title: str, error: Exception) -> str:
     try:
         with open(path, "rb") as file:
             start = file.read(512).lstrip().lower()
+        size = f", which has {os.path.getsize(path):,} bytes"
     except OSError:
-        start = b""
+        start, size = b"", ""
     if start.startswith((b"<!doctype", b"<html")):
         return (
             f"{title!r} is a web page that was saved under that name, most likely the one that "
@@ -139,6 +140,6 @@ def no_zip_file(path: Path, title: str, error: Exception) -> str:
             "download's page in a browser, confirm there, and save the file itself."
         )
     return (
-        f"Cannot read {title!r} as a zip file: {error}. If it was downloaded, look whether it is "
-        "whole."
+        f"Cannot read {title!r}{size}, as a zip file: {error}. If it was downloaded, look whether "
+        "it is whole."
     )
