@@ -13,7 +13,8 @@ def write_whole(path: str | os.PathLike, data: bytes | str) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = data.encode() if isinstance(data, str) else data
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    replaceable = path.parent != Path("/dev") and (path.is_file() or path.is_dir())
+    if path.exists() and not replaceable:
         path.write_bytes(data)
         return path
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
