@@ -47,7 +47,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["keras_faces", "keras_faces.*"]),
-    package_data={"keras_faces": ["*.pyi", "data/*.pyi", "data/*.csv", "recipes/*.toml", "export/web/page/*"]},
+    package_data={
+        "keras_faces": ["*.pyi", "data/*.pyi", "data/*.csv", "recipes/*.toml", "export/web/page/*"]
+    },
     python_requires=">=3.11,<3.14",
     install_requires=[
         "keras>=3.12,<4",
