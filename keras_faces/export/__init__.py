@@ -26,6 +26,7 @@ from keras_faces.export.keras import keras_file
 from keras_faces.export.litert import FILE as LITERT_FILE
 from keras_faces.export.litert import litert_file
 from keras_faces.export.onnx import onnx_files
+from keras_faces.export.other_backends import on_tensorflow, written_on_tensorflow
 from keras_faces.export.signatures import PIXELS, signatures_of
 from keras_faces.export.tensorflow import saved_model
 from keras_faces.export.web import MODEL as WEB_MODEL
@@ -44,6 +45,7 @@ class Format(NamedTuple):
         pixels: The types of faces that it can take and give.
         carries: Names of the run's files that go with it.
         opened: The file that is opened by hand, where there is one.
+        any_backend: Whether it can be written on every backend, and not only on TensorFlow.
     """
 
     write: Callable
@@ -52,6 +54,7 @@ class Format(NamedTuple):
     pixels: tuple[str, ...] = PIXELS
     carries: tuple[str, ...] = ()
     opened: str | None = None
+    any_backend: bool = False
 
 
 FORMATS = {
@@ -64,6 +67,7 @@ FORMATS = {
         "for keras_faces, without what only training needs",
         pixels=("float32",),
         carries=("config.json", "scores.json"),
+        any_backend=True,
     ),
     "web": Format(
         web_page,
@@ -106,6 +110,7 @@ def write(
 ) -> Exported:
     """Write a model for use without keras_faces, and compare it with the model.
 
+    On another backend than TensorFlow a process on TensorFlow writes all formats but `keras`.
     Beside the files lies a model card, `README.md`: document, data and its licence, command of the
     training, scores with their protocol, and what the model is not for.
 
@@ -131,6 +136,11 @@ def write(
             f"{str(path)!r} exists and is not an export of format {format}, so it is not "
             "replaced. Choose another folder."
         )
+    if not (chosen.any_backend or on_tensorflow()):
+        differences = written_on_tensorflow(
+            model, path=str(path), format=format, pixels=pixels, run=run and os.fspath(run)
+        )
+        return Exported(path, differences)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:

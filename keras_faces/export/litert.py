@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_faces.errors import UserError
-from keras_faces.export.signatures import Signature, largest_difference, require_tensorflow
+from keras_faces.export.signatures import Signature, largest_difference
 
 FILE = "model.tflite"
 LACKING = {"Erf"}
@@ -25,14 +25,12 @@ def litert_file(model, signatures: dict[str, Signature], folder: Path) -> dict[s
         is left out.
 
     Raises:
-        UserError: If the package is missing, the backend is not TensorFlow, or LiteRT cannot
-            compute the model.
+        UserError: If the package is missing, or LiteRT cannot compute the model.
     """
     if importlib.util.find_spec("ai_edge_litert") is None:
         raise UserError(
             "A LiteRT file needs ai-edge-litert. Install it with: pip install 'keras-faces[litert]'"
         )
-    require_tensorflow("LiteRT files are")
     names = [name for name in signatures if not LACKING & _operations(signatures[name])]
     (folder / FILE).write_bytes(_converted(model, {name: signatures[name] for name in names}))
     from ai_edge_litert.interpreter import Interpreter

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_faces.errors import UserError
-from keras_faces.export.signatures import Signature, largest_difference, require_tensorflow
+from keras_faces.export.signatures import Signature, largest_difference
 
 OPSET = 18  # which onnxruntime reads since 1.14
 OUTPUT = "output_0"  # as a SavedModel calls it
@@ -24,7 +24,7 @@ def onnx_files(model, signatures: dict[str, Signature], folder: Path) -> dict[st
         The largest difference between onnxruntime's output and the model's, by signature.
 
     Raises:
-        UserError: If a package is missing, or the backend is not TensorFlow.
+        UserError: If a package is missing.
     """
     require_onnx("ONNX files")
     differences = {}
@@ -42,14 +42,13 @@ def require_onnx(what: str) -> None:
         what: What is made of them, for example `"ONNX files"`.
 
     Raises:
-        UserError: If a package is missing, or the backend is not TensorFlow.
+        UserError: If a package is missing.
     """
     missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
             f"{what} need {' and '.join(missing)}. Install with: pip install 'keras-faces[onnx]'"
         )
-    require_tensorflow(f"{what} are")
 
 
 def served_by_onnx(graph: bytes) -> Callable[[dict], np.ndarray]:

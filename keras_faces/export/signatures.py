@@ -3,11 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
-
-from keras_faces.errors import UserError
 
 PIXELS = ("float32", "uint8")
 
@@ -56,22 +53,6 @@ def _in_levels(function: Callable, dtypes: list[str]) -> Callable:
         return ops.cast(ops.clip(ops.round((made + 1.0) * 127.5), 0.0, 255.0), "uint8")
 
     return levels
-
-
-def require_tensorflow(what: str) -> None:
-    """Refuse to go on where Keras does not run on TensorFlow.
-
-    Args:
-        what: What is made, for example `"ONNX files are"`.
-
-    Raises:
-        UserError: If it runs on another backend.
-    """
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(
-            f"{what} made on TensorFlow, and this is {keras.backend.backend()}. A .keras file "
-            "loads on both: export it with KERAS_BACKEND=tensorflow."
-        )
 
 
 def examples(signature: Signature, count: int) -> dict[str, np.ndarray]:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import keras
 
-from keras_faces.errors import UserError
 from keras_faces.export.signatures import Signature, largest_difference
 
 FROM_SEEDS = "generate_from_seeds"
@@ -13,26 +12,20 @@ FROM_SEEDS = "generate_from_seeds"
 def saved_model(model, signatures: dict[str, Signature], folder: Path) -> dict[str, float]:
     """Write a SavedModel with a named signature for each thing the model does.
 
-    A model with latents that was loaded on TensorFlow also serves `generate_from_seeds`: an int32
+    A model with latents also serves `generate_from_seeds`: an int32
     seed for each face instead of its noise. The same seed gives the same face, whatever others are
     asked for beside it; not the one that `model.generate` makes of it, which draws by NumPy.
 
     Returns:
         The largest difference from the model by signature.
 
-    Raises:
-        UserError: If TensorFlow is not installed.
     """
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise UserError(
-            "A SavedModel needs TensorFlow. Install it with: pip install tensorflow"
-        ) from error
+    import tensorflow as tf
+
     archive = keras.export.ExportArchive()
     archive.track(model)
     served = dict(signatures)
-    if keras.backend.backend() == "tensorflow" and "noise" in (default := _default(served)).inputs:
+    if "noise" in (default := _default(served)).inputs:
         served[FROM_SEEDS] = _from_seeds(default)
     for name, signature in {**served, "serving_default": _default(served)}.items():
         specs = [

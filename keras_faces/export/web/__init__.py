@@ -40,8 +40,7 @@ def web_page(model, signatures: dict[str, Signature], folder: Path) -> dict[str,
         when onnxruntime runs them; None for what the page does not do.
 
     Raises:
-        UserError: If a package is missing, the backend is not TensorFlow, or onnxruntime-web is not
-            to be had.
+        UserError: If a package is missing, or onnxruntime-web is not to be had.
     """
     from keras_faces.models import model_name
 

@@ -1,0 +1,70 @@
+"""Exports of models that live on another backend: a process on TensorFlow makes them.
+
+What JAX hands to TensorFlow itself TensorFlow can read only while both are of about one age.
+"""
+
+import importlib.util
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import keras
+
+from keras_faces.errors import UserError
+from keras_faces.process import python
+from keras_faces.runs import load_model, save_model
+
+MODEL, ORDER, DONE = "model.keras", "order.json", "done.json"
+
+
+def on_tensorflow() -> bool:
+    """Whether this process runs Keras on TensorFlow."""
+    return keras.backend.backend() == "tensorflow"
+
+
+def written_on_tensorflow(model, **order) -> dict[str, float | None]:
+    """Let a process that runs Keras on TensorFlow call `keras_faces.export.write`.
+
+    Args:
+        model: A `FaceModel`.
+        **order: The other arguments of `write`, as JSON takes them.
+
+    Returns:
+        The largest difference from the model by signature.
+
+    Raises:
+        UserError: If TensorFlow is not installed, or as `write` raises it.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise UserError(
+            f"Format {order['format']} needs TensorFlow. Install it with: pip install tensorflow"
+        )
+    code = f"import sys; from {__name__} import write_order; write_order(sys.argv[1])"
+    start = python("-c", code)
+    # The accelerator's memory belongs to this process.
+    start["env"] |= {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_model(model, folder / MODEL)
+        (folder / ORDER).write_text(json.dumps(order))
+        start["args"].append(name)
+        done = subprocess.run(**start, capture_output=True, text=True)
+        if not (folder / DONE).is_file():
+            raise RuntimeError(f"The export on TensorFlow failed:\n{done.stderr}")
+        answer = json.loads((folder / DONE).read_text())
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return answer["differences"]
+
+
+def write_order(folder: str) -> None:
+    """Do what `written_on_tensorflow` left in a folder."""
+    from keras_faces.export import write
+
+    order = json.loads(Path(folder, ORDER).read_text())
+    try:
+        answer = {"differences": write(load_model(Path(folder, MODEL)), **order).differences}
+    except UserError as error:
+        answer = {"error": str(error)}
+    Path(folder, DONE).write_text(json.dumps(answer))
