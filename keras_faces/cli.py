@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Sequence
 
@@ -16,17 +17,34 @@ from keras_faces.commands.parsing import Parser
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.process import prepare_process
 
+BACKENDS = ("tensorflow", "jax")
+
 
 def console() -> None:
     """Run as the `keras-faces` command, in a process of its own, and exit."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     prepare_process()
     warnings.showwarning = _show_warning
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # the background ignores it
+        signal.signal(signal.SIGINT, _stop)
     sys.exit(main(own_process=True))
 
 
-def _terminated(number, frame):
+def _stop(number, frame):
+    """Raise `Interrupted`, or do so once what is being imported is there.
+
+    Libraries that try what they can import take an exception for an answer, and go on; those that
+    are half imported crash later.
+    """
+    within = frame
+    while within is not None:
+        if within.f_code.co_filename.startswith("<frozen importlib"):
+            again = threading.Timer(0.05, signal.raise_signal, [number])
+            again.daemon = True
+            again.start()
+            return
+        within = within.f_back
     raise Interrupted("", number)
 
 
@@ -108,6 +126,11 @@ def _quiet():
 
 
 def _import_keras(own_process: bool):
+    chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if chosen not in BACKENDS:
+        raise UserError(
+            f"keras_faces runs on {' and '.join(BACKENDS)}. Received: KERAS_BACKEND={chosen}."
+        )
     with _quiet():
         from keras_faces.training import backend
 

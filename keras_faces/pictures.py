@@ -128,7 +128,8 @@ def plot_losses(
     """Draw logged scalars over the epochs, each on axes of its own.
 
     Args:
-        rows: One dict for each epoch, with `"epoch"` and the scalars.
+        rows: One dict for each epoch, with `"epoch"` and the scalars. One named like another, with
+            `_std` behind it, is drawn as that one's error.
         path: Where to write the PNG.
         title: Title of the figure.
         names: The scalars to draw, and what to call each; None draws all.
@@ -137,16 +138,20 @@ def plot_losses(
     from matplotlib.figure import Figure
 
     if names is None:
-        names = {n: n.replace("_", " ") for n in rows[0] if n not in ("epoch", "step")}
+        scalars = [n for n in rows[0] if n not in ("epoch", "step")]
+        errors = {f"{n}_std" for n in scalars}
+        names = {n: n.replace("_", " ") for n in scalars if n not in errors}
     columns = min(3, len(names))
     figure = Figure(figsize=(4 * columns, 2.6 * math.ceil(len(names) / columns)), dpi=100)
     FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in rows]
     for number, (name, called) in enumerate(names.items()):
         axes = figure.add_subplot(math.ceil(len(names) / columns), columns, number + 1)
-        axes.plot(
-            epochs, [row[name] for row in rows], linewidth=1, marker="." if len(rows) < 20 else ""
-        )
+        values = np.array([row[name] for row in rows], float)
+        axes.plot(epochs, values, linewidth=1, marker="." if len(rows) < 20 else "")
+        if f"{name}_std" in rows[0]:
+            error = np.array([row[f"{name}_std"] for row in rows], float)
+            axes.fill_between(epochs, values - error, values + error, alpha=0.25, linewidth=0)
         axes.set_title(called, fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
         axes.tick_params(labelsize=7)

@@ -95,6 +95,9 @@ class Run:
         self.board = None  # writes TensorBoard's logs; one for all, as it follows one file only
         self._lock = None
 
+    def __repr__(self) -> str:
+        return f"Run({os.fspath(self.folder)!r})"
+
     @property
     def exists(self) -> bool:
         """Whether the folder holds a run."""

@@ -435,7 +435,9 @@ def _summary(run: Run, model, made) -> str:
     for path in made:
         note = notes.get(path.name) or f"64 faces drawn from the {path.stem.split('-')[-1]} density"
         lines.append(f"  {path.name:{width}} {note}")
-    lines.append("  grids/, metrics.csv, tensorboard/, config.json: how it got there")
+    rest = ("grids", "metrics.csv", "tensorboard", "config.json")
+    there = [name for name in rest if (run.folder / name).exists()]
+    lines.append(f"  {', '.join(there)}: how it got there")
     lines.append("Try next:")
     if model.latent_dim is None:
         lines.append(f"  keras-faces translate {run.folder} sketch.jpg")

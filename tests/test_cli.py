@@ -2,11 +2,13 @@
 
 import errno
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -568,6 +570,54 @@ def test_data_prepare_that_is_terminated_says_how_to_go_on_and_does(orl_folder, 
     assert "What is decoded so far is kept" in done.stderr
     assert "Traceback" not in done.stderr
     assert main(words) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_an_import_is_done(tmp_path, number):
+    # TensorFlow and Matplotlib swallow what is raised while they are imported, or crash of it.
+    (tmp_path / "greedy.py").write_text(
+        textwrap.dedent(f"""
+        import os, time
+        try:
+            os.kill(os.getpid(), {int(number)})
+            time.sleep(0.3)
+        except BaseException:
+            pass
+        print("whole", flush=True)
+        """)
+    )
+    script = """
+        import signal, time
+        from keras_faces import cli
+        def begin(own_process):
+            import greedy
+            time.sleep(30)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        cli._import_keras = begin
+        cli.console()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), "generate", "vae-orl-64"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(kf.__file__).parents[1]}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (128 + number, "whole\n"), done.stderr
+    assert done.stderr == "\nStopped.\n"
+
+
+def test_another_backend_of_keras_is_refused_in_a_line(monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert main(["generate", "vae-orl-64"]) == 2
+    assert "runs on tensorflow and jax. Received: KERAS_BACKEND=torch" in capsys.readouterr().err
+
+
+def test_data_prepare_may_stop_at_a_bad_picture(orl_folder, own_cache, capsys):
+    (orl_folder / "s1" / "bad.jpg").write_bytes(b"no picture")
+    assert main(["data", "prepare", str(orl_folder), "--image-size", "16", "--strict"]) == 2
+    assert "s1/bad.jpg" in capsys.readouterr().err
+    assert main(["data", "prepare", str(orl_folder), "--image-size", "16"]) == 0
 
 
 def test_a_full_disk_names_the_file_that_has_no_room(capsys, tmp_path, monkeypatch):

@@ -1,8 +1,11 @@
 """Exports: what they serve without keras_faces, and the card that goes with them."""
 
+import os
 import re
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -39,6 +42,14 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def conditional():
     return kf.create_model("cvae", **SMALL, hidden_units=16, latent_dim=6, conditions="hat,beard")
+
+
+def tf_served(folder, signature, **given):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder))
+    given = {name: tf.constant(value) for name, value in given.items()}
+    return loaded.signatures[signature](**given)["output_0"].numpy()
 
 
 @pytest.fixture
@@ -177,6 +188,38 @@ def test_a_card_tells_document_data_command_scores_and_misuse(run, tmp_path, qui
         assert word in card
     alone = kf.load_model(run / "model.keras").export(tmp_path / "alone") / "README.md"
     assert "Not recorded" in alone.read_text()
+
+
+def test_a_training_on_jax_leaves_what_tensorflow_serves(tmp_path):
+    pytest.importorskip("jax")
+    script = f"""
+        import keras_faces as kf
+        given = dict(hidden_units=8, latent_dim=4, split="all")
+        run = kf.train("vae", "orl", "run", steps=2, count=0, **{SMALL}, **given)
+        model = kf.load_model(run.folder)
+        open("text.txt", "w").close()
+        for path, format in ("graphs", "onnx"), (".", "onnx"):
+            try:
+                print(sorted(kf.export.write(model, path, format).differences))
+            except kf.UserError as error:
+                print(error)
+    """
+    able("onnx")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=tmp_path,
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(kf.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    graphs, refused = done.stdout.splitlines()[-2:]
+    assert graphs == "['decode', 'encode', 'generate', 'reconstruct']"
+    assert "is not an export of format onnx" in refused
+    model = kf.load_model(tmp_path / "run")
+    noise = np.random.default_rng(0).standard_normal((3, 4), np.float32)
+    served = tf_served(tmp_path / "run" / "saved_model", "decode", latents=noise)
+    np.testing.assert_allclose(served, model.decode(noise), atol=1e-4)
 
 
 def test_an_export_replaces_its_like_and_nothing_else(run, tmp_path, quick_files):

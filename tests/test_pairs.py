@@ -95,7 +95,7 @@ def as_folder(picture_folder, layout: dict[str, list[str]]) -> Path:
         side = int("sketch" in folder.lower() or folder[-1] == "B" or folder == "Drawings")
         for name in names:
             counts[side] += 1
-            pictures[f"{folder}/{name}"] = level((10, 1)[side] * counts[side] + 100 * side)
+            pictures[f"{folder}/{name}"] = level(((10, 1)[side] * counts[side] + 100 * side) % 256)
     return picture_folder(pictures)
 
 
@@ -131,6 +131,9 @@ def test_photos_find_their_sketches(name, zipped, picture_folder, tmp_path):
         (LAYOUTS["trainA"], False),  # which may be horses and zebras
         ({"photos": ["1.png", "2.png"], "paintings": ["1.png", "2.png"]}, False),
         ({**CUHK, "others": ["1.png"]}, False),
+        (LAYOUTS["the download's folders"], True),
+        (LAYOUTS["people's folders"], True),
+        ({side: [f"{n}.png" for n in range(60)] for side in ("photos", "sketches")}, True),
     ],
 )
 def test_photos_beside_sketches_are_recognised_without_a_scheme(

@@ -26,10 +26,13 @@ def add(parser: Parser):
 
     decoding("check", _data_check, "Name what is damaged, copied, too small, or not as published.")
     info = decoding("info", _data_info, "Say what a source holds, and show some of it.")
-    info.add_argument("--out", default="faces.png", help="contact sheet")
+    info.add_argument("--out", default="contact-sheet.png", help="the picture to write")
     info.add_argument("--count", type=int, default=64, help="pictures on it")
     info.add_argument("--seed", type=int, default=0)
-    decoding("prepare", _data_prepare, "Decode all pictures now, so that training begins at once.")
+    ready = decoding(
+        "prepare", _data_prepare, "Decode all pictures now, so that training begins at once."
+    )
+    ready.add_argument("--strict", action="store_true", help="stop at a bad picture")
     to_csv = action("attributes", _data_attributes, "Write attributes as .csv, of 1 and -1.")
     to_csv.add_argument("--out", default="list_attr_celeba.csv", help="the file to write")
     people = action("people", _data_people, "Make one folder for each person.")
@@ -66,10 +69,11 @@ def _prepared(options):
         source = open_source(options.source)
         channels = options.channels or guess_channels(source)
         try:
-            prepared = cache.prepare(source, options.crop, options.image_size, channels)
+            given = options.crop, options.image_size, channels, getattr(options, "strict", False)
+            prepared = cache.prepare(source, *given)
             drawn = source.sketches()
             if drawn is not None:
-                drawn = cache.prepare(drawn, options.crop, options.image_size, channels)
+                drawn = cache.prepare(drawn, *given)
         except KeyboardInterrupt as stop:
             raise Interrupted(
                 "Stopped. What is decoded so far is kept: give the same command again to go on.",

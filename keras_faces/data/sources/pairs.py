@@ -7,13 +7,14 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
 from keras_faces.data.decode import FORMATS, MAX_PIXELS, BadPicture, silent_pillow
+from keras_faces.data.names import hidden, is_picture
 from keras_faces.data.sources.base import Entry, Source
 from keras_faces.data.sources.dataset import glance
 from keras_faces.data.sources.folder import FolderSource
@@ -67,12 +68,8 @@ class PairsSource(Source):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         seen = glance(path)
-        folders = [name.rpartition("/")[0].rpartition("/")[2] for name in seen.pictures]
-        return (
-            all(any(map(side.search, map(str.lower, seen.folders))) for side in SIDES)
-            and bool(folders)
-            and all(any(side.search(folder.lower()) for side in SIDES) for folder in folders)
-        )
+        words = [any(map(side.search, map(str.lower, seen.folders))) for side in SIDES]
+        return all(words) and not any(map(_elsewhere, _top_folders(path, seen.pictures)))
 
     def __init__(
         self,
@@ -313,6 +310,24 @@ def _sides(names: Sequence[str], photos: str, sketches: str) -> tuple[dict, dict
         # Two files of one stem, such as a.jpg and a.png, stay two.
         sides[side][name if key in sides[side] else key] = name
     return sides
+
+
+def _top_folders(path: Path, pictures: Sequence[str]) -> Iterator[str]:
+    """Yield the folders in a folder, or those of some pictures in a zip but for one around all."""
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if not hidden(entry.name) and (entry.is_dir() or is_picture(entry.name)):
+                    yield entry.name
+        return
+    parts = [PurePosixPath(name).parts for name in pictures]
+    tops = {names[0] for names in parts}
+    around = len(tops) == 1 and all(map(_elsewhere, tops))
+    yield from (names[min(int(around), len(names) - 1)] for names in parts)
+
+
+def _elsewhere(folder: str) -> bool:
+    return not any(side.search(folder.lower()) for side in SIDES)
 
 
 def _side_of(name: str, folders: Sequence[str], photos: str, sketches: str) -> int | None:
