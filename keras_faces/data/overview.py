@@ -153,6 +153,8 @@ def contact_sheet(
     names = cache.names
     chosen = [place for place in positions.tolist() if names[place] in places]
     chosen = sorted(chosen[: max(1, count // 2)])
+    if not chosen:  # every pair lacks one side
+        return contact_sheet(cache, count, seed)
     photos = cache.read(chosen)
     drawn = sketches.read([places[names[place]] for place in chosen])
     both = np.stack([photos, drawn], axis=1).reshape(-1, *photos.shape[1:])
