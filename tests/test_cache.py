@@ -1,6 +1,7 @@
 """The cache of decoded pictures: shards, interruption, checksums, processes, many records."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -271,6 +272,19 @@ def test_training_that_meets_a_damaged_record_says_so_in_a_line(orl_folder, own_
     told = capsys.readouterr().err
     assert "damaged. Delete that folder" in told
     assert "Traceback" not in told and "numpy_function" not in told
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_a_file_that_is_gone_is_the_caches_only_within_it(own_cache, tmp_path, within):
+    path = (own_cache / "images" if within else tmp_path / "source") / "gone"
+
+    class Gone(Numbered):
+        def entries(self):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+
+    with pytest.raises(kf.UserError if within else FileNotFoundError) as told:
+        prepared(Gone(3))
+    assert ("KERAS_FACES_CACHE" in str(told.value)) == within
 
 
 def test_a_cache_of_an_older_version_is_not_used(tmp_path, own_cache, picture_folder):

@@ -385,7 +385,7 @@ def _disk_errors_explained(place: Path):
     try:
         yield
     except OSError as error:
-        if error.errno not in _USERS_DISK_ERRORS:
+        if error.errno not in _USERS_DISK_ERRORS or not _concerns(place, error):
             raise
         what = f"Cannot write the cache of decoded pictures to {place}: {error.strerror}. "
         if error.errno in _DISK_FULL:
@@ -396,6 +396,15 @@ def _disk_errors_explained(place: Path):
         else:
             what += "Set KERAS_FACES_CACHE to a folder in which you may write."
         raise UserError(what) from error
+
+
+def _concerns(place: Path, error: OSError) -> bool:
+    """Whether an error is of a folder, what lies in it or around it, and not of the source."""
+    if error.filename is None:  # a full disk names nothing
+        return True
+    path = Path(os.path.abspath(os.fsdecode(error.filename)))
+    place = Path(os.path.abspath(place))
+    return path.is_relative_to(place) or place.is_relative_to(path)
 
 
 def _summary(source: Source, cache: FaceCache) -> str:
