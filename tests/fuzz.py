@@ -130,9 +130,10 @@ def value(data: bytes, chance: random.Random) -> tuple[bytes, str]:
 
     def walk(node, path):
         places.append(path)
-        steps = node.items() if isinstance(node, dict) else enumerate(node)
-        for step, below in steps if isinstance(node, (dict, list)) else ():
-            walk(below, (*path, step))
+        if isinstance(node, dict | list):
+            steps = node.items() if isinstance(node, dict) else enumerate(node)
+            for step, below in steps:
+                walk(below, (*path, step))
 
     walk(whole, ())
     path = chance.choice(places)
@@ -479,8 +480,9 @@ def told_faults(found: Sequence[Case], seed: int) -> str:
 
 
 def main() -> int:
-    from fuzz_kinds import KINDS
+    from fuzz_kinds import KINDS, silence
 
+    silence()
     parser = argparse.ArgumentParser(description="Damage every kind of file, and read it.")
     parser.add_argument("--cases", type=int, default=10_000, help="over all kinds")
     parser.add_argument("--seed", type=int, default=0)
