@@ -322,8 +322,10 @@ class FaceModel(Steps, keras.Model):
             A `keras.callbacks.History`.
 
         Raises:
-            UserError: If images do not have this model's shape, or steps do not divide.
+            UserError: If images do not have this model's shape, steps do not divide, or the
+                backend cannot train on as many devices.
         """
+        self.check_replicas()
         self.forget_density()
         self._check_batches(x, y, batch_size)
         stream = x if isinstance(x, FaceStream) else getattr(x, "stream", None)
