@@ -11,6 +11,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from keras_faces import model_files
 from keras_faces.checkpoints import checkpoint_step, list_checkpoints, read_latest, restore
 from keras_faces.errors import UserError
 from keras_faces.files import write_whole
@@ -261,12 +262,13 @@ def training_crop(model: str | os.PathLike) -> str:
 
 def build_model(config: dict):
     """Make the untrained, compiled model that a run's config describes."""
-    import keras
-
     from keras_faces.models import create_model
 
     model = create_model(config["model"], **config["hyperparameters"])
-    optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
+    try:
+        optimizer = _built(config["optimizer"])
+    except UserError as error:
+        raise UserError(f"Cannot build the optimizer of config.json: {error}") from error
     model.compile(optimizer, steps_per_execution=config["steps_per_execution"])
     return model
 
@@ -283,6 +285,7 @@ def _load_run(run: Run):
         )
     model = build_model(config)
     restore(model, latest[1])
+    model.check_finite()
     return model
 
 
@@ -293,17 +296,32 @@ def _load_file(path: Path):
 
     if path.suffix != ".keras":
         raise UserError(f"{str(path)!r} is not a .keras file.")
-    import keras_faces.models  # noqa: F401  registers the classes with Keras
-
     try:
-        model = keras.saving.load_model(path)
+        with model_files.opened(path) as archive:
+            model = _built(model_files.read_config(archive))
+            if not isinstance(model, FaceModel):
+                raise UserError(f"it holds a {type(model).__name__}, not a keras_faces model.")
+            weights = model_files.read_weights(archive, 4 * model.count_params())
+            keras.Model.load_weights(model, weights)
+            model.check_finite()
     except Exception as error:
         # A damaged file raises anything from BadZipFile to TypeError within Keras.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"Cannot load {str(path)!r}: {reason[:300]}") from error
-    if not isinstance(model, FaceModel):
-        raise UserError(f"{str(path)!r} holds a {type(model).__name__}, not a keras_faces model.")
+        raise UserError(f"Cannot load {str(path)!r}: {reason[:500]}") from error
     return model
+
+
+def _built(config):
+    """Return what a config of Keras describes: the only place where the package builds of one."""
+    import keras
+
+    import keras_faces.models  # noqa: F401  registers the classes with Keras
+    from keras_faces.training.base import FaceModel
+
+    optimizers = keras.optimizers
+    schedule = optimizers.schedules.LearningRateSchedule
+    model_files.check_classes(config, (FaceModel, optimizers.Optimizer, schedule))
+    return keras.saving.deserialize_keras_object(config)
 
 
 def save_model(model, path: str | os.PathLike) -> Path:

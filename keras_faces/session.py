@@ -273,7 +273,9 @@ def resume(
                 f"The faces of {str(run.folder)!r} cannot be opened. {error} If they have moved, "
                 f"say where they lie now: keras-faces resume {run.folder} --data SOURCE"
             ) from error
-        if any(now[name] != facts.get(name) for name in ("fingerprint", "labels_digest")):
+        if any(
+            now[name] != facts.get(name) for name in ("fingerprint", "labels_digest", "pictures")
+        ):
             raise UserError(
                 f"The pictures or labels in {options['source']!r} are not those with which the "
                 "run began: they have changed, or are others. So it cannot go on as it was. "

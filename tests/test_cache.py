@@ -378,19 +378,6 @@ def test_raw_sizes_and_copies_are_known(picture_folder):
     assert len({first, third, fourth}) == 3
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_workers_share_the_records_equally_and_none_is_with_two(workers):
-    parts = [
-        kf.data.open_faces("orl", 8, 4, "all", worker=w, workers=workers, progress=False).indices
-        for w in range(workers)
-    ]
-    assert {len(part) for part in parts} == {400 // workers}
-    assert len(set(np.concatenate(parts).tolist())) == workers * (400 // workers)
-    assert all(np.all(np.diff(part) == 1) for part in parts)  # one stretch of the records
-    with pytest.raises(kf.UserError, match="worker one of"):
-        kf.data.open_faces("orl", 8, worker=workers, workers=workers)
-
-
 # ---------------------------------------------------------------------------------------------
 # Fast decoding
 

@@ -36,8 +36,6 @@ def load(
     progress: bool = True,
     shuffle: bool | None = None,
     drop_remainder: bool | None = None,
-    worker: int = 0,
-    workers: int = 1,
 ):
     """Load faces as a tf.data pipeline of batches.
 
@@ -68,8 +66,6 @@ def load(
         shuffle: Whether to permute in every epoch. None permutes the training split alone.
         drop_remainder: Whether to drop a last, smaller batch. None drops that of the training
             split alone.
-        worker: Number of this process where several train together, from 0.
-        workers: How many they are. Each reads its own stretch of the records, all equally many.
 
     Returns:
         A `tf.data.Dataset` of float32 images of shape `(batch, image_size, image_size, channels)`
@@ -93,8 +89,6 @@ def load(
         progress,
         shuffle,
         drop_remainder,
-        worker,
-        workers,
     ).dataset()
 
 
@@ -112,8 +106,6 @@ def open_faces(
     progress: bool = True,
     shuffle: bool | None = None,
     drop_remainder: bool | None = None,
-    worker: int = 0,
-    workers: int = 1,
 ) -> FaceStream:
     """Open faces as a stream of NumPy batches; arguments as in `load`. Needs no TensorFlow."""
     # All of this before the first picture is decoded, which may take minutes.
@@ -130,12 +122,6 @@ def open_faces(
         raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
     if not isinstance(test_fraction, (int, float)) or not 0 < test_fraction < 1:
         raise UserError(f"test_fraction must lie between 0 and 1. Received: {test_fraction!r}.")
-    numbers = isinstance(worker, int) and isinstance(workers, int)
-    if not numbers or not 0 <= worker < workers:
-        raise UserError(
-            "workers must be an integer, 1 or more, and worker one of 0 to workers - 1. "
-            f"Received: worker={worker!r}, workers={workers!r}."
-        )
     get_crop(crop)
     opened = open_source(source)
     if channels is None:
@@ -155,7 +141,6 @@ def open_faces(
     elif labels == "sketch":
         table = _sketches(opened, cache, crop, strict, progress)
     indices = split_indices(cache.ranks, cache.sides, split, test_fraction)
-    indices = _part_of_worker(indices, worker, workers)
     if not len(indices):
         raise UserError(
             f"The {split} split of {opened.title!r} is empty: its {cache.count} pictures show too "
@@ -175,8 +160,6 @@ def open_faces(
         "seed": seed,
         "shuffle": shuffle,
         "drop_remainder": drop_remainder,
-        "worker": worker,
-        "workers": workers,
         "labels": labels,
         "labels_digest": None,
         "credit": opened.credit,
@@ -184,11 +167,6 @@ def open_faces(
     stream = FaceStream(cache, indices, batch_size, seed, shuffle, drop_remainder, table, facts)
     facts["labels_digest"] = stream.labels_digest
     return stream
-
-
-def _part_of_worker(indices: np.ndarray, worker: int, workers: int) -> np.ndarray:
-    each = len(indices) // workers
-    return indices if workers == 1 else indices[worker * each : (worker + 1) * each]
 
 
 def _attributes(source, cache) -> Labels:

@@ -4,13 +4,16 @@ import contextlib
 import inspect
 import random
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_faces import model_files
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, require_decay, unknown_name
 from keras_faces.pictures import grid
@@ -20,6 +23,8 @@ from keras_faces.training.schedules import learning_rate_schedule
 
 IMAGE_SIZES = (32, 64, 128)
 DTYPES = ("float32", "mixed_bfloat16")
+
+DIVERGED = "Its training diverged: take an earlier model, or train anew at a lower learning rate."
 
 
 class FitPlan(NamedTuple):
@@ -317,8 +322,10 @@ class FaceModel(Steps, keras.Model):
             A `keras.callbacks.History`.
 
         Raises:
-            UserError: If images do not have this model's shape, or steps do not divide.
+            UserError: If images do not have this model's shape, steps do not divide, or the
+                backend cannot train on as many devices.
         """
+        self.check_replicas()
         self.forget_density()
         self._check_batches(x, y, batch_size)
         stream = x if isinstance(x, FaceStream) else getattr(x, "stream", None)
@@ -651,18 +658,41 @@ class FaceModel(Steps, keras.Model):
     def load_weights(self, filepath, *args, **kwargs):
         """Load weights that a model of the same class and hyper-parameters saved.
 
+        Args:
+            filepath: A `.keras` or `.weights.h5` file.
+            *args: Passed on to Keras.
+            **kwargs: Passed on to Keras.
+
         Raises:
-            UserError: If the file is of another model.
+            UserError: If the file is of another model, damaged, or holds what is not finite.
         """
         try:
-            super().load_weights(filepath, *args, **kwargs)
-        except (ValueError, KeyError) as error:
+            weights = model_files.read_weights(Path(filepath), 4 * self.count_params())
+            super().load_weights(weights, *args, **kwargs)
+            self.check_finite()
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
                 f"{str(filepath)!r} does not hold the weights of this {type(self).__name__}: "
                 f"{reason[:200]} Load the file that a model of the same class, image_size, "
                 "channels and hyper-parameters saved, or the whole model with kf.load_model."
             ) from error
+
+    def check_finite(self) -> None:
+        """Look at the weights, and at one of each that an export of the model makes.
+
+        Raises:
+            UserError: If a number in them is not finite: pictures of such are black or white.
+        """
+        for variable in self.variables:
+            if not np.isfinite(ops.convert_to_numpy(variable)).all():
+                raise UserError(f"the weights of {variable.path!r} are not finite. {DIVERGED}")
+        noise = np.random.default_rng(0)
+        for name, (inputs, function) in self.signatures().items():
+            given = [np.tanh(noise.standard_normal((1, *s), np.float32)) for s in inputs.values()]
+            made = function(*map(ops.convert_to_tensor, given))
+            if not np.isfinite(ops.convert_to_numpy(made)).all():
+                raise UserError(f"what it makes for {name!r} is not finite. {DIVERGED}")
 
     def export(
         self,
