@@ -1,12 +1,24 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and files that strangers have put there."""
 
+import contextlib
+import errno
 import glob
+import hashlib
 import os
 import re
 import shutil
+import stat
 import threading
 import time
+import warnings
 from pathlib import Path
+
+# Neither waits: for who writes to a pipe, for a device to be ready.
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_FLAGS |= getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+_SEAL = b"\nsha256 "  # ends the content of a file that `write_checked` wrote
+_SEAL_BYTES = len(_SEAL) + 64
 
 
 def write_whole(path: str | os.PathLike, data: bytes | str) -> Path:
@@ -16,7 +28,8 @@ def write_whole(path: str | os.PathLike, data: bytes | str) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = data.encode() if isinstance(data, str) else data
+    # Bytes of names that are no UTF-8 would make the whole text unreadable.
+    data = data.encode(errors="backslashreplace") if isinstance(data, str) else data
     replaceable = path.parent != Path("/dev") and (path.is_file() or path.is_dir())
     if path.exists() and not replaceable:
         path.write_bytes(data)
@@ -81,3 +94,72 @@ def _writing(part: Path, process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def open_regular(path: str | os.PathLike) -> int:
+    """Open a file for reading, and return its descriptor.
+
+    Raises:
+        OSError: If it cannot be opened, or is none: a pipe or a terminal would be waited for, and
+            other devices never end.
+    """
+    try:
+        file = os.open(path, _FLAGS)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise _not_regular(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise _not_regular(path)
+    return file
+
+
+def _not_regular(path: str | os.PathLike) -> OSError:
+    kind = "something that is no file"
+    with contextlib.suppress(OSError, StopIteration):
+        mode = os.stat(path).st_mode
+        kind = next(name for test, name in _KINDS.items() if test(mode))
+    return OSError(errno.EINVAL, f"{kind} instead of a file", os.fspath(path))
+
+
+_KINDS = {
+    stat.S_ISDIR: "a folder",
+    stat.S_ISFIFO: "a named pipe",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
+
+
+def write_checked(path: str | os.PathLike, data: bytes) -> Path:
+    """Write a file with a checksum of its content behind it, for `read_checked`."""
+    return write_whole(path, data + _SEAL + hashlib.sha256(data).hexdigest().encode())
+
+
+def read_checked(path: str | os.PathLike) -> bytes:
+    """Return what `write_checked` wrote.
+
+    Raises:
+        OSError: If there is no such file, or it is not what was written.
+    """
+    with open(open_regular(path), "rb") as file:
+        whole = file.read()
+    data, seal = whole[:-_SEAL_BYTES], whole[-_SEAL_BYTES:]
+    if not seal.startswith(_SEAL):  # cut, or of a version that wrote no checksum
+        raise FileNotFoundError(errno.ENOENT, "no checksum at its end", os.fspath(path))
+    if seal != _SEAL + hashlib.sha256(data).hexdigest().encode():
+        raise OSError(errno.EIO, "not what was written", os.fspath(path))
+    return data
+
+
+def remembered(path: str | os.PathLike) -> bytes | None:
+    """Return what `write_checked` wrote to save time, or None where that is to be made anew."""
+    try:
+        return read_checked(path)
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.EINVAL):
+            warnings.warn(
+                f"{os.fspath(path)} is damaged ({error.strerror}); making it anew.", stacklevel=3
+            )
+        return None

@@ -211,20 +211,13 @@ def _cut(path):
     os.truncate(path, path.stat().st_size // 2)
 
 
-def _as_rows(path):
-    columns = json.loads(path.read_text())
-    path.write_text(json.dumps(list(map(list, zip(*columns.values())))))
+def _flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
 
 
-def _without_a_checksum(path):
-    columns = json.loads(path.read_text())
-    path.write_text(json.dumps({**columns, "checksums": columns["checksums"][:-1]}))
-
-
-@pytest.mark.parametrize(
-    "suffix, damage",
-    [("bin", _cut), ("json", _cut), ("json", _as_rows), ("json", _without_a_checksum)],
-)
+@pytest.mark.parametrize("suffix, damage", [("bin", _cut), ("json", _cut), ("json", _flip)])
 def test_a_shard_that_is_not_whole_is_written_again(suffix, damage, small_shards, own_cache):
     with pytest.raises(KeyboardInterrupt):
         prepared(Numbered(40, stop=39))
@@ -290,7 +283,7 @@ def test_a_file_that_is_gone_is_the_caches_only_within_it(own_cache, tmp_path, w
 def test_a_cache_of_an_older_version_is_not_used(tmp_path, own_cache, picture_folder):
     folder = picture_folder({"a.png": np.full((8, 8), 9, np.uint8)})
     stream = kf.data.open_faces(folder, 8, 1, split="all", progress=False)
-    meta = json.loads((stream.cache.folder / "meta.json").read_text())
+    meta = {**stream.cache.meta}
     assert meta["format"] == shards.FORMAT
     # As version 0.2 wrote it: one file of records, one of names.
     old = stream.cache.folder

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import zipfile
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from keras_faces.data.sources import DATASETS, open_source
 from keras_faces.data.splits import SPLITS, split_indices
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.files import write_whole
+from keras_faces.files import remembered, write_checked
 
 
 def list_datasets() -> list[str]:
@@ -198,16 +197,15 @@ def _landmarks(source, cache, crop: str) -> Labels:
 def _kept_beside(cache, kind: str, source, look_up) -> tuple[list[str], np.ndarray]:
     """Return names and values of labels, kept beside the records: CelebA's text takes seconds."""
     kept = cache.folder / f"{kind}-{source.listing()[:24]}.npz"
-    try:
-        with np.load(kept) as found:
+    if (known := remembered(kept)) is not None:
+        with np.load(io.BytesIO(known)) as found:
             return found["names"].tolist(), found["values"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        names, values = look_up()
-        data = io.BytesIO()
-        np.savez(data, names=np.array(names), values=values)
-        with contextlib.suppress(OSError):  # a full disk: then it is read again
-            write_whole(kept, data.getvalue())
-        return list(names), values
+    names, values = look_up()
+    data = io.BytesIO()
+    np.savez(data, names=np.array(names), values=values)
+    with contextlib.suppress(OSError):  # a full disk: then it is read again
+        write_checked(kept, data.getvalue())
+    return list(names), values
 
 
 def _people(cache) -> Labels:
@@ -269,12 +267,10 @@ def guess_channels(source, looked_at: int = 16) -> int:
     """Return 1 where the first readable pictures of a source are all grey, else 3."""
     from itertools import islice
 
-    from PIL import Image
-
-    from keras_faces.data.decode import BadPicture, silent_pillow
+    from keras_faces.data.decode import BadPicture, opened, silent_pillow
 
     note = cache_folder() / "channels" / source.listing()
-    if note.is_file() and (known := note.read_text()) in ("1", "3"):
+    if known := remembered(note):
         return int(known)
     modes = set()
 
@@ -293,13 +289,9 @@ def guess_channels(source, looked_at: int = 16) -> int:
             modes.add("L" if data.shape[-1] == 1 else "RGB")
         if not isinstance(data, bytes):
             continue  # `prepare` will name it
-        try:
-            with silent_pillow(), Image.open(io.BytesIO(data)) as image:
-                modes.add(image.mode)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            continue
+        with silent_pillow(), contextlib.suppress(Exception):  # as many types as formats
+            modes.add(opened(data)[0].mode)
     channels = 1 if modes and modes <= {"1", "L", "LA", "I", "I;16", "F"} else 3
     with contextlib.suppress(OSError):  # it is quickly looked up again
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(channels))
+        write_checked(note, str(channels).encode())
     return channels

@@ -183,14 +183,11 @@ class VideoSource(Source):
         from keras_faces.data.cache import cache_folder
 
         place = cache_folder() / "videos" / f"{self._digest(file)}.json"
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return Pass(**json.loads(place.read_text()))
+        if (known := remembered(place)) is not None:
+            return Pass(**json.loads(known))
         found = self._pass(file)
-        part = place.with_name(f"{place.name}.{os.getpid()}.part")
         with contextlib.suppress(OSError):  # then the next start decodes again
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(found._asdict()))
-            part.replace(place)
+            write_checked(place, json.dumps(found._asdict()).encode())
         return found
 
     def _digest(self, file: Path) -> str:

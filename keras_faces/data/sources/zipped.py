@@ -13,7 +13,7 @@ from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import hidden, in_natural_order, is_picture
 from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
 from keras_faces.errors import UserError
-from keras_faces.files import write_whole
+from keras_faces.files import open_regular, remembered, write_checked
 
 SHOWN = 50  # pictures in an outline
 
@@ -68,13 +68,13 @@ class ZipSource(Source):
         from keras_faces.data.cache import cache_folder
 
         note = cache_folder() / "zips" / f"{self.listing()}.json"
-        with contextlib.suppress(OSError, ValueError):
-            return json.loads(note.read_text())
+        if (known := remembered(note)) is not None:
+            return json.loads(known)
         files, pictures, others = self._listed()
         folders = {part for name in files for part in name.split("/")[:-1]}
         found = {"folders": sorted(folders), "others": others, "pictures": pictures[:SHOWN]}
         with contextlib.suppress(OSError):  # no room: then it is read again
-            write_whole(note, json.dumps(found).encode())
+            write_checked(note, json.dumps(found).encode())
         return found
 
     def _archive(self) -> zipfile.ZipFile:
