@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from keras_faces.app.server import PageServer
 
 META = {"_type": "gradio.FileData"}
+CONDITIONS = "as they go together in the data"
 
 
 @contextmanager

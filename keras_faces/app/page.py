@@ -238,7 +238,7 @@ class _Page:
         upload.upload(told(self._displayable), [upload], [upload], api_visibility="private")
         gr.on(
             [upload.change, tick.change, self.name.change],
-            self._look,
+            told(self._look),
             [self.name, upload, tick],
             [seen, note],
             api_visibility="private",
@@ -273,14 +273,16 @@ class _Page:
 
     # Handlers that tabs share.
 
-    def _look(self, name, path, cropped):
+    def _look(self, visitor, name, path, cropped):
         if path is None:
             return None, ""
         try:
             face = self.models[name].face(read(path), cropped)
         except UserError as error:
             return None, f"**{error}**"
-        return actions.enlarged(grid(face.face[None], gap=0), 256), face.note
+        with self.visitors.writing(visitor, "seen.png") as target:
+            actions.enlarged(grid(face.face[None], gap=0), 256).save(target)
+        return str(target), face.note
 
     def _displayable(self, visitor, path):
         if path is None or Path(path).suffix.lower() in SHOWN_SUFFIXES:
