@@ -59,6 +59,7 @@ setup(
         "importlib_resources>=6",
         "tensorboard>=2.20,<3",
         "numpy>=2",
+        "h5py>=3.11",
         "scipy>=1.14",
         "matplotlib>=3.9",
         "pillow>=11",

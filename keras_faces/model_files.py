@@ -102,7 +102,7 @@ def check_classes(config, kinds: tuple[type, ...]) -> None:
         if "class_name" in config and not _is_one_of(config, kinds):
             named = [config.get(key) for key in ("registered_name", "module", "class_name")]
             raise UserError(
-                f"it names {' / '.join(repr(name)[:80] for name in named if name)}, and only "
+                f"its config names {' / '.join(repr(name)[:80] for name in named if name)}, and only "
                 "models of keras_faces with optimizers and schedules of Keras are loaded. (For a "
                 "model of your own, import the file that registers it first.)"
             )

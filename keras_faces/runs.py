@@ -418,11 +418,7 @@ def build_model(config: dict):
     from keras_faces.models import create_model
 
     model = create_model(config["model"], **config["hyperparameters"])
-    try:
-        optimizer = _built(config["optimizer"])
-    except UserError as error:
-        raise UserError(f"Cannot build the optimizer of config.json: {error}") from error
-    model.compile(optimizer, steps_per_execution=config["steps_per_execution"])
+    model.compile(_built(config["optimizer"]), steps_per_execution=config["steps_per_execution"])
     return model
 
 
