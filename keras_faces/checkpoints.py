@@ -47,7 +47,6 @@ class Position(TypedDict):
     seconds: NotRequired[Annotated[float, Range(0)]]
 
 
-
 def save_checkpoint(folder: str | os.PathLike, model, position: Mapping) -> Path:
     """Write a checkpoint and remove all but the last `KEEP`.
 

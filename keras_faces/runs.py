@@ -16,7 +16,7 @@ from keras_faces import model_files
 from keras_faces.checkpoints import checkpoint_step, list_checkpoints, read_latest, restore
 from keras_faces.errors import UserError
 from keras_faces.files import remove_parts, write_whole
-from keras_faces.schema import Count, Positive, Range, Scalar, Seed, as_json, mismatch, read_json
+from keras_faces.schema import Count, Positive, Range, Scalar, Seed, as_json, read_json
 
 CONFIG_FORMAT = 1
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?|nan|-?inf", re.ASCII)  # as Python writes one
@@ -287,12 +287,16 @@ class Run:
         self._require_there(what)
         try:
             yield
+        except BrokenPipeError:  # of what is told meanwhile
+            raise
         except OSError as error:
             self._require_there(what)
-            place = error.filename or self.folder
+            place = Path(os.fsdecode(error.filename or self.folder))
+            if not place.is_relative_to(self.folder):  # of the faces, say
+                raise
             raise UserError(
                 f"Cannot write {what} of the run {str(self.folder)!r}: {error.strerror or error} "
-                f"({place}). {self._left()}"
+                f"({place.name}). {self._left()}"
             ) from error
 
     def _require_there(self, what: str) -> None:
@@ -450,9 +454,7 @@ def untrained_model(run: Run, config: Config):
     except Exception as error:
         # The hyper-parameters are checked, an optimizer's config raises anything within Keras.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"No model can be made of {run.config_path}: {reason[:500]}"
-        ) from error
+        raise UserError(f"No model can be made of {run.config_path}: {reason[:500]}") from error
 
 
 def _load_file(path: Path):

@@ -31,7 +31,14 @@ Positive = Annotated[int, Range(1)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 Scalar = str | int | float | bool | None
 
-WORDS = {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}
+WORDS = {
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    bool: "true or false",
+    dict: "an object",
+    type(None): "null",
+}
 
 
 def read_json(path: Path, form: type[Form], remedy: str, newest: int | None = None) -> Form:
@@ -50,7 +57,7 @@ def read_json(path: Path, form: type[Form], remedy: str, newest: int | None = No
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise ValueError(f"more than {LARGEST_FILE:,} bytes")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = _loaded(path.read_text(encoding="utf-8"))
         checksum = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
         if checksum not in (None, _checksum(content)):
             raise ValueError(
@@ -77,8 +84,12 @@ def as_json(content: dict) -> str:
     return json.dumps({**content, CHECKSUM: _checksum(content)}, indent=2) + "\n"
 
 
+def _loaded(text: str):
+    return json.loads(text, parse_constant=lambda name: None)  # JSON has no NaN
+
+
 def _checksum(content) -> str:
-    as_read = json.loads(json.dumps(content))  # keys that are numbers are sorted as text
+    as_read = _loaded(json.dumps(content))  # keys that are numbers are sorted as text
     return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()
 
 
@@ -138,14 +149,14 @@ def _is(value, form, origin, parts) -> bool:
         )
     if form is str:
         return isinstance(value, str) and _can_be_a_path(value)
-    if form is bool or form is type(None):
-        return isinstance(value, form)
-    return False
+    return form in (bool, dict, type(None)) and isinstance(value, form)
 
 
 def _can_be_a_path(text: str) -> bool:
     try:
-        return b"\0" not in text.encode("utf-8", "surrogateescape")  # as of names that are not UTF-8
+        return b"\0" not in text.encode(
+            "utf-8", "surrogateescape"
+        )  # as of names that are not UTF-8
     except UnicodeEncodeError:
         return False
 
@@ -171,8 +182,6 @@ def expected(form: Any) -> str:
         return "a list"
     if origin is dict or typing.is_typeddict(form):
         return "an object"
-    if form is type(None):
-        return "null"
     if parts:
         return " or ".join(expected(part) for part in parts)
     return WORDS.get(form, form)

@@ -376,8 +376,17 @@ def _drawn(run: Run, model, stream: FaceStream, config: dict, say) -> list[Path]
     if run.best_path.is_file():
         made.append(run.best_path)
     if frames := sorted(run.grids.glob("samples-step-*.png")):
-        made.append(save_gif([Image.open(frame) for frame in frames], run.folder / "training.gif"))
+        made.append(save_gif(list(map(_frame, frames)), run.folder / "training.gif"))
     return made
+
+
+def _frame(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture
+    except Exception as error:  # a damaged picture raises anything
+        raise UserError(f"{path} is damaged ({error}). Delete it, then resume the run.") from error
 
 
 def _scored(run: Run, model, stream: FaceStream, config: dict, say) -> list[Path]:

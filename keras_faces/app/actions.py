@@ -4,7 +4,6 @@ They raise `UserError` for whatever the person can mend, and may be called by se
 """
 
 import io
-import json
 import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -419,21 +418,19 @@ def score_table(served: Served) -> ScoreTable:
     from keras_faces.metrics.tables import (
         copies_line,
         protocol_line,
-        require_scores,
+        read_scores,
         shown,
         told_protocol,
     )
     from keras_faces.runs import Run
 
     path = Run(served.run).scores_path
-    try:
-        result = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    if not path.is_file():
         raise UserError(
-            f"This model has no scores: {path} cannot be read. Make them with: keras-faces "
-            f"evaluate {served.name} --out {path}"
-        ) from error
-    require_scores(str(path), result)
+            f"This model has no scores: {path} is not there. Make them with: keras-faces evaluate "
+            f"{served.name} --out {path}"
+        )
+    result = read_scores(path)
     names = [name for name in result["rows"]["real"] if name in SCORES]
     rows = [
         [

@@ -95,9 +95,7 @@ class Checkpoint(RunCallback):
         epoch, step_in_epoch = divmod(self.step, self.steps_per_epoch)
         position = {"step": self.step, "epoch": epoch, "step_in_epoch": step_in_epoch}
         with self.writing():
-            save_checkpoint(
-                self.run.checkpoints, self.model, {**position, **self.position()}
-            )
+            save_checkpoint(self.run.checkpoints, self.model, {**position, **self.position()})
         self._saved_step, self._saved_at = self.step, time.monotonic()
 
 

@@ -17,7 +17,9 @@ from keras_faces import model_files
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, require_decay, unknown_name
 from keras_faces.pictures import grid
+from keras_faces.schema import Seed, mismatch
 from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
+from keras_faces.training.memory import counting, require_memory, within_memory
 from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import learning_rate_schedule
 
@@ -105,6 +107,8 @@ class FaceModel(Steps, keras.Model):
         if channels not in (1, 3):
             raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
         require_decay(ema=ema)
+        if wrong := mismatch(seed, Seed, "seed"):
+            raise UserError(f"{wrong}.")
         dtype = dtype or "float32"
         if getattr(dtype, "name", dtype) not in DTYPES:
             raise UserError(f"dtype must be one of {', '.join(DTYPES)}. Received: {dtype!r}.")
@@ -121,6 +125,21 @@ class FaceModel(Steps, keras.Model):
         self.rounds = self.add_weight(
             name="rounds", shape=(), dtype="int32", initializer="zeros", trainable=False
         )
+
+    def __new__(cls, *args, **kwargs):
+        # Whichever door a value came through: a call, a flag, a config, a `.keras` file.
+        known = cls.hyperparameters()
+        given = dict(zip(list(inspect.signature(cls.__init__).parameters)[1:], args)) | kwargs
+        for name in known.keys() & given.keys() - {"dtype"}:
+            form = known[name].annotation
+            wrong = form is not inspect.Parameter.empty and mismatch(given[name], form, name)
+            if wrong:
+                raise UserError(f"{wrong}.")
+        # Counting takes as long as building, which models of a usual size are spared.
+        sizes = {n: given[n] for n in given if n in known and known[n].annotation is int}
+        if not counting() and any(size > 4 * max(known[n].default, 1) for n, size in sizes.items()):
+            require_memory(lambda: cls(*args, **kwargs), *cls._of_memory(sizes))
+        return super().__new__(cls, *args, **kwargs)
 
     @classmethod
     def hyperparameters(cls) -> dict[str, inspect.Parameter]:
@@ -145,17 +164,37 @@ class FaceModel(Steps, keras.Model):
         random.seed(self.seed)  # where Keras's initializers take their seeds from
         keras.config.set_dtype_policy(self.dtype_policy)
         try:
-            yield
-            for name in self.generating if self.ema else ():
-                average = keras.models.clone_model(getattr(self, name))
-                average.set_weights(getattr(self, name).get_weights())
-                average.trainable = False
-                setattr(self, f"{name}_average", average)
+            with within_memory(*self._of_memory(self._sizes)):
+                yield
+                for name in self.generating if self.ema else ():
+                    average = keras.models.clone_model(getattr(self, name))
+                    if not counting():
+                        average.set_weights(getattr(self, name).get_weights())
+                    average.trainable = False
+                    setattr(self, f"{name}_average", average)
             name_layers(self)
         finally:
             random.setstate(state)
             keras.config.set_dtype_policy(policy)
         self.built = True
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        known = self.hyperparameters()
+        return {n: getattr(self, n, 0) for n in known if known[n].annotation is int}
+
+    @classmethod
+    def _of_memory(cls, sizes: Mapping[str, int], part: str = "weights") -> tuple[str, str]:
+        """Return what is larger than the memory, and what to do about it."""
+        usual = {name: known.default for name, known in cls.hyperparameters().items()}
+        no_sizes = ("seed", "decay_steps", "decay_after")
+        large = [
+            f"{name}={size} (usually {usual[name]})"
+            for name, size in sizes.items()
+            if name not in no_sizes and size > usual[name]
+        ]
+        advice = f"Choose less than {', '.join(large)}." if large else "Free some of it."
+        return f"The {part} of this {cls.__name__}", advice
 
     @property
     def players(self) -> list[Player]:
@@ -272,7 +311,8 @@ class FaceModel(Steps, keras.Model):
         # Metrics must exist before the first step; those of an earlier `compile` stay.
         if not hasattr(self, "trackers"):
             self.trackers = {name: keras.metrics.Mean(name=name) for name in self.log_names}
-        optimizer.build_players(self.players)
+        with within_memory(*self._of_memory(self._sizes, "optimizers")):
+            optimizer.build_players(self.players)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
