@@ -276,6 +276,9 @@ def _prepared(name: str, data_dir: str):
     from keras_faces.data.builders import BUILDERS
 
     folder = Path(name).expanduser()
+    strange = [file for file in folder.glob("*") if file.exists() and not _file_or_folder(file)]
+    if strange:  # which TensorFlow would wait for
+        raise UserError(f"{str(strange[0])!r} is neither a file nor a folder. Take it away.")
     try:
         if folder.is_dir() and (folder / "dataset_info.json").is_file():
             return tfds.builder_from_directory(os.fspath(folder))
@@ -297,6 +300,10 @@ def _prepared(name: str, data_dir: str):
         ) from error
     except (ValueError, OSError, AssertionError) as error:
         raise UserError(f"Cannot open the TFDS data set {name!r}: {error}") from error
+
+
+def _file_or_folder(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
 
 
 def _image_feature(features, given: str, title: str) -> str:
