@@ -32,7 +32,7 @@ class Rows:
         """Return the rows, each with its epoch and step; one cut short by a crash is left out."""
         if not self.path.is_file():
             return []
-        with open(self.path, newline="") as file:
+        with open(self.path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         good = []
         for row in rows:
@@ -56,14 +56,14 @@ class Rows:
         """Append a row; one with other columns than those before gets them NaN, and they its."""
         new = not self.path.is_file() or not self.path.stat().st_size
         if not new:
-            with open(self.path, newline="") as file:
+            with open(self.path, newline="", encoding="utf-8") as file:
                 known = next(csv.reader(file), [])
             row = {name: row.get(name, math.nan) for name in {**dict.fromkeys(known), **row}}
             if list(row) != known:
                 blank = dict.fromkeys(row, math.nan)
                 self.write([*({**blank, **earlier} for earlier in self.rows()), row])
                 return
-        with open(self.path, "a", newline="") as file:
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
             if new:
                 writer.writeheader()
@@ -116,7 +116,7 @@ class Run:
                 "'keras-faces train'."
             )
         try:
-            config = json.loads(self.config_path.read_text())
+            config = json.loads(self.config_path.read_text(encoding="utf-8"))
             version = config["format"]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.config_path} is damaged: {error}.") from error
@@ -135,7 +135,7 @@ class Run:
     def best_score(self) -> dict | None:
         """Return `best.json`: step, epoch and score of `best.keras`, or None."""
         try:
-            return json.loads(self.best_score_path.read_text())
+            return json.loads(self.best_score_path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
 

@@ -428,7 +428,7 @@ def score_table(served: Served) -> ScoreTable:
 
     path = Run(served.run).scores_path
     try:
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
             f"This model has no scores: {path} cannot be read. Make them with: keras-faces "

@@ -54,7 +54,7 @@ def _encodes(path: Path) -> bool:
     from keras_faces.models import MODELS
 
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        config = json.loads((path / "config.json").read_text())
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         return hasattr(MODELS[config["model"]], "latents_from_faces")
     return False
 

@@ -155,7 +155,7 @@ def _compare(options):
         if path.is_dir():
             path = Run(path).scores_path
         try:
-            results[name] = json.loads(path.read_text())
+            results[name] = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(
                 f"There are no scores of {name!r}: {path} cannot be read ({error.strerror}). Make "

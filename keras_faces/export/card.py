@@ -202,7 +202,7 @@ def _scores(run) -> list[str]:
 
     lines = ["## Scores", ""]
     try:
-        result = json.loads((folder_of(run) / "scores.json").read_text())
+        result = json.loads((folder_of(run) / "scores.json").read_text(encoding="utf-8"))
         told, protocol = table(result), result["protocol"]
     except (OSError, ValueError, KeyError, TypeError):
         return [*lines, "None recorded; `keras-faces evaluate RUN --out RUN/scores.json` does.", ""]

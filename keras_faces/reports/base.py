@@ -425,7 +425,7 @@ def _joined(result: dict, kept: dict, missing: Sequence[str]) -> bool:
 def _read(place: Path) -> dict | None:
     """Return what a file holds; None where it is not there, or damaged."""
     try:
-        content = json.loads(place.read_text())
+        content = json.loads(place.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     return content if isinstance(content, dict) else None

@@ -208,7 +208,11 @@ class TfdsSource(Source):
                 continue
             if self._identity:
                 person = example[self._identity]
-                person = person.decode() if isinstance(person, bytes) else to_text(int(person))
+                person = (
+                    person.decode(errors="backslashreplace")
+                    if isinstance(person, bytes)
+                    else to_text(int(person))
+                )
                 people[place] = numbers.setdefault(visible(person), len(numbers))
             if group:
                 attributes[place] = [example[group][name] for name in attribute_names]
