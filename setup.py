@@ -6,7 +6,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 here = Path(__file__).parent
-version = re.search(r'__version__ = "(.+)"', (here / "keras_faces/__init__.py").read_text())[1]
+version = re.search(
+    r'__version__ = "(.+)"', (here / "keras_faces/__init__.py").read_text(encoding="utf-8")
+)[1]
 
 jax = ["jax>=0.6"]
 fast = ["opencv-python-headless>=4.10.0.84", "simplejpeg>=1.8"]
@@ -43,7 +45,7 @@ setup(
     name="keras-faces",
     version=version,
     description="Five documents on generating faces, reproduced in Keras 3: train, score, export.",
-    long_description=(here / "README.md").read_text(),
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["keras_faces", "keras_faces.*"]),

@@ -115,6 +115,12 @@ def open_regular(path: str | os.PathLike) -> int:
     return file
 
 
+def read_regular(path: str | os.PathLike) -> bytes:
+    """Return the content of a file; raises as `open_regular`."""
+    with open(open_regular(path), "rb") as file:
+        return file.read()
+
+
 def _not_regular(path: str | os.PathLike) -> OSError:
     kind = "something that is no file"
     with contextlib.suppress(OSError, StopIteration):
@@ -143,8 +149,7 @@ def read_checked(path: str | os.PathLike) -> bytes:
     Raises:
         OSError: If there is no such file, or it is not what was written.
     """
-    with open(open_regular(path), "rb") as file:
-        whole = file.read()
+    whole = read_regular(path)
     data, seal = whole[:-_SEAL_BYTES], whole[-_SEAL_BYTES:]
     if not seal.startswith(_SEAL):  # cut, or of a version that wrote no checksum
         raise FileNotFoundError(errno.ENOENT, "no checksum at its end", os.fspath(path))

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_faces.data.names import is_picture
 from keras_faces.errors import UserError
+from keras_faces.screen import visible
 
 
 class Table(NamedTuple):
@@ -120,6 +121,7 @@ def read_table(data: bytes, title: str, kind: str, header: bool = True) -> Table
             f"{title} says in its first line that it has {count:,} rows, and has {len(names):,}. "
             "Get the whole file; or where you left rows out yourself, correct that line."
         )
+    names, columns = (list(map(visible, texts)) for texts in (names, columns))
     return Table(title, tuple(columns), names, np.array(values, np.int32).reshape(-1, width))
 
 

@@ -346,7 +346,7 @@ def _only_one(path: Path, source: Source, progress: bool):
         lock.acquire(timeout=0)
     except filelock.Timeout:
         if progress:
-            tqdm.write(f"Another process is preparing {source.title}; waiting for it.")
+            tqdm.write(f"Another process is preparing {source.title!r}; waiting for it.")
         lock.acquire()
     try:
         yield

@@ -88,8 +88,10 @@ def decode_with_size(
     try:
         if isinstance(data, bytes):
             image, upright = opened(data)
-            if rule.averaged and (found := area.decode_jpeg(data, image, rule.box, size, channels)):
-                return found, upright
+            if rule.averaged:
+                record = area.decode_jpeg(data, image, rule.box, size, channels)
+                if record is not None:
+                    return record, upright
             image = _loaded(image, 2 * size if rule.scaled_decoding else None)
         else:
             image = Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data)
@@ -175,7 +177,8 @@ def _loaded(image: Image.Image, least: int | None) -> Image.Image:
         scale = least / min(width, height)
         image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
     image.load()
-    return ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)  # a copy of the largest picture has 400 MB
+    return image
 
 
 # Of JPEG files: the marker that begins a scan, that which ends the picture, and any but those that
@@ -221,4 +224,5 @@ def _as_8_bit(image: Image.Image, channels: int) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)

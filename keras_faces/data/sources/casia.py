@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
+from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture, read_file
 from keras_faces.data.labels import Attributes
 from keras_faces.data.names import is_picture
 from keras_faces.data.sources.base import Entry, Source
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError
+from keras_faces.files import open_regular
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
@@ -180,8 +181,8 @@ class RecordSource(Source):
         return identities
 
     def _check_property(self, people: int) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            told = int((self.path.parent / "property").read_text().split(",")[0])
+        with contextlib.suppress(BadPicture, ValueError):
+            told = int(read_file(self.path.parent / "property").split(b",")[0])
             if told != people:
                 self.tell(
                     f"The file 'property' beside {self.title!r} says {told} identities, its "
@@ -232,7 +233,7 @@ class RecordFile:
         self.path = path
         self._lock = threading.Lock()
         try:
-            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            self._file = open_regular(path)
         except OSError as error:
             raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
         self._status = os.fstat(self._file)
@@ -243,7 +244,7 @@ class RecordFile:
                 f"instead of {MAGIC_BYTES.hex()}. If it was downloaded, look whether it is whole."
             )
         index = path.with_suffix(".idx")
-        if index.is_file():
+        if os.path.lexists(index):
             keys, offsets = read_index(index)
             self._check_index(index, offsets)
         else:
@@ -371,26 +372,25 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            text = path.read_text(encoding="ascii")
+            text = read_file(path).decode("ascii", errors="replace")
             numbers = np.fromstring(text, np.int64, sep=" ")
             if len(numbers) % 2 or not len(numbers):
                 raise ValueError
     except (ValueError, DeprecationWarning) as error:
         raise UserError(
             f"{str(path)!r} is no index of records: expected lines of a key and an offset, such "
-            f"as '1\\t4096'. Received: {_first_bad_line(path)}."
+            f"as '1\\t4096'. Received: {_first_bad_line(text)}."
         ) from error
-    except OSError as error:
-        raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
+    except BadPicture as error:
+        raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
     return numbers[0::2], numbers[1::2]
 
 
-def _first_bad_line(path: Path) -> str:
-    with open(path, encoding="ascii", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            cells = line.split()
-            if cells and (len(cells) != 2 or not all(cell.isdigit() for cell in cells)):
-                return f"line {number}, {line.strip()[:60]!r}"
+def _first_bad_line(text: str) -> str:
+    for number, line in enumerate(text.splitlines(), 1):
+        cells = line.split()
+        if cells and (len(cells) != 2 or not all(cell.isdigit() for cell in cells)):
+            return f"line {number}, {line.strip()[:60]!r}"
     return "no line"
 
 
@@ -400,11 +400,11 @@ def find_records(path: Path) -> Path | None:
     Raises:
         UserError: If an .idx file has no .rec file beside it, or a folder has several.
     """
-    if path.is_file():
+    if not path.is_dir():
         if path.suffix not in (".rec", ".idx"):
             return None
         records = path.with_suffix(".rec")
-        if not records.is_file():
+        if not records.exists():
             raise UserError(
                 f"{str(path)!r} is an index without its records. Put {records.name} beside it."
             )

@@ -208,7 +208,11 @@ class TfdsSource(Source):
                 continue
             if self._identity:
                 person = example[self._identity]
-                person = person.decode() if isinstance(person, bytes) else to_text(int(person))
+                person = (
+                    person.decode(errors="backslashreplace")
+                    if isinstance(person, bytes)
+                    else to_text(int(person))
+                )
                 people[place] = numbers.setdefault(visible(person), len(numbers))
             if group:
                 attributes[place] = [example[group][name] for name in attribute_names]
@@ -276,6 +280,9 @@ def _prepared(name: str, data_dir: str):
     from keras_faces.data.builders import BUILDERS
 
     folder = Path(name).expanduser()
+    strange = [file for file in folder.glob("*") if file.exists() and not _file_or_folder(file)]
+    if strange:  # which TensorFlow would wait for
+        raise UserError(f"{str(strange[0])!r} is neither a file nor a folder. Take it away.")
     try:
         if folder.is_dir() and (folder / "dataset_info.json").is_file():
             return tfds.builder_from_directory(os.fspath(folder))
@@ -297,6 +304,10 @@ def _prepared(name: str, data_dir: str):
         ) from error
     except (ValueError, OSError, AssertionError) as error:
         raise UserError(f"Cannot open the TFDS data set {name!r}: {error}") from error
+
+
+def _file_or_folder(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
 
 
 def _image_feature(features, given: str, title: str) -> str:

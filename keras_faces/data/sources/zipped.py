@@ -14,6 +14,7 @@ from keras_faces.data.names import hidden, in_natural_order, is_picture
 from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
 from keras_faces.errors import UserError
 from keras_faces.files import open_regular, remembered, write_checked
+from keras_faces.screen import visible
 
 SHOWN = 50  # pictures in an outline
 
@@ -33,6 +34,10 @@ class ZipSource(Source):
         self.address = os.path.abspath(self.path)
         self._threads = threading.local()
         self._contents: tuple[dict, list[str], list[str]] | None = None
+        try:
+            os.close(open_regular(self.path))
+        except OSError as error:
+            raise UserError(f"Cannot read {self.title!r}: {error.strerror}.") from error
         if not zipfile.is_zipfile(self.path):
             self._archive()
 
@@ -45,10 +50,10 @@ class ZipSource(Source):
             for info in self._archive().infolist():
                 if info.is_dir() or any(map(hidden, info.filename.split("/"))):
                     continue
-                if info.filename not in files:
-                    names = pictures if is_picture(info.filename) else others
-                    names.append(info.filename)
-                files[info.filename] = info
+                name = visible(info.filename)
+                if name not in files:
+                    (pictures if is_picture(name) else others).append(name)
+                files[name] = info  # of several of one name the last, as zip programs have it
             if not pictures:
                 raise UserError(no_picture(self.title, others))
             self._contents = files, in_natural_order(pictures), others
@@ -117,10 +122,10 @@ class ZipSource(Source):
 
     def attributes(self) -> Attributes | None:
         try:
-            text = self._archive().read(ATTRIBUTES_FILE).decode()
+            text = self.read(ATTRIBUTES_FILE).decode()
         except KeyError:
             return None
-        except (UnicodeDecodeError, OSError, zipfile.BadZipFile, RuntimeError) as error:
+        except (UnicodeDecodeError, BadPicture) as error:
             raise UserError(f"Cannot read {ATTRIBUTES_FILE} in {self.title!r}: {error}.") from error
         return read_attributes(text, f"{ATTRIBUTES_FILE} in {self.title!r}")
 
