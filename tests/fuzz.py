@@ -122,10 +122,7 @@ def lines(data: bytes, chance: random.Random) -> tuple[bytes, str]:
 
 def value(data: bytes, chance: random.Random) -> tuple[bytes, str]:
     """Put something else in the place of a value of a JSON text, or leave it out."""
-    try:
-        whole = json.loads(data)
-    except ValueError:
-        return word(data, chance)
+    whole = json.loads(data)
     places: list[tuple] = []
 
     def walk(node, path):
@@ -152,11 +149,19 @@ def value(data: bytes, chance: random.Random) -> tuple[bytes, str]:
     return json.dumps(whole).encode(), f"{'/'.join(map(str, path))} {what}"
 
 
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:  # some have a checksum behind it
+        return False
+    return True
+
+
 def any_damage(name: str, data: bytes, chance: random.Random) -> tuple[bytes, str]:
     ways = {flipped: 50, cut: 15, several: 8, overwritten: 10, gap: 6, twice: 6}
     if name.endswith(TEXTS) or (name.endswith(".bin") and data[:1] in b"[{"):
         ways |= {word: 20, lines: 5}
-    if name.endswith(".json"):
+    if name.endswith(".json") and _is_json(data):
         ways |= {value: 30}
     [way] = chance.choices(list(ways), list(ways.values()))
     return way(data, chance)
@@ -171,7 +176,19 @@ def members(name: str, data: bytes, chance: random.Random) -> tuple[bytes, str]:
     )
 
 
-DAMAGES = {"any": any_damage, "members": members}
+def crafted(name: str, data: bytes, chance: random.Random) -> tuple[bytes, str]:
+    """Put something else into a JSON file, whose checksum fits afterwards."""
+    from keras_faces.schema import CHECKSUM, as_json
+
+    changed, what = value(data, chance)
+    content = json.loads(changed)
+    if isinstance(content, dict):
+        content.pop(CHECKSUM, None)
+        changed = as_json(content).encode()
+    return changed, what
+
+
+DAMAGES = {"any": any_damage, "members": members, "crafted": crafted}
 
 
 # ---------------------------------------------------------------------------------------------
