@@ -13,7 +13,7 @@ from pathlib import Path
 
 from keras_faces.checkpoints import checkpoint_step, list_checkpoints, read_latest, restore
 from keras_faces.errors import UserError
-from keras_faces.files import write_whole
+from keras_faces.files import require_utf8, write_whole
 
 CONFIG_FORMAT = 1
 
@@ -149,6 +149,7 @@ class Run:
 
         if self._lock is not None:
             return
+        require_utf8(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock")
