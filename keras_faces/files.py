@@ -13,6 +13,8 @@ import time
 import warnings
 from pathlib import Path
 
+from keras_faces.errors import UserError
+
 # Neither waits: for who writes to a pipe, for a device to be ready.
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _FLAGS |= getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -94,6 +96,21 @@ def _writing(part: Path, process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def require_utf8(path: str | os.PathLike) -> None:
+    """Refuse to begin a folder whose name TensorFlow cannot open.
+
+    Raises:
+        UserError: If its name holds bytes that are no UTF-8, or that Python did not take for it.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"TensorFlow opens no folder of the name {os.fspath(path)!r}, which is no UTF-8 here. "
+            "Give another; or where it is UTF-8, set PYTHONUTF8=1."
+        ) from error
 
 
 def open_regular(path: str | os.PathLike) -> int:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from keras_faces import model_files
 from keras_faces.checkpoints import checkpoint_step, list_checkpoints, read_latest, restore
 from keras_faces.errors import UserError
-from keras_faces.files import remove_parts, write_whole
+from keras_faces.files import remove_parts, require_utf8, write_whole
 from keras_faces.schema import Count, Positive, Range, Scalar, Seed, as_json, read_json
 
 CONFIG_FORMAT = 1
@@ -248,6 +248,7 @@ class Run:
 
         if self._lock is not None:
             return
+        require_utf8(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock")

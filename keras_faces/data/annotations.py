@@ -79,8 +79,9 @@ def read_table(data: bytes, title: str, kind: str, header: bool = True) -> Table
     lines = text_of(data, title).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = [(number, line) for number, line in enumerate(lines, 1) if line and not line.isspace()]
     count = None
-    if lines and lines[0][1].strip().isdecimal():
-        count = int(lines[0][1])
+    first = lines[0][1].strip() if lines else ""
+    if first.isascii() and first.isdigit() and len(first) < 19:
+        count = int(first)
         del lines[0]
     if not lines:
         raise UserError(f"{title} holds no rows. Put the whole file there.")

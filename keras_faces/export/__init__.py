@@ -31,7 +31,7 @@ from keras_faces.export.signatures import PIXELS, signatures_of
 from keras_faces.export.tensorflow import saved_model
 from keras_faces.export.web import MODEL as WEB_MODEL
 from keras_faces.export.web import web_page
-from keras_faces.files import write_whole
+from keras_faces.files import require_utf8, write_whole
 
 
 class Format(NamedTuple):
@@ -127,6 +127,7 @@ def write(
             something else, or the served output is not the model's.
     """
     path, chosen = Path(path).expanduser(), format_named(format)
+    require_utf8(path)
     if pixels not in chosen.pixels:
         raise unknown_name(f"type of pixels of format {format}", pixels, chosen.pixels)
     if path.is_file():
