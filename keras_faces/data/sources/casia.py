@@ -125,7 +125,7 @@ class RecordSource(Source):
         """Return the keys of the pictures, and each one's number of identity, -1 if unknown."""
         keys = self._records.keys
         ends = self._ends()
-        if ends is None:
+        if ends is None or not self._is_between(ends[0]):
             return keys, self._labels(keys)
         pictures = keys[(keys >= 1) & (keys < ends[0])]
         if not len(pictures):
@@ -157,16 +157,35 @@ class RecordSource(Source):
             return None
         return int(labels[0]), int(labels[1])
 
+    def _is_between(self, start: int) -> bool:
+        """Return whether pictures end before a record, so that none is lost in silence."""
+        try:
+            return not unpack(self._records.read(start))[1]
+        except BadPicture:  # a file that is cut ends sooner
+            return True
+
     def _ranges(self, pictures: np.ndarray, start: int, end: int) -> np.ndarray | None:
-        """Return identities by the records of their ranges, None unless they cover the pictures."""
+        """Return identities by the records of their ranges.
+
+        None unless these follow each other without a gap, cover the pictures, and say what the
+        first and the last picture of each say.
+        """
         identities = np.full(len(pictures), -1, np.int32)
+        known = set()
+        expected = 1
         try:
             for key in range(start, end):
                 labels, _ = unpack(self._records.read(key))
-                first, last = np.searchsorted(pictures, [int(label) for label in labels[:2]])
+                begin, expected, previous = *map(int, labels[:2]), expected
+                first, last = np.searchsorted(pictures, [begin, expected])
+                if begin != previous or first > last:
+                    return None
                 if first < last:
-                    label = unpack(self._records.read(int(pictures[first]), limit=1024))[0][0]
-                    identities[first:last] = int(label)
+                    [label] = set(self._labels(pictures[[first, last - 1]]).tolist())
+                    if label in known:
+                        return None
+                    known.add(label)
+                    identities[first:last] = label
         except (BadPicture, ValueError, OverflowError):
             return None  # a file that is cut has lost them: they come last
         return identities if len(identities) and identities.min() >= 0 else None
@@ -376,6 +395,15 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
             numbers = np.fromstring(text, np.int64, sep=" ")
             if len(numbers) % 2 or not len(numbers):
                 raise ValueError
+            for column in (numbers[0::2], numbers[1::2]):
+                values, counts = np.unique(column, return_counts=True)
+                if counts.max() > 1:
+                    raise UserError(
+                        f"{str(path)!r} is damaged: {values[counts.argmax()]} is there twice. Get "
+                        "it anew, or remove it: then the records are numbered in their order."
+                    )
+    except UserError:
+        raise
     except (ValueError, DeprecationWarning) as error:
         raise UserError(
             f"{str(path)!r} is no index of records: expected lines of a key and an offset, such "

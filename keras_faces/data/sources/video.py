@@ -323,7 +323,9 @@ class _Video:
             os.close(open_regular(self.file))
             # FFmpeg looks at the content alone, and a list of videos would make it open others.
             options = {"format_whitelist": FORMATS}
-            self._container = av.open(str(self.file.absolute()), options=options)
+            self._container = av.open(
+                str(self.file.absolute()), options=options, metadata_errors="replace"
+            )
         except av.error.FFmpegError as error:
             raise UserError(
                 f"Cannot read {str(self.file)!r} as a video: {error.strerror}. An mp4 or mov file "

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import struct
 import threading
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from keras_faces.files import open_regular, remembered, write_checked
 from keras_faces.screen import visible
 
 SHOWN = 50  # pictures in an outline
+END_BYTES = 22 + 2**16  # of a zip file, with a comment of the greatest length
 
 
 class ZipSource(Source):
@@ -48,16 +50,38 @@ class ZipSource(Source):
             pictures: list[str] = []
             others: list[str] = []
             for info in self._archive().infolist():
-                if info.is_dir() or any(map(hidden, info.filename.split("/"))):
-                    continue
                 name = visible(info.filename)
-                if name not in files:
+                passed_over = info.is_dir() or any(map(hidden, info.filename.split("/")))
+                if (passed_over or not is_picture(name) or name in files) and self._is_renamed(
+                    info
+                ):
+                    name = f"{name} ({len(files)})"  # it may be a picture, which `read` refuses
+                    pictures.append(name)
+                elif passed_over:
+                    continue
+                elif name not in files:
                     (pictures if is_picture(name) else others).append(name)
                 files[name] = info  # of several of one name the last, as zip programs have it
             if not pictures:
                 raise UserError(no_picture(self.title, others))
             self._contents = files, in_natural_order(pictures), others
         return self._contents
+
+    def _is_renamed(self, info: zipfile.ZipInfo) -> bool:
+        """Return whether a member calls itself another name than the directory, which is damaged.
+
+        Where it was a picture it would be passed over in silence. What a Mac adds to each picture
+        is as many as these, and not worth the time.
+        """
+        if info.filename.startswith("__MACOSX/") or (info.is_dir() and not info.compress_size):
+            return False
+        try:
+            self._archive().open(info).close()
+        except zipfile.BadZipFile:
+            return True
+        except Exception:  # encrypted, or of another method
+            return False
+        return False
 
     @property
     def others(self) -> list[str]:
@@ -86,10 +110,25 @@ class ZipSource(Source):
         # A ZipFile has one read position, so each thread has its own.
         if not hasattr(self._threads, "archive"):
             try:
-                self._threads.archive = zipfile.ZipFile(self.path)
-            except (zipfile.BadZipFile, OSError) as error:
+                archive = zipfile.ZipFile(self.path)
+                self._check_count(len(archive.filelist))
+            except Exception as error:  # a damaged directory raises nearly every type
                 raise UserError(no_zip_file(self.path, self.title, error)) from error
+            self._threads.archive = archive
         return self._threads.archive
+
+    def _check_count(self, found: int) -> None:
+        """Compare the number of members with what the file's end says, which `zipfile` does not.
+
+        Raises:
+            BadZipFile: If they differ: a damaged length has hidden one behind another.
+        """
+        with open(self.path, "rb") as file:
+            file.seek(max(0, os.path.getsize(self.path) - END_BYTES))
+            end = file.read()
+        [told] = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
+        if told != found % 2**16 and told != 2**16 - 1:  # which says that it is told elsewhere
+            raise zipfile.BadZipFile(f"it lists {found:,} files, its end says {told:,}")
 
     def entries(self) -> list[Entry]:
         return with_identities(self._listed()[1])
