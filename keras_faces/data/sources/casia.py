@@ -265,7 +265,7 @@ class RecordFile:
         index = path.with_suffix(".idx")
         if os.path.lexists(index):
             keys, offsets = read_index(index)
-            self._check_index(index, offsets)
+            self._check_index(index, keys, offsets)
         else:
             warnings.warn(
                 f"There is no {index.name} beside {str(path)!r}: the records are numbered in "
@@ -334,7 +334,7 @@ class RecordFile:
         except OSError as error:  # a disk that has gone; a place before the beginning
             raise BadPicture(f"byte {offset:,} of {self.path.name}: {error.strerror}") from error
 
-    def _check_index(self, index: Path, offsets: np.ndarray) -> None:
+    def _check_index(self, index: Path, keys: np.ndarray, offsets: np.ndarray) -> None:
         within = offsets[(offsets >= 0) & (offsets < self.size)]
         looked_at = within[np.linspace(0, len(within) - 1, min(64, len(within))).astype(int)]
         wrong = [int(offset) for offset in looked_at if self._at(offset, 4) != MAGIC_BYTES]
@@ -346,6 +346,13 @@ class RecordFile:
                 f"bytes. {where} Put the two files of one download together, or remove the .idx "
                 "file: then the records are numbered in their order."
             )
+        for column in (keys, offsets):
+            values, counts = np.unique(column, return_counts=True)
+            if counts.max() > 1:
+                raise UserError(
+                    f"{str(index)!r} is damaged: {values[counts.argmax()]} is there twice. Get it "
+                    "anew, or remove it: then the records are numbered in their order."
+                )
 
     def _scan(self) -> np.ndarray:
         offsets = []
@@ -395,15 +402,6 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
             numbers = np.fromstring(text, np.int64, sep=" ")
             if len(numbers) % 2 or not len(numbers):
                 raise ValueError
-            for column in (numbers[0::2], numbers[1::2]):
-                values, counts = np.unique(column, return_counts=True)
-                if counts.max() > 1:
-                    raise UserError(
-                        f"{str(path)!r} is damaged: {values[counts.argmax()]} is there twice. Get "
-                        "it anew, or remove it: then the records are numbered in their order."
-                    )
-    except UserError:
-        raise
     except (ValueError, DeprecationWarning) as error:
         raise UserError(
             f"{str(path)!r} is no index of records: expected lines of a key and an offset, such "
