@@ -684,7 +684,7 @@ KINDS[".keras, crafted"] = Kind(
     _make_keras, ["a.keras"], _read_keras, _is_a_model, 8, "members", keras=True
 )
 KINDS["checkpoint"] = Kind(
-    _make_run, ["run/checkpoints/*"], _read_run, _earlier_and_told, share=24, keras=True
+    _make_run, ["run/checkpoints/*"], _read_run, _earlier_and_told, share=16, keras=True
 )
 KINDS["checkpoint, crafted"] = Kind(
     _make_run, ["run/checkpoints/*"], _read_run, _is_a_model, 8, "members", keras=True
@@ -727,7 +727,7 @@ KINDS["config.json"] = Kind(
     _make_run, ["run/config.json"], _read_config, _without_checksum, share=16, keras=True
 )
 KINDS["config.json, crafted"] = Kind(
-    _make_run, ["run/config.json"], _read_config, lambda seen: True, 16, "crafted", keras=True
+    _make_run, ["run/config.json"], _read_config, lambda seen: True, 8, "crafted", keras=True
 )
 
 
