@@ -64,7 +64,8 @@ class Visitors:
         self._secret = secrets.token_bytes()
         self._kept: dict[str, _Kept] = {}
         self._coming: list[_Kept] = []
-        self._guard = threading.RLock()
+        self._guard = threading.Condition()
+        self._writing = 0
         self._closed = False
 
     def name(self, cookie: str) -> str:
@@ -114,23 +115,26 @@ class Visitors:
             UserError: If it cannot be written.
         """
         path = self.folder / secrets.token_hex(16) / name
+        with self._guard:
+            if self._closed:
+                raise UserError("This page is being ended.")
+            self._writing += 1
         try:
             path.parent.mkdir()
             yield path
             size = max(path.stat().st_size, LEAST_BYTES)
             with self._guard:
-                if self._closed:
-                    raise FileNotFoundError
                 self._kept[str(path)] = _Kept(visitor, size, time.monotonic(), uploaded)
                 self._make_room()
         except BaseException as error:
             shutil.rmtree(path.parent, ignore_errors=True)
-            if self._closed:
-                self.close()
             if isinstance(error, OSError):
-                why = "it is being ended" if self._closed else error.strerror
-                raise UserError(f"This page cannot keep a file now: {why}.") from error
+                raise UserError(f"This page cannot keep a file: {error.strerror}.") from error
             raise
+        finally:
+            with self._guard:
+                self._writing -= 1
+                self._guard.notify_all()
 
     def _make_room(self):
         made = {path: kept for path, kept in self._kept.items() if not kept.uploaded}
@@ -153,8 +157,9 @@ class Visitors:
                     self._forget(path)
 
     def close(self) -> None:
-        """Delete everything; whoever is writing then deletes what he wrote."""
+        """Delete everything, once what is being written is there."""
         with self._guard:
             self._closed = True
+            self._guard.wait_for(lambda: not self._writing, timeout=10)
             self._kept.clear()
         self._folder.cleanup()
