@@ -57,7 +57,7 @@ $(LOWEST)/.installed: setup.py
 		{ echo "The lowest versions are those for Python 3.11: make PYTHON=python3.11 test-lowest"; exit 1; }
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet uv
-	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[dev]"
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[dev]"
 	touch $@
 
 clean:

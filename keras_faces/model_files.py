@@ -100,11 +100,12 @@ def check_classes(config, kinds: tuple[type, ...]) -> None:
     """
     if isinstance(config, dict):
         if "class_name" in config and not _is_one_of(config, kinds):
-            named = [config.get(key) for key in ("registered_name", "module", "class_name")]
+            names = [config.get(key) for key in ("registered_name", "module", "class_name")]
+            told = " / ".join(repr(name)[:80] for name in names if name)
             raise UserError(
-                f"its config names {' / '.join(repr(name)[:80] for name in named if name)}, and only "
-                "models of keras_faces with optimizers and schedules of Keras are loaded. (For a "
-                "model of your own, import the file that registers it first.)"
+                f"its config names {told}, and only models of keras_faces with optimizers and "
+                "schedules of Keras are loaded. (For a model of your own, import the file that "
+                "registers it first.)"
             )
         config = list(config.values())
     if isinstance(config, list):

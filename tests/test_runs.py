@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -216,6 +217,17 @@ def test_what_is_not_a_run_is_said_so(tmp_path, content):
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(kf.UserError, match=r"not a run folder|damaged|Update keras_faces"):
         kf.resume(tmp_path)
+
+
+def test_a_run_that_learnt_from_a_part_of_the_pictures_is_not_resumed_on_all(unbroken, tmp_path):
+    # As runs of an earlier version did, in which several processes shared the pictures.
+    shutil.copytree(unbroken, tmp_path / "part")
+    run = Run(tmp_path / "part")
+    config = run.config()
+    config["data"] |= {"worker": 1, "workers": 2, "pictures": config["data"]["pictures"] // 2}
+    run.write_config(config)
+    with pytest.raises(kf.UserError, match="not those with which the run began"):
+        kf.resume(run.folder)
 
 
 def test_load_model_says_what_it_wanted(tmp_path):
