@@ -43,9 +43,8 @@ def available_memory() -> int:
         free = re.findall(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
         found = 1024 * int(free[0])
         with contextlib.suppress(OSError, ValueError, IndexError):  # no limit is "max"
-            group = Path(
-                "/sys/fs/cgroup", Path("/proc/self/cgroup").read_text().split("::/")[1][:-1]
-            )
+            name = Path("/proc/self/cgroup").read_text().split("::/")[1].strip()
+            group = Path("/sys/fs/cgroup", name)
             limit = int((group / "memory.max").read_text())
             used = re.findall(r"^anon (\d+)", (group / "memory.stat").read_text(), re.MULTILINE)
             found = min(found, limit - int(used[0]))

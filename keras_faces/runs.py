@@ -2,12 +2,13 @@
 
 import contextlib
 import csv
-import io
 import math
 import os
 import platform
 import re
 import sys
+import zlib
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -20,7 +21,8 @@ from keras_faces.schema import Count, Positive, Range, Scalar, Seed, as_json, re
 
 CONFIG_FORMAT = 1
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?|nan|-?inf", re.ASCII)  # as Python writes one
-MAX_COLUMNS_FILE = 2**28  # bytes
+LARGEST_TABLE = 2**26  # bytes
+CHECK = "crc32"  # the last column of a table
 
 
 class DataFacts(TypedDict):
@@ -90,6 +92,8 @@ class Best(TypedDict):
 class Rows:
     """A .csv file of numbers to which a row is added now and then.
 
+    Its last column is a checksum of the row, which readers of the numbers leave out.
+
     Args:
         path: The file; it need not exist yet.
     """
@@ -106,16 +110,18 @@ class Rows:
         if not self.path.is_file():
             return []
         try:
-            if self.path.stat().st_size > MAX_COLUMNS_FILE:
-                raise ValueError(f"it has more than {MAX_COLUMNS_FILE:,} bytes")
+            if self.path.stat().st_size > LARGEST_TABLE:
+                raise ValueError(f"it has more than {LARGEST_TABLE:,} bytes")
             text = self.path.read_bytes().decode()
             # A crash cuts the last line, which may look whole without its last digits.
-            whole = text[: text.rfind("\n") + 1]
-            names, *lines = list(csv.reader(whole.split("\n")[:-1], strict=True)) or [[]]
+            *lines, cut = csv.reader(text.split("\n"), strict=True)
+            names, *lines = lines or [[]]
             missing = {"epoch", "step"} - set(names)
-            if whole and (missing or len(set(names)) < len(names)):
-                told = f"without {' and '.join(sorted(missing))}" if missing else "twice the same"
-                raise ValueError(f"its first line must name the columns; found {told}")
+            if text and (missing or len(set(names)) < len(names)):
+                told = f"not without {' and '.join(sorted(missing))}" if missing else "each once"
+                raise ValueError(f"its first line must name the columns, {told}")
+            if len(cut) == len(names) and len(cut[-1]) > len(_check([], [])):
+                raise ValueError("its last line does not end")
             return [self._row(number, names, line) for number, line in enumerate(lines, 2)]
         except (ValueError, csv.Error) as error:
             raise UserError(
@@ -126,12 +132,15 @@ class Rows:
     def _row(self, number: int, names: list[str], line: list[str]) -> dict[str, float]:
         if len(line) != len(names):
             raise ValueError(f"line {number} has {len(line)} values for {len(names)} columns")
-        for name, value in zip(names, line, strict=True):
+        values = dict(zip(names, line, strict=True))
+        check = values.pop(CHECK, None)  # tables of earlier versions have none
+        if check is not None and check != _check(values.keys(), values.values()):
+            raise ValueError(f"line {number} is not as it was written")
+        for name, value in values.items():
             counts = name in ("epoch", "step")
             if not NUMBER.fullmatch(value) or (counts and not value.isdigit()):
                 kind = "a whole number" if counts else "a number"
                 raise ValueError(f"line {number}: {name} must be {kind}, not {ascii(value)[:60]}")
-        values = dict(zip(names, line, strict=True))
         row = {name: float(value) for name, value in values.items()}
         return {**row, "epoch": int(values["epoch"]), "step": int(values["step"])}
 
@@ -139,31 +148,39 @@ class Rows:
         """Write the file anew; without rows none is made."""
         if not rows and not self.path.exists():
             return
-        text = io.StringIO()
-        if rows:
-            writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        write_whole(self.path, text.getvalue())
+        lines = [_line([*rows[0], CHECK])] if rows else []
+        write_whole(self.path, "".join([*lines, *map(_checked, rows)]))
 
     def add(self, row: dict[str, float]) -> None:
         """Append a row; one with other columns than those before gets them NaN, and they its."""
-        new = not self.path.is_file() or not self.path.stat().st_size
-        if not new:
-            with open(self.path, newline="", encoding="utf-8", errors="replace") as file:
-                known = next(csv.reader(file), [])
-            row = {name: row.get(name, math.nan) for name in {**dict.fromkeys(known), **row}}
-            if list(row) != known:
-                blank = dict.fromkeys(row, math.nan)
-                self.write([*({**blank, **earlier} for earlier in self.rows()), row])
-                return
+        if not self.path.is_file() or not self.path.stat().st_size:
+            self.write([row])
+            return
+        with open(self.path, newline="", encoding="utf-8", errors="replace") as file:
+            known = next(csv.reader(file), [])
+        before = [name for name in known if name != CHECK]
+        row = {name: row.get(name, math.nan) for name in {**dict.fromkeys(before), **row}}
+        if [*row, CHECK] != known:
+            blank = dict.fromkeys(row, math.nan)
+            self.write([*({**blank, **earlier} for earlier in self.rows()), row])
+            return
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+            file.write(_checked(row))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _line(cells: Iterable) -> str:
+    return ",".join(map(str, cells)) + "\n"
+
+
+def _checked(row: dict[str, float]) -> str:
+    """Return a row's line, with a checksum by which `Rows` finds any change of it."""
+    return _line([*row.values(), _check(row.keys(), row.values())])
+
+
+def _check(names: Iterable[str], values: Iterable) -> str:
+    return f"{zlib.crc32((_line(names) + _line(values)).encode()):08x}"
 
 
 class Run:

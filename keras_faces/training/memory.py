@@ -34,14 +34,13 @@ def require_memory(build: Callable, what: str, advice: str) -> None:
         # A scope in which variables get no values. Leaving it would give them some, but it is
         # known in this thread alone, and is gone with it.
         keras.StatelessScope().__enter__()
-        with (
-            contextlib.suppress(Exception),
-            within_memory(what, advice),
-        ):  # building tells of others
-            try:
+        try:
+            with within_memory(what, advice):
                 build()
-            except UserError as error:
-                refused.append(error)
+        except UserError as error:
+            refused.append(error)
+        except Exception:  # which building itself will raise again
+            pass
 
     thread = threading.Thread(target=count)
     thread.start()
