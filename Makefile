@@ -6,7 +6,7 @@ LOWEST ?= .venv-lowest
 
 RESUMES = test_resumes_bit_for_bit_from_a_checkpoint_in_the_middle_of_an_epoch
 
-.PHONY: demo test test-lowest test-slow notebooks lint docs docs-links clean
+.PHONY: demo test test-lowest test-slow fuzz notebooks lint docs docs-links clean
 
 demo: $(VENV)/.installed
 	$(BIN)/keras-faces train vae --data orl --split all --batch-size 32 --steps 2500 \
@@ -25,6 +25,9 @@ test-lowest: $(LOWEST)/.installed
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow -s
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_contract.py
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python tests/fuzz.py
 
 notebooks: $(VENV)/.dev
 	$(BIN)/python notebooks/execute.py

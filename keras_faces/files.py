@@ -19,6 +19,8 @@ from keras_faces.errors import UserError
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _FLAGS |= getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
 
+_STARTED = time.time()
+
 _SEAL = b"\nsha256 "  # ends the content of a file that `write_checked` wrote
 _SEAL_BYTES = len(_SEAL) + 64
 
@@ -37,6 +39,8 @@ def write_whole(path: str | os.PathLike, data: bytes | str) -> Path:
         path.write_bytes(data)
         return path
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    with contextlib.suppress(OSError):  # another user's
+        remove_parts(path.parent, path.name)
     try:
         with open(part, "wb") as file:
             file.write(data)
@@ -81,12 +85,13 @@ def remove_parts(folder: Path, name: str = "*", alone: bool = False) -> None:
 
 
 def _writing(part: Path, process: int) -> bool:
-    """Return whether another process may still be writing something.
+    """Return whether a process may still be writing something.
 
-    What stands under this process's number is of an earlier one, as in a container every time.
+    What stands under this process's number and is older is of an earlier one, as in a container
+    every time.
     """
     if process == os.getpid():
-        return False
+        return part.stat().st_mtime > _STARTED
     if os.name != "posix":  # there the question would kill it
         return time.time() - part.stat().st_mtime < 24 * 3600
     try:
