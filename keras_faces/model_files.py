@@ -103,9 +103,9 @@ def check_classes(config, kinds: tuple[type, ...]) -> None:
             names = [config.get(key) for key in ("registered_name", "module", "class_name")]
             told = " / ".join(ascii(name)[:80] for name in names if name is not None)
             raise UserError(
-                f"its config names {told or 'no class'}, and only models of keras_faces with optimizers and "
-                "schedules of Keras are loaded. (For a model of your own, import the file that "
-                "registers it first.)"
+                f"its config names {told or 'no class'}, and only models of keras_faces with "
+                "optimizers and schedules of Keras are loaded. (For a model of your own, import "
+                "the file that registers it first.)"
             )
         config = list(config.values())
     if isinstance(config, list):
