@@ -101,11 +101,11 @@ def check_classes(config, kinds: tuple[type, ...]) -> None:
     if isinstance(config, dict):
         if "class_name" in config and not _is_one_of(config, kinds):
             names = [config.get(key) for key in ("registered_name", "module", "class_name")]
-            told = " / ".join(repr(name)[:80] for name in names if name)
+            told = " / ".join(ascii(name)[:80] for name in names if name is not None)
             raise UserError(
-                f"its config names {told}, and only models of keras_faces with optimizers and "
-                "schedules of Keras are loaded. (For a model of your own, import the file that "
-                "registers it first.)"
+                f"its config names {told or 'no class'}, and only models of keras_faces with "
+                "optimizers and schedules of Keras are loaded. (For a model of your own, import "
+                "the file that registers it first.)"
             )
         config = list(config.values())
     if isinstance(config, list):
@@ -118,13 +118,13 @@ def _is_one_of(config, kinds):
 
     optimizers = {"keras.optimizers": keras.optimizers}
     optimizers["keras.optimizers.schedules"] = keras.optimizers.schedules
-    names = [config.get(key) for key in ("class_name", "module", "registered_name")]
-    if not all(isinstance(name, str | None) for name in names):
+    name, module = config["class_name"], config.get("module")
+    registered = config.get("registered_name", name)
+    if not all(isinstance(text, str | None) for text in (name, module, registered)):
         return False
-    name, module, registered = names
     # In the order in which Keras looks for it.
-    found = keras.saving.get_registered_object(registered or name)
-    if found is None and not registered:
+    found = keras.saving.get_registered_object(registered)
+    if found is None and name and registered in (None, name):
         found = getattr(optimizers.get(module), name, None)
     # Keras takes some names, such as "__lambda__", for something else, whatever is registered.
     return isinstance(found, type) and issubclass(found, kinds) and found.__name__ == name
