@@ -120,7 +120,7 @@ class Rows:
             if text and (missing or len(set(names)) < len(names)):
                 told = f"not without {' and '.join(sorted(missing))}" if missing else "each once"
                 raise ValueError(f"its first line must name the columns, {told}")
-            if len(cut) == len(names) and len(cut[-1]) > len(_check([], [])):
+            if cut and len(cut) == len(names) and len(cut[-1]) > len(_check([], [])):
                 raise ValueError("its last line does not end")
             return [self._row(number, names, line) for number, line in enumerate(lines, 2)]
         except (ValueError, csv.Error) as error:

@@ -184,8 +184,8 @@ class FaceModel(Steps, keras.Model):
         return {n: getattr(self, n, 0) for n in known if known[n].annotation is int}
 
     @classmethod
-    def _of_memory(cls, sizes: Mapping[str, int], part: str = "weights") -> tuple[str, str]:
-        """Return what is larger than the memory, and what to do about it."""
+    def _of_memory(cls, sizes: Mapping[str, int], copies: int = 3) -> tuple[str, str, int]:
+        """Return the arguments of `within_memory`."""
         usual = {name: known.default for name, known in cls.hyperparameters().items()}
         no_sizes = ("seed", "decay_steps", "decay_after")
         large = [
@@ -194,7 +194,8 @@ class FaceModel(Steps, keras.Model):
             if name not in no_sizes and size > usual[name]
         ]
         advice = f"Choose less than {', '.join(large)}." if large else "Free some of it."
-        return f"The {part} of this {cls.__name__}", advice
+        # Three, as most optimizers are Adam, which keeps two moments of every weight.
+        return f"The variables of this {cls.__name__}", advice, copies
 
     @property
     def players(self) -> list[Player]:
@@ -311,7 +312,7 @@ class FaceModel(Steps, keras.Model):
         # Metrics must exist before the first step; those of an earlier `compile` stay.
         if not hasattr(self, "trackers"):
             self.trackers = {name: keras.metrics.Mean(name=name) for name in self.log_names}
-        with within_memory(*self._of_memory(self._sizes, "optimizers")):
+        with within_memory(*self._of_memory(self._sizes, copies=1)):
             optimizer.build_players(self.players)
 
     def compile_from_config(self, config):

@@ -20,12 +20,12 @@ def counting() -> bool:
     return getattr(_this_thread, "counts", False)
 
 
-def require_memory(build: Callable, what: str, advice: str) -> None:
+def require_memory(build: Callable, *room) -> None:
     """Raise a `UserError` where what would be built does not fit into the memory.
 
     Args:
         build: Callable that builds it.
-        what, advice: As for `within_memory`.
+        *room: As for `within_memory`.
     """
     refused = []
 
@@ -35,7 +35,7 @@ def require_memory(build: Callable, what: str, advice: str) -> None:
         # known in this thread alone, and is gone with it.
         keras.StatelessScope().__enter__()
         try:
-            with within_memory(what, advice):
+            with within_memory(*room):
                 build()
         except UserError as error:
             refused.append(error)
@@ -50,12 +50,13 @@ def require_memory(build: Callable, what: str, advice: str) -> None:
 
 
 @contextlib.contextmanager
-def within_memory(what: str, advice: str):
+def within_memory(what: str, advice: str, copies: int = 1):
     """Refuse variables that do not fit into the memory before they take it, in a `with` block.
 
     Args:
-        what: What they are of, such as `"The weights of this VAE"`.
+        what: What they are of, such as `"The variables of this VAE"`.
         advice: What to do instead, as a sentence.
+        copies: How often they will be there, such as thrice with the moments of an optimizer.
 
     Raises:
         UserError: If they do not fit.
@@ -68,11 +69,11 @@ def within_memory(what: str, advice: str):
         if shape is not None and thread == threading.get_ident():
             room = available_memory() if room is None else room
             size = math.prod(shape) * _bytes(dtype or keras.config.floatx())
-            taken += size
-            if taken + size > room:  # its first values are made beside it
+            taken += copies * size
+            if taken > room:
                 raise UserError(
-                    f"{what} are larger than the memory: they need {(taken + size) / 1e9:,.1f} GB "
-                    f"or more, and {room / 1e9:,.1f} GB are free. {advice}"
+                    f"{what} are larger than the memory: they need {taken / 1e9:,.1f} GB or more, "
+                    f"and {room / 1e9:,.1f} GB are free. {advice}"
                 )
         create(variable, initializer, shape, dtype, *args, **kwargs)
 
