@@ -77,9 +77,7 @@ class Caller:
     def number(self, button: str) -> int:
         """Return Gradio's number of what a button does."""
         ids = [c["id"] for c in self.config["components"] if c["props"].get("value") == button]
-        found = [
-            d["id"] for d in self.config["dependencies"] if [ids[0], "click"] in d["targets"]
-        ]
+        found = [d["id"] for d in self.config["dependencies"] if [ids[0], "click"] in d["targets"]]
         return found[0]
 
     def press(self, button: str, *values):
