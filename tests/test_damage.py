@@ -71,9 +71,8 @@ def damaged(data: bytes, draw) -> bytes:
     place = draw(st.integers(0, len(data) - 1))
     kind = draw(st.sampled_from(["flip", "flip", "flip", "cut", "insert"]))
     if kind == "flip":
-        return (
-            data[:place] + bytes([data[place] ^ 1 << draw(st.integers(0, 7))]) + data[place + 1 :]
-        )
+        flipped = data[place] ^ 1 << draw(st.integers(0, 7))
+        return data[:place] + bytes([flipped]) + data[place + 1 :]
     if kind == "cut":
         return data[:place]
     return data[:place] + draw(st.binary(min_size=1, max_size=8)) + data[place:]
@@ -257,11 +256,10 @@ def test_json_of_another_form_is_told_with_the_field(run, tmp_path, name, data):
         ("hyperparameters.filters", 2.5, "filters must be a whole number, not 2.5"),
         ("hyperparameters.filters", 0, "filters must be 1 or more"),
         ("hyperparameters.else", 0, "no hyper-parameter of 'autoencoder' named 'else'"),
-        ("hyperparameters.hidden_units", 10_000_000, "hidden_units=10000000 (usually 512)"),
+        ("hyperparameters.hidden_units", 10**10, "hidden_units=10000000000 (usually 512)"),
         ("hyperparameters.filters", 100_000, "larger than the memory"),
         ("hyperparameters.latent_dim", 10**12, "larger than the memory"),
         ("model", "painter", "no model named 'painter'"),
-        ("optimizer.class_name", "SomeOptimizer", "config.json"),
         ("optimizer.config", [], "config.json"),
         ("optimizer.config.optimizers", {}, "config.json"),
         ("epochs", None, "one of epochs, steps and minutes"),
@@ -291,12 +289,13 @@ def test_flags_and_arguments_that_ask_for_more_than_the_memory_are_refused_at_on
     assert not (tmp_path / "run").exists()
 
 
-def test_counting_what_a_model_needs_changes_nothing_of_it():
-    large = small_model(hidden_units=4 * 512 + 1, ema=0.9)  # which is counted first
-    weights = large.get_weights()
-    again = keras.models.clone_model(large.encoder)  # and variables have values again
-    assert len(weights) == len(large.variables) and again.count_params()
-    assert kf.create_model("autoencoder", **SMALL).generate(2).shape == (2, 32, 32, 1)
+def test_counting_what_a_model_needs_changes_nothing_of_it(monkeypatch):
+    large = {"hidden_units": 4 * 512 + 1, "ema": 0.9}
+    counted = small_model(**large).get_weights()
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_faces.training.base.require_memory", lambda *room: None)
+        expected = small_model(**large).get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(counted, expected, strict=True))
 
 
 # What is a table.
@@ -392,7 +391,7 @@ def test_a_run_folder_that_is_deleted_at_the_very_end_is_not_said_to_be_done(tmp
             shutil.rmtree(folder)
 
     given = {"batch_size": 100, "steps": 2, "say": say, **SMALL}
-    with pytest.raises(kf.UserError, match="it was deleted.*the finished model cannot be kept"):
+    with pytest.raises(kf.UserError, match=r"is lost.*the finished model cannot be kept"):
         kf.train("autoencoder", run=folder, count=4, **given)
     assert not any("Done" in line for line in told)
 
@@ -438,33 +437,31 @@ def test_the_command_says_that_its_run_folder_was_deleted_and_fails(tmp_path):
 
 # Exports.
 
-FORMATS = ("saved_model", "keras", "onnx", "litert")
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_disk_that_is_full_while_exporting_ends_in_a_line_and_leaves_nothing(tmp_path, format):
-    if format in ("onnx", "litert"):
-        pytest.importorskip({"onnx": "tf2onnx", "litert": "ai_edge_litert"}[format])
-    code = f"""
-import resource, signal, tempfile
+FULL = f"""
+import resource, signal
 import keras_faces as kf
-from keras_faces.export import write
+from keras_faces.export import FORMATS, write
 model = kf.create_model("autoencoder", **{SMALL | {"filters": 8}})
-model.compile()
-tempfile.tempdir = {str(tmp_path)!r}
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-try:
-    write(model, {str(tmp_path / "out")!r}, {format!r})
-except kf.UserError as error:
-    print("told:", error)
+for format in FORMATS:
+    try:
+        write(model, "there/" + format, format)
+    except kf.UserError as error:
+        print(format, "told:", error)
 """
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
-    assert "told: Cannot write" in done.stdout, done.stderr
-    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_while_exporting_ends_in_a_line_and_leaves_nothing(tmp_path):
+    (tmp_path / "there").mkdir()
+    home = os.fspath(Path(kf.__file__).parents[1])
+    environment = {**os.environ, "TMPDIR": os.fspath(tmp_path), "PYTHONPATH": home}
+    words = [sys.executable, "-c", FULL]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    lines = [line for line in done.stdout.splitlines() if "told:" in line]
+    assert [line.split()[0] for line in lines] == list(kf.export.FORMATS), done.stderr
+    assert all("Cannot write" in line or "nstall" in line for line in lines), lines
+    assert not list((tmp_path / "there").iterdir())
 
 
 def ended_process() -> int:
