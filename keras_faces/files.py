@@ -189,4 +189,6 @@ def remembered(path: str | os.PathLike) -> bytes | None:
             warnings.warn(
                 f"{os.fspath(path)} is damaged ({error.strerror}); making it anew.", stacklevel=3
             )
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         return None

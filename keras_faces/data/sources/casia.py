@@ -396,9 +396,12 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
         UserError: If it holds anything else.
     """
     try:
+        text = read_file(path).decode("ascii", errors="replace")
+    except BadPicture as error:
+        raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            text = read_file(path).decode("ascii", errors="replace")
             numbers = np.fromstring(text, np.int64, sep=" ")
             if len(numbers) % 2 or not len(numbers):
                 raise ValueError
@@ -407,8 +410,6 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{str(path)!r} is no index of records: expected lines of a key and an offset, such "
             f"as '1\\t4096'. Received: {_first_bad_line(text)}."
         ) from error
-    except BadPicture as error:
-        raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
     return numbers[0::2], numbers[1::2]
 
 

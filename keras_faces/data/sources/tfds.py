@@ -274,15 +274,15 @@ class _Entries(Sequence):
 
 def _prepared(name: str, data_dir: str):
     """Return the read-only builder of a prepared data set."""
+    folder = Path(name).expanduser()
+    strange = [file for file in folder.glob("*") if file.exists() and not _file_or_folder(file)]
+    if strange:  # which TensorFlow would wait for
+        raise UserError(f"{str(strange[0])!r} is neither a file nor a folder. Take it away.")
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import read_only_builder
 
     from keras_faces.data.builders import BUILDERS
 
-    folder = Path(name).expanduser()
-    strange = [file for file in folder.glob("*") if file.exists() and not _file_or_folder(file)]
-    if strange:  # which TensorFlow would wait for
-        raise UserError(f"{str(strange[0])!r} is neither a file nor a folder. Take it away.")
     try:
         if folder.is_dir() and (folder / "dataset_info.json").is_file():
             return tfds.builder_from_directory(os.fspath(folder))
