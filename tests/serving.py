@@ -15,6 +15,11 @@ META = {"_type": "gradio.FileData"}
 CONDITIONS = "as they go together in the data"
 
 
+def given_file(path, **more) -> dict:
+    """Return how a browser names a file that it has uploaded."""
+    return {"path": str(path), "meta": META, **more}
+
+
 @contextmanager
 def serving(runs: Sequence) -> Iterator[PageServer]:
     """Serve models on a free port of this machine; the thread must end with the server."""
@@ -77,9 +82,7 @@ class Caller:
     def number(self, button: str) -> int:
         """Return Gradio's number of what a button does."""
         ids = [c["id"] for c in self.config["components"] if c["props"].get("value") == button]
-        found = [
-            d["id"] for d in self.config["dependencies"] if [ids[0], "click"] in d["targets"]
-        ]
+        found = [d["id"] for d in self.config["dependencies"] if [ids[0], "click"] in d["targets"]]
         return found[0]
 
     def press(self, button: str, *values):
