@@ -15,6 +15,11 @@ META = {"_type": "gradio.FileData"}
 CONDITIONS = "as they go together in the data"
 
 
+def given_file(path, **more) -> dict:
+    """Return how a browser names a file that it has uploaded."""
+    return {"path": str(path), "meta": META, **more}
+
+
 @contextmanager
 def serving(runs: Sequence) -> Iterator[PageServer]:
     """Serve models on a free port of this machine; the thread must end with the server."""

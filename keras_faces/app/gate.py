@@ -153,7 +153,9 @@ class Gate:
             given = json.loads(body)
             number, data = given["fn_index"], given["data"]
             function = self.blocks.fns[number]
-            if type(number) is not int or len(data) != len(function.inputs):
+            if type(number) is not int or type(data) is not list:
+                raise TypeError
+            if len(data) != len(function.inputs):
                 raise ValueError
             body = json.dumps(
                 {

@@ -107,12 +107,33 @@ def _sorry(told: str) -> gr.Error:
 class _Blocks(gr.Blocks):
     """Values that no component can have are told, without a stack on the console."""
 
-    async def preprocess_data(self, *arguments, **named):
+    async def preprocess_data(self, block_fn, inputs, *arguments, **named):
         try:
-            return await super().preprocess_data(*arguments, **named)
+            if not all(map(_fits, block_fn.inputs, inputs)):
+                raise TypeError
+            return await super().preprocess_data(block_fn, inputs, *arguments, **named)
         except Exception as error:
-            message = error.message if isinstance(error, gr.Error) else "a value is out of range."
-            raise _sorry(f"Reload this page: {message}") from None
+            message = error.message if isinstance(error, gr.Error) else "A value is out of range."
+            raise _sorry(f"{message} Reload this page.") from None
+
+
+def _fits(component: gr.components.Component, value) -> bool:
+    """Return whether a value is of the kind that a component has; Gradio looks at few."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(component, gr.Checkbox):
+        return isinstance(value, bool)
+    if isinstance(component, gr.Radio):
+        return isinstance(value, str)
+    if isinstance(component, gr.Slider):
+        return number
+    if isinstance(component, gr.Number):
+        return number or value is None
+    if isinstance(component, gr.Dropdown) and component.multiselect:
+        most = component.max_choices
+        return isinstance(value, list) and (most is None or len(value) <= most)
+    if isinstance(component, gr.Dropdown):
+        return isinstance(value, str) or value is None
+    return True
 
 
 def build(models: ServedModels, visitors: Visitors) -> gr.Blocks:
