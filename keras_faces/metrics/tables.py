@@ -193,7 +193,7 @@ def protocol_line(*results: dict, names: Sequence[str] | None = None) -> str:
         told |= protocol_of(first, name)
     # The same pictures, and each place where they lay.
     told["source"] = " and ".join(
-        dict.fromkeys(str(result["protocol"]["source"]) for result in results)
+        dict.fromkeys(str(result["protocol"].get("source")) for result in results)
     )
     return told_protocol(told)
 
