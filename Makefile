@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+LOWEST ?= .venv-lowest
 
 RESUMES = test_resumes_bit_for_bit_from_a_checkpoint_in_the_middle_of_an_epoch
 
-.PHONY: demo test test-slow notebooks lint docs docs-links clean
+.PHONY: demo test test-lowest test-slow fuzz notebooks lint docs docs-links clean
 
 demo: $(VENV)/.installed
 	$(BIN)/keras-faces train vae --data orl --split all --batch-size 32 --steps 2500 \
@@ -18,9 +19,15 @@ test: $(VENV)/.dev
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_training.py -k "not learn_the_same" \
 		"tests/test_contract.py::$(RESUMES)[vae]" "tests/test_contract.py::$(RESUMES)[wgan]"
 
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -n 2
+
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow -s
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_contract.py
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python tests/fuzz.py
 
 notebooks: $(VENV)/.dev
 	$(BIN)/python notebooks/execute.py
@@ -48,5 +55,13 @@ $(VENV)/.dev: $(VENV)/.installed requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
+$(LOWEST)/.installed: setup.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "The lowest versions are those for Python 3.11: make PYTHON=python3.11 test-lowest"; exit 1; }
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[dev]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) docs/_build build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) docs/_build build dist *.egg-info

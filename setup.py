@@ -6,10 +6,12 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 here = Path(__file__).parent
-version = re.search(r'__version__ = "(.+)"', (here / "keras_faces/__init__.py").read_text())[1]
+version = re.search(
+    r'__version__ = "(.+)"', (here / "keras_faces/__init__.py").read_text(encoding="utf-8")
+)[1]
 
 jax = ["jax>=0.6"]
-fast = ["opencv-python-headless>=4.10", "simplejpeg>=1.8"]
+fast = ["opencv-python-headless>=4.10.0.84", "simplejpeg>=1.8"]
 video = ["av>=15"]
 # Not imported: only dlib's models in it are read.
 identity = ["face_recognition_models>=0.3.0"]
@@ -43,7 +45,7 @@ setup(
     name="keras-faces",
     version=version,
     description="Five documents on generating faces, reproduced in Keras 3: train, score, export.",
-    long_description=(here / "README.md").read_text(),
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["keras_faces", "keras_faces.*"]),
@@ -52,13 +54,14 @@ setup(
     },
     python_requires=">=3.11,<3.14",
     install_requires=[
-        "keras>=3.12,<4",
+        "keras>=3.14.1,<4",
         "tensorflow>=2.20,<3",
         "tensorflow-datasets>=4.9.8",
         # tensorflow-datasets imports it, but etils 1.15 no longer brings it along.
-        "importlib_resources",
+        "importlib_resources>=6",
         "tensorboard>=2.20,<3",
         "numpy>=2",
+        "h5py>=3.11",
         "scipy>=1.14",
         "matplotlib>=3.9",
         "pillow>=11",

@@ -25,7 +25,10 @@ import psutil
 
 import keras_faces as kf
 from keras_faces.data.cache import FaceCache
-from keras_faces.data.shards import SHARD_BYTES, Index, Row
+from keras_faces.data.chunks import Found
+from keras_faces.data.shards import INDEX, SHARD_BYTES, Index, checksum
+from keras_faces.data.sources import Entry
+from keras_faces.files import write_checked
 
 
 def make(folder: Path, count: int, size: int) -> None:
@@ -37,13 +40,14 @@ def make(folder: Path, count: int, size: int) -> None:
     for number, records in enumerate(shards):
         with open(folder / f"shard-{number:05d}.bin", "wb") as file:
             file.truncate(records * len(record))
-    index, checksum = Index(), zlib.crc32(record)
+    index, crc = Index(), zlib.crc32(record)
     for number in range(count):
-        name, content = f"{number:07d}.jpg", f"{number:016x}"
-        index.add([Row(name, None, None, "", content, (178, 218), checksum)])
+        found = Found([""], [number.to_bytes(32, "little")], [(178, 218)], [crc])
+        index.add([Entry(f"{number:07d}.jpg")], found)
     index.save(folder)
+    files = {name: checksum(folder / name) for name in INDEX}
     meta = {"image_size": size, "channels": 3, "count": count, "shards": shards, "content": ""}
-    (folder / "meta.json").write_text(json.dumps(meta))
+    write_checked(folder / "meta.json", json.dumps({**meta, "files": files}).encode())
 
 
 def measure(folder: str, steps: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 project = "keras_faces"
 author = "the keras_faces developers"
 code = Path(__file__).parent.parent / "keras_faces" / "__init__.py"
-release = re.search(r'__version__ = "(.+)"', code.read_text())[1]
+release = re.search(r'__version__ = "(.+)"', code.read_text(encoding="utf-8"))[1]
 
 extensions = ["myst_parser", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath"]

@@ -16,6 +16,7 @@ from keras_faces.commands import GROUPS
 from keras_faces.commands.parsing import Parser
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.process import prepare_process
+from keras_faces.screen import guard_screen, visible
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -23,6 +24,7 @@ BACKENDS = ("tensorflow", "jax")
 def console() -> None:
     """Run as the `keras-faces` command, in a process of its own, and exit."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    guard_screen()
     prepare_process()
     warnings.showwarning = _show_warning
     signal.signal(signal.SIGTERM, _stop)
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
     except BrokenPipeError:
         return 1
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
+        where = f": {visible(str(error.filename))}" if error.filename else ""
         print(f"keras-faces: {error.strerror or error}{where}", file=sys.stderr)
         if getattr(options, "command", "") in ("train", "resume"):
             print("A run that has begun goes on with: keras-faces resume RUN", file=sys.stderr)
@@ -137,6 +139,9 @@ def _import_keras(own_process: bool):
         backend.jit_by_default()  # looks for accelerators, and says so at length
         if own_process:
             backend.make_deterministic()
+            import keras
+
+            keras.config.disable_interactive_logging()  # bars that steer the terminal themselves
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

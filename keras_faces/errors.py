@@ -63,6 +63,17 @@ def require_at_least(minimum: float, **given: float) -> None:
         _require_finite(name, value)
 
 
+def require_at_most(maximum: float, **given: float) -> None:
+    """Check arguments, numbers that are not too small, against their greatest value.
+
+    Raises:
+        UserError: If one is above it.
+    """
+    for name, value in given.items():
+        if value > maximum:
+            raise UserError(f"{name} must be {maximum} or less. Received: {value!r}.")
+
+
 def require_whole(minimum: int = 1, **given: int) -> None:
     """Check arguments that must be whole numbers against their least value.
 

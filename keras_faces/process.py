@@ -1,7 +1,9 @@
 """The whole process: what makes it train fast, and how it starts others of its kind."""
 
+import contextlib
 import ctypes
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -30,6 +32,26 @@ def prepare_process() -> None:
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(M_TOP_PAD, 256 * 2**20)
+
+
+def available_memory() -> int:
+    """Return how many bytes of memory this process can still take; many where that is not told.
+
+    What is free of the machine's, and of what the container allows.
+    """
+    with contextlib.suppress(OSError, AttributeError, IndexError):
+        free = re.findall(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+        found = 1024 * int(free[0])
+        with contextlib.suppress(OSError, ValueError, IndexError):  # no limit is "max"
+            name = Path("/proc/self/cgroup").read_text().split("::/")[1].strip()
+            group = Path("/sys/fs/cgroup", name)
+            limit = int((group / "memory.max").read_text())
+            used = re.findall(r"^anon (\d+)", (group / "memory.stat").read_text(), re.MULTILINE)
+            found = min(found, limit - int(used[0]))
+        return found
+    with contextlib.suppress(AttributeError, ValueError):  # Windows has no `sysconf`
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return sys.maxsize
 
 
 def python(*words: str) -> dict:

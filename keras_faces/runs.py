@@ -2,24 +2,97 @@
 
 import contextlib
 import csv
-import io
-import json
 import math
 import os
 import platform
+import re
 import sys
+import zlib
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from keras_faces import model_files
 from keras_faces.checkpoints import checkpoint_step, list_checkpoints, read_latest, restore
 from keras_faces.errors import UserError
-from keras_faces.files import write_whole
+from keras_faces.files import remove_parts, require_utf8, write_whole
+from keras_faces.schema import Count, Positive, Range, Scalar, Seed, as_json, read_json
 
 CONFIG_FORMAT = 1
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?|nan|-?inf", re.ASCII)  # as Python writes one
+LARGEST_TABLE = 2**26  # bytes
+CHECK = "crc32"  # the last column of a table
+
+
+class DataFacts(TypedDict):
+    """What a run records of its faces."""
+
+    source: str
+    fingerprint: str
+    crop: str
+    image_size: Literal[32, 64, 128]
+    channels: Literal[1, 3]
+    split: str
+    test_fraction: Annotated[float, Range(0, 1)]
+    pictures: Positive
+    batch_size: Positive
+    seed: Count
+    shuffle: bool
+    drop_remainder: bool
+    labels: str | None
+    labels_digest: NotRequired[str | None]
+    credit: NotRequired[str | None]
+
+
+class Versions(TypedDict):
+    """The versions with which a run was made, by package; these are asked for."""
+
+    backend: str
+
+
+class Config(TypedDict):
+    """`config.json`: the plan of a run."""
+
+    format: Positive
+    model: str
+    hyperparameters: dict[str, Scalar]
+    optimizer: dict[str, Any]
+    steps_per_execution: Positive
+    data: DataFacts | None
+    versions: Versions
+    steps_per_epoch: Positive | None
+    command: NotRequired[list[str]]
+    epochs: NotRequired[Positive | None]
+    steps: NotRequired[Positive | None]
+    minutes: NotRequired[Annotated[float, Range(0)] | None]
+    grid_every: NotRequired[Positive | None]
+    grid_epochs: NotRequired[list[int]]
+    score_every: NotRequired[Positive | None]
+    scoring: NotRequired[dict[Literal["scores", "best"], str | list[str]]]
+    recipe: NotRequired[str | None]
+    budget: NotRequired[str | None]
+    checkpoint_seconds: NotRequired[Annotated[float, Range(0)]]
+    count: NotRequired[Annotated[int, Range(0, 10**6)]]
+    seed: NotRequired[Seed]
+
+
+class Best(TypedDict):
+    """`best.json`: when the best model was reached, and by which score."""
+
+    score: str
+    value: float
+    real: float | None
+    sampler: str
+    step: Count
+    epoch: Count
+    protocol: dict[str, Any]
 
 
 class Rows:
     """A .csv file of numbers to which a row is added now and then.
+
+    Its last column is a checksum of the row, which readers of the numbers leave out.
 
     Args:
         path: The file; it need not exist yet.
@@ -29,47 +102,85 @@ class Rows:
         self.path = path
 
     def rows(self) -> list[dict[str, float]]:
-        """Return the rows, each with its epoch and step; one cut short by a crash is left out."""
+        """Return the rows, each with its epoch and step; one cut short by a crash is left out.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
         if not self.path.is_file():
             return []
-        with open(self.path, newline="") as file:
-            rows = list(csv.DictReader(file))
-        good = []
-        for row in rows:
-            with contextlib.suppress(ValueError, TypeError):
-                values = {name: float(value) for name, value in row.items()}
-                good.append({**values, "epoch": int(values["epoch"]), "step": int(values["step"])})
-        return good
+        try:
+            if self.path.stat().st_size > LARGEST_TABLE:
+                raise ValueError(f"it has more than {LARGEST_TABLE:,} bytes")
+            text = self.path.read_bytes().decode()
+            # A crash cuts the last line, which may look whole without its last digits.
+            *lines, cut = csv.reader(text.split("\n"), strict=True)
+            names, *lines = lines or [[]]
+            missing = {"epoch", "step"} - set(names)
+            if text and (missing or len(set(names)) < len(names)):
+                told = f"not without {' and '.join(sorted(missing))}" if missing else "each once"
+                raise ValueError(f"its first line must name the columns, {told}")
+            if cut and len(cut) == len(names) and len(cut[-1]) > len(_check([], [])):
+                raise ValueError("its last line does not end")
+            return [self._row(number, names, line) for number, line in enumerate(lines, 2)]
+        except (ValueError, csv.Error) as error:
+            raise UserError(
+                f"{self.path} is damaged ({error}). Put back a copy of it, or delete it to go on "
+                "without what it recorded."
+            ) from error
+
+    def _row(self, number: int, names: list[str], line: list[str]) -> dict[str, float]:
+        if len(line) != len(names):
+            raise ValueError(f"line {number} has {len(line)} values for {len(names)} columns")
+        values = dict(zip(names, line, strict=True))
+        check = values.pop(CHECK, None)  # tables of earlier versions have none
+        if check is not None and check != _check(values.keys(), values.values()):
+            raise ValueError(f"line {number} is not as it was written")
+        for name, value in values.items():
+            counts = name in ("epoch", "step")
+            if not NUMBER.fullmatch(value) or (counts and not value.isdigit()):
+                kind = "a whole number" if counts else "a number"
+                raise ValueError(f"line {number}: {name} must be {kind}, not {ascii(value)[:60]}")
+        row = {name: float(value) for name, value in values.items()}
+        return {**row, "epoch": int(values["epoch"]), "step": int(values["step"])}
 
     def write(self, rows: list[dict[str, float]]) -> None:
         """Write the file anew; without rows none is made."""
         if not rows and not self.path.exists():
             return
-        text = io.StringIO()
-        if rows:
-            writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        write_whole(self.path, text.getvalue())
+        lines = [_line([*rows[0], CHECK])] if rows else []
+        write_whole(self.path, "".join([*lines, *map(_checked, rows)]))
 
     def add(self, row: dict[str, float]) -> None:
         """Append a row; one with other columns than those before gets them NaN, and they its."""
-        new = not self.path.is_file() or not self.path.stat().st_size
-        if not new:
-            with open(self.path, newline="") as file:
-                known = next(csv.reader(file), [])
-            row = {name: row.get(name, math.nan) for name in {**dict.fromkeys(known), **row}}
-            if list(row) != known:
-                blank = dict.fromkeys(row, math.nan)
-                self.write([*({**blank, **earlier} for earlier in self.rows()), row])
-                return
-        with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        if not self.path.is_file() or not self.path.stat().st_size:
+            self.write([row])
+            return
+        with open(self.path, newline="", encoding="utf-8", errors="replace") as file:
+            known = next(csv.reader(file), [])
+        before = [name for name in known if name != CHECK]
+        row = {name: row.get(name, math.nan) for name in {**dict.fromkeys(before), **row}}
+        if [*row, CHECK] != known:
+            blank = dict.fromkeys(row, math.nan)
+            self.write([*({**blank, **earlier} for earlier in self.rows()), row])
+            return
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            file.write(_checked(row))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _line(cells: Iterable) -> str:
+    return ",".join(map(str, cells)) + "\n"
+
+
+def _checked(row: dict[str, float]) -> str:
+    """Return a row's line, with a checksum by which `Rows` finds any change of it."""
+    return _line([*row.values(), _check(row.keys(), row.values())])
+
+
+def _check(names: Iterable[str], values: Iterable) -> str:
+    return f"{zlib.crc32((_line(names) + _line(values)).encode()):08x}"
 
 
 class Run:
@@ -94,6 +205,7 @@ class Run:
         self.scores_path = self.folder / "scores.json"
         self.board = None  # writes TensorBoard's logs; one for all, as it follows one file only
         self._lock = None
+        self._claimed = None  # the config.json by which this process knows its folder
 
     def __repr__(self) -> str:
         return f"Run({os.fspath(self.folder)!r})"
@@ -103,11 +215,11 @@ class Run:
         """Whether the folder holds a run."""
         return self.config_path.is_file()
 
-    def config(self) -> dict:
+    def config(self) -> Config:
         """Return `config.json`.
 
         Raises:
-            UserError: If the folder is not a run, or of a newer version.
+            UserError: If the folder is not a run, damaged, or of a newer version.
         """
         if not self.exists:
             what = "holds no config.json" if self.folder.is_dir() else "does not exist"
@@ -115,29 +227,33 @@ class Run:
                 f"{str(self.folder)!r} is not a run folder: it {what}. A run is made by "
                 "'keras-faces train'."
             )
-        try:
-            config = json.loads(self.config_path.read_text())
-            version = config["format"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.config_path} is damaged: {error}.") from error
-        if version > CONFIG_FORMAT:
-            raise UserError(
-                f"{self.config_path} has format {version}, this version reads up to "
-                f"{CONFIG_FORMAT}. Update keras_faces."
-            )
+        remedy = "Put back a copy of it, or train anew in another folder."
+        config = read_json(self.config_path, Config, remedy, newest=CONFIG_FORMAT)
+        if config["data"] is not None:
+            lengths = [config.get(name) for name in ("epochs", "steps", "minutes")]
+            if config["steps_per_epoch"] is None or all(length is None for length in lengths):
+                raise UserError(
+                    f"{self.config_path} is damaged (steps_per_epoch and one of epochs, steps and "
+                    f"minutes must be numbers). {remedy}"
+                )
         return config
 
     def write_config(self, config: dict) -> None:
         """Write `config.json`."""
-        config = {"format": CONFIG_FORMAT, **config}
-        write_whole(self.config_path, json.dumps(config, indent=2) + "\n")
+        text = as_json({"format": CONFIG_FORMAT, **config})
+        write_whole(self.config_path, text)
+        self._claimed = text.encode()
 
-    def best_score(self) -> dict | None:
-        """Return `best.json`: step, epoch and score of `best.keras`, or None."""
-        try:
-            return json.loads(self.best_score_path.read_text())
-        except (OSError, ValueError):
+    def best_score(self) -> Best | None:
+        """Return `best.json`: step, epoch and score of `best.keras`, or None.
+
+        Raises:
+            UserError: If it is damaged.
+        """
+        if not self.best_score_path.is_file():
             return None
+        remedy = "Put back a copy of it, or delete it and best.keras."
+        return read_json(self.best_score_path, Best, remedy)
 
     def lock(self) -> None:
         """Keep other processes out until `unlock` or the end of this process.
@@ -149,6 +265,7 @@ class Run:
 
         if self._lock is not None:
             return
+        require_utf8(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock")
@@ -163,12 +280,72 @@ class Run:
                 f"Cannot write to the run folder {str(self.folder)!r}: {error.strerror}."
             ) from error
         self._lock = lock
+        if self.exists:
+            self._claimed = self.config_path.read_bytes()
 
     def unlock(self) -> None:
         """Let other processes in."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    @contextlib.contextmanager
+    def writing(self, what: str):
+        """Say what is lost where something cannot be written, within a `with` block.
+
+        What is written makes the folders it needs, so a folder that was deleted would be there
+        again, with what was written since.
+
+        Args:
+            what: What is written.
+
+        Raises:
+            UserError: If the folder is not the one in which training began, or cannot be written.
+        """
+        self._require_there(what)
+        try:
+            yield
+        except BrokenPipeError:  # of what is told meanwhile
+            raise
+        except OSError as error:
+            self._require_there(what)
+            place = Path(os.fsdecode(error.filename or self.folder))
+            if not place.is_relative_to(self.folder):  # of the faces, say
+                raise
+            raise UserError(
+                f"Cannot write {what} of the run {str(self.folder)!r}: {error.strerror or error} "
+                f"({place.name}). {self._left()}"
+            ) from error
+
+    def _require_there(self, what: str) -> None:
+        if self._claimed is None:
+            return
+        try:
+            found = self.config_path.read_bytes()
+        except OSError:
+            found = None
+        if found == self._claimed:
+            return
+        if self.config_path.is_file():
+            how = "its config.json is another's now"
+        elif self.folder.is_dir():
+            how = "its config.json is gone"
+        else:
+            how = "it is no folder any more" if self.folder.exists() else "it was deleted"
+        raise UserError(
+            f"The run folder {str(self.folder)!r} is lost: {how}. So {what} cannot be kept. "
+            f"{self._left()}"
+        )
+
+    def _left(self) -> str:
+        """Return what is kept, in words."""
+        kept = list_checkpoints(self.checkpoints) if self.exists else []
+        if kept:
+            return (
+                f"Checkpoint {kept[-1].name} is kept: mend that, then go on with: keras-faces "
+                f"resume {self.folder}"
+            )
+        return "No checkpoint is kept, so all that was learnt is lost: train anew."
 
     @contextlib.contextmanager
     def locked(self):
@@ -192,9 +369,7 @@ class Run:
             if checkpoint_step(path) > step:
                 path.unlink()
         for folder in (self.folder, self.checkpoints, self.grids):
-            for path in folder.glob(".*.part*"):
-                if path.is_file():
-                    path.unlink()
+            remove_parts(folder, alone=True)
         for table in (self.metrics, self.score_rows):
             table.write([row for row in table.rows() if row["step"] <= step])
         best = self.best_score()
@@ -202,7 +377,8 @@ class Run:
             self.best_path.unlink(missing_ok=True)
             self.best_score_path.unlink()
         for path in self.grids.glob("*-step-*.png"):
-            if int(path.stem.rsplit("-", 1)[1]) > step:
+            number = path.stem.rsplit("-", 1)[1]
+            if number.isdecimal() and int(number) > step:
                 path.unlink()
 
 
@@ -261,13 +437,10 @@ def training_crop(model: str | os.PathLike) -> str:
 
 def build_model(config: dict):
     """Make the untrained, compiled model that a run's config describes."""
-    import keras
-
     from keras_faces.models import create_model
 
     model = create_model(config["model"], **config["hyperparameters"])
-    optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
-    model.compile(optimizer, steps_per_execution=config["steps_per_execution"])
+    model.compile(_built(config["optimizer"]), steps_per_execution=config["steps_per_execution"])
     return model
 
 
@@ -275,15 +448,31 @@ def _load_run(run: Run):
     config = run.config()
     if run.model_path.is_file():
         return _load_file(run.model_path)
-    latest = read_latest(run.checkpoints)
+    model = untrained_model(run, config)
+    latest = read_latest(run.checkpoints, model)
     if latest is None:
-        raise UserError(
-            f"The run {str(run.folder)!r} holds no model and no whole checkpoint yet "
-            f"({len(list_checkpoints(run.checkpoints))} damaged)."
-        )
-    model = build_model(config)
+        raise UserError(f"The run {str(run.folder)!r} holds no model and no checkpoint yet.")
     restore(model, latest[1])
+    model.check_finite()
     return model
+
+
+def untrained_model(run: Run, config: Config):
+    """Make the untrained, compiled model of a run.
+
+    Args:
+        run: The run.
+        config: Its config.
+
+    Raises:
+        UserError: If no model can be made of it.
+    """
+    try:
+        return build_model(config)
+    except Exception as error:
+        # The hyper-parameters are checked, an optimizer's config raises anything within Keras.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"No model can be made of {run.config_path}: {reason[:500]}") from error
 
 
 def _load_file(path: Path):
@@ -293,17 +482,32 @@ def _load_file(path: Path):
 
     if path.suffix != ".keras":
         raise UserError(f"{str(path)!r} is not a .keras file.")
-    import keras_faces.models  # noqa: F401  registers the classes with Keras
-
     try:
-        model = keras.saving.load_model(path)
+        with model_files.opened(path) as archive:
+            model = _built(model_files.read_config(archive))
+            if not isinstance(model, FaceModel):
+                raise UserError(f"it holds a {type(model).__name__}, not a keras_faces model.")
+            weights = model_files.read_weights(archive, 4 * model.count_params())
+            keras.Model.load_weights(model, weights)
+            model.check_finite()
     except Exception as error:
         # A damaged file raises anything from BadZipFile to TypeError within Keras.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"Cannot load {str(path)!r}: {reason[:300]}") from error
-    if not isinstance(model, FaceModel):
-        raise UserError(f"{str(path)!r} holds a {type(model).__name__}, not a keras_faces model.")
+        raise UserError(f"Cannot load {str(path)!r}: {reason[:500]}") from error
     return model
+
+
+def _built(config):
+    """Return what a config of Keras describes: the only place where the package builds of one."""
+    import keras
+
+    import keras_faces.models  # noqa: F401  registers the classes with Keras
+    from keras_faces.training.base import FaceModel
+
+    optimizers = keras.optimizers
+    schedule = optimizers.schedules.LearningRateSchedule
+    model_files.check_classes(config, (FaceModel, optimizers.Optimizer, schedule))
+    return keras.saving.deserialize_keras_object(config)
 
 
 def save_model(model, path: str | os.PathLike) -> Path:

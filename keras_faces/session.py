@@ -1,12 +1,12 @@
 """Training from beginning to end, and going on where it stopped."""
 
 import importlib.util
-import json
 import math
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from PIL import Image
 
@@ -21,7 +21,8 @@ from keras_faces.metrics.tables import copies_line, table
 from keras_faces.models import MODELS, create_model, hyperparameters
 from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
 from keras_faces.recipes import load_recipe
-from keras_faces.runs import Run, build_model, describe, save_model, versions
+from keras_faces.runs import Run, describe, save_model, untrained_model, versions
+from keras_faces.schema import as_json
 
 
 def train(
@@ -273,7 +274,9 @@ def resume(
                 f"The faces of {str(run.folder)!r} cannot be opened. {error} If they have moved, "
                 f"say where they lie now: keras-faces resume {run.folder} --data SOURCE"
             ) from error
-        if any(now[name] != facts.get(name) for name in ("fingerprint", "labels_digest")):
+        if any(
+            now[name] != facts.get(name) for name in ("fingerprint", "labels_digest", "pictures")
+        ):
             raise UserError(
                 f"The pictures or labels in {options['source']!r} are not those with which the "
                 "run began: they have changed, or are others. So it cannot go on as it was. "
@@ -283,8 +286,8 @@ def resume(
             facts["source"] = now["source"]
             run.write_config(config)
         stream = _open(options, facts["batch_size"])
-        model = build_model(config)
-        latest = read_latest(run.checkpoints)
+        model = untrained_model(run, config)
+        latest = read_latest(run.checkpoints, model)
         position, arrays = latest or ({}, None)
         if arrays is not None:
             restore(model, arrays)
@@ -349,8 +352,17 @@ def _watching(run: Run, config: dict) -> list:
 
 def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
     """Make what a finished run leaves; doing it twice does no harm."""
+    model.fit_density([stream.sample(1024, config.get("seed", 0), labelled=True)])
+    made = []
+    for make in (_drawn, _scored, _exported):
+        with run.writing("the finished model"):
+            made += make(run, model, stream, config, say)
+    with run.writing("the finished model"):  # nor may it be gone since
+        say(_summary(run, model, made))
+
+
+def _drawn(run: Run, model, stream: FaceStream, config: dict, say) -> list[Path]:
     seed = config.get("seed", 0)
-    model.fit_density([stream.sample(1024, seed, labelled=True)])
     made = [save_model(model, run.model_path)]
     for sampler in model.usable_samplers:
         shown = model.show_samples(64, seed, sampler, stream)
@@ -364,7 +376,21 @@ def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
     if run.best_path.is_file():
         made.append(run.best_path)
     if frames := sorted(run.grids.glob("samples-step-*.png")):
-        made.append(save_gif([Image.open(frame) for frame in frames], run.folder / "training.gif"))
+        made.append(save_gif(list(map(_frame, frames)), run.folder / "training.gif"))
+    return made
+
+
+def _frame(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture
+    except Exception as error:  # a damaged picture raises anything
+        raise UserError(f"{path} is damaged ({error}). Delete it, then resume the run.") from error
+
+
+def _scored(run: Run, model, stream: FaceStream, config: dict, say) -> list[Path]:
+    made, seed = [], config.get("seed", 0)
     if config.get("count"):
         say(f"Scoring {config['count']} samples ...")
         names = config.get("scoring", {}).get("scores", QUICK)
@@ -380,11 +406,15 @@ def _finish(run: Run, model, stream: FaceStream, config: dict, say) -> None:
             if obeyed is not None:
                 result["conditions"] = obeyed
                 made.append(plot_condition_accuracy(obeyed, run.folder / "conditions.png"))
-        made.append(write_whole(run.scores_path, json.dumps(result, indent=2) + "\n"))
+        made.append(write_whole(run.scores_path, as_json(result)))
         say(lines)
-    if importlib.util.find_spec("tensorflow") is not None:
-        made.append(model.export(run.saved_model, run=run.folder))
-    say(_summary(run, model, made))
+    return made
+
+
+def _exported(run: Run, model, stream: FaceStream, config: dict, say) -> list[Path]:
+    if importlib.util.find_spec("tensorflow") is None:
+        return []
+    return [model.export(run.saved_model, run=run.folder)]
 
 
 def _check_versions(config: dict) -> None:

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from serving import serving
+from serving import CONDITIONS, Caller, given_file, serving
 
 import keras_faces as kf
 from keras_faces.app import actions, server, uploads
@@ -355,7 +355,8 @@ def test_samples_are_the_models(served):
 def test_samples_are_saved_in_their_own_size(served, tmp_path):
     import zipfile
 
-    path = actions.save_faces(actions.sample(served("vae"), 2), tmp_path)
+    path = tmp_path / "faces.zip"
+    actions.save_faces(actions.sample(served("vae"), 2), path)
     with zipfile.ZipFile(path) as file:
         assert sorted(file.namelist()) == ["00000.png", "00001.png", "grid.png"]
         assert Image.open(io.BytesIO(file.read("00001.png"))).size == (32, 32)
@@ -486,7 +487,8 @@ def test_an_interpolation_goes_from_one_end_to_the_other(served, pictures, tmp_p
     np.testing.assert_allclose(
         shown.faces[-1], actions.reconstruct(vae, pictures[0]).faces[1], atol=1e-4
     )
-    with Image.open(actions.save_gif(shown, tmp_path)) as morph:
+    actions.save_gif(shown, tmp_path / "morph.gif")
+    with Image.open(tmp_path / "morph.gif") as morph:
         assert morph.n_frames == 8  # there and back
     with pytest.raises(UserError, match="frames must lie between 2 and 30"):
         actions.interpolate(vae, Given(), Given(), 31)
@@ -587,19 +589,15 @@ def test_another_host_name_is_refused_on_loopback(running):
         urllib.request.urlopen(asked)
 
 
-def test_the_page_answers_and_tells_what_is_wrong(running, folder, tmp_path, portrait):
-    client_library = pytest.importorskip("gradio_client")
-    client = client_library.Client(running.url, verbose=False, analytics_enabled=False)
-    name = str(folder / "vae")
-    picture, note, _ = client.predict(name, 4, 1, api_name="/sample")
-    assert note == "4 faces, seed 1, sampler prior"
-    with Image.open(picture) as image:
-        assert image.size[0] > 500
-    (tmp_path / "face.pgm").write_bytes(portrait[0])
-    (tmp_path / "text.png").write_bytes(b"What is a face?\n" * 20)
-    given = client_library.handle_file(str(tmp_path / "face.pgm"))
-    _, note = client.predict(name, given, True, [], api_name="/reconstruct")
-    assert "PSNR" in note
-    given = client_library.handle_file(str(tmp_path / "text.png"))
-    with pytest.raises(Exception, match="not a picture in a format that is read here"):
-        client.predict(name, given, True, [], api_name="/reconstruct")
+def test_the_page_answers_and_tells_what_is_wrong(running, folder, portrait):
+    caller, name = Caller(running.url), str(folder / "vae")
+    worked, (picture, note, _) = caller.press("Draw", name, 4, 1, "prior", CONDITIONS, [])
+    assert worked and note == "4 faces, seed 1, sampler prior"
+    _, data = caller.file(picture["path"])
+    assert Image.open(io.BytesIO(data)).size[0] > 500
+    text = b"What is a face?\n" * 20
+    _, (face, other) = caller.upload(("face.pgm", portrait[0]), ("text.png", text))
+    worked, (_, note) = caller.press("Reconstruct", name, given_file(face), True, [])
+    assert worked and "PSNR" in note
+    worked, told = caller.press("Reconstruct", name, given_file(other), True, [])
+    assert not worked and "not a picture in a format that is read here" in told

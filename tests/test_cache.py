@@ -211,20 +211,13 @@ def _cut(path):
     os.truncate(path, path.stat().st_size // 2)
 
 
-def _as_rows(path):
-    columns = json.loads(path.read_text())
-    path.write_text(json.dumps(list(map(list, zip(*columns.values())))))
+def _flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
 
 
-def _without_a_checksum(path):
-    columns = json.loads(path.read_text())
-    path.write_text(json.dumps({**columns, "checksums": columns["checksums"][:-1]}))
-
-
-@pytest.mark.parametrize(
-    "suffix, damage",
-    [("bin", _cut), ("json", _cut), ("json", _as_rows), ("json", _without_a_checksum)],
-)
+@pytest.mark.parametrize("suffix, damage", [("bin", _cut), ("json", _cut), ("json", _flip)])
 def test_a_shard_that_is_not_whole_is_written_again(suffix, damage, small_shards, own_cache):
     with pytest.raises(KeyboardInterrupt):
         prepared(Numbered(40, stop=39))
@@ -290,7 +283,7 @@ def test_a_file_that_is_gone_is_the_caches_only_within_it(own_cache, tmp_path, w
 def test_a_cache_of_an_older_version_is_not_used(tmp_path, own_cache, picture_folder):
     folder = picture_folder({"a.png": np.full((8, 8), 9, np.uint8)})
     stream = kf.data.open_faces(folder, 8, 1, split="all", progress=False)
-    meta = json.loads((stream.cache.folder / "meta.json").read_text())
+    meta = {**stream.cache.meta}
     assert meta["format"] == shards.FORMAT
     # As version 0.2 wrote it: one file of records, one of names.
     old = stream.cache.folder
@@ -376,19 +369,6 @@ def test_raw_sizes_and_copies_are_known(picture_folder):
     first, second, third, fourth = cache.contents.tolist()
     assert first == second
     assert len({first, third, fourth}) == 3
-
-
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_workers_share_the_records_equally_and_none_is_with_two(workers):
-    parts = [
-        kf.data.open_faces("orl", 8, 4, "all", worker=w, workers=workers, progress=False).indices
-        for w in range(workers)
-    ]
-    assert {len(part) for part in parts} == {400 // workers}
-    assert len(set(np.concatenate(parts).tolist())) == workers * (400 // workers)
-    assert all(np.all(np.diff(part) == 1) for part in parts)  # one stretch of the records
-    with pytest.raises(kf.UserError, match="worker one of"):
-        kf.data.open_faces("orl", 8, worker=workers, workers=workers)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from keras_faces.data.decode import BadPicture, decode, decode_with_size
 from keras_faces.data.names import in_natural_order, natural
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.splits import ranks, split_indices
+from keras_faces.files import read_checked, write_checked
 
 # ---------------------------------------------------------------------------------------------
 # Helpers
@@ -638,9 +639,6 @@ def test_an_unreadable_folder_is_named(orl_folder):
         ({"test_fraction": "0.1"}, "test_fraction must lie between 0 and 1.*'0.1'"),
         ({"seed": -1}, "seed.*-1"),
         ({"crop": None}, "no crop named None.*center"),
-        ({"workers": "2"}, "workers must be an integer.*'2'"),
-        ({"workers": 0}, "workers must be an integer, 1 or more.*workers=0"),
-        ({"worker": 2, "workers": 2}, "worker one of 0 to workers - 1.*worker=2"),
         ({"source": ""}, "source of faces is empty"),
         ({"source": None}, "scheme:PATH. Received: None, of type NoneType"),
         ({"source": 7}, "scheme:PATH. Received: 7, of type int"),
@@ -1120,7 +1118,7 @@ def test_a_full_disk_is_explained_and_nothing_half_written_is_used(
     with monkeypatch.context() as patch:
         patch.setattr(cache_module.os, "fsync", full)
         with pytest.raises(kf.UserError, match=r"No space left.*KERAS_FACES_CACHE"):
-            open_quietly(orl_folder, image_size=16, split="all")
+            open_quietly(orl_folder, image_size=16, split="all", channels=1)
     assert next(calls) == written_before + 1
     assert not list((own_cache / "images").glob("*[!t]/meta.json"))  # but in *.part
     stream = open_quietly(orl_folder, image_size=16, split="all")
@@ -1185,8 +1183,8 @@ def test_caches_of_older_versions_are_removed_after_a_week(
 
     old, young, current = map(prepared, (1, 2, 3))
     for folder in (old, young):
-        meta = json.loads((folder / "meta.json").read_text())
-        (folder / "meta.json").write_text(json.dumps({**meta, entry: meta[entry] - 1}))
+        meta = json.loads(read_checked(folder / "meta.json"))
+        write_checked(folder / "meta.json", json.dumps({**meta, entry: meta[entry] - 1}).encode())
         os.utime(folder, (0, 0))
     os.utime(young)
     open_quietly(orl_folder, image_size=16, split="all")

@@ -483,7 +483,6 @@ def test_protocols_of_unlike_parts_of_one_source_differ():
     usual = protocol(split="train")
     for other, field in (
         ({"split": "train", "test_fraction": 0.3}, "test_fraction"),
-        ({"split": "train", "workers": 2, "worker": 1}, "workers"),
         ({"split": "all"}, "split"),
         ({"split": "train", "crop": "squash"}, "crop"),
         ({"split": "train", "channels": 3}, "channels"),

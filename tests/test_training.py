@@ -157,6 +157,56 @@ def test_steps_per_execution_that_does_not_divide_an_epoch_is_refused():
         model.fit(kf.data.open_faces("orl", image_size=32, batch_size=40), verbose=0)
 
 
+REPLICAS = """
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+import keras
+import numpy as np
+import keras_faces as kf
+
+faces = np.zeros((8, 32, 32, 1), "float32")
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+def model():
+    model = kf.create_model("dense_vae", image_size=32, channels=1, latent_dim=2, hidden_units=2)
+    model.compile()
+    return model
+
+def refused(learn, *arguments, **named):
+    try:
+        learn(*arguments, **named)
+    except kf.UserError as error:
+        assert "replica" in str(error) and "JAX" in str(error) and "\\n" not in str(error)
+    else:
+        raise SystemExit(f"{learn} went through")
+
+with mirrored.scope():
+    within = model()
+    refused(within.fit, kf.data.open_faces("orl", 32, 8), verbose=0)
+refused(within.fit, faces, verbose=0)
+refused(within.evaluate, faces, verbose=0)
+refused(within.train_on_batch, faces)
+outside = model()
+outside.fit(faces, epochs=1, verbose=0)
+with mirrored.scope():
+    refused(outside.fit, faces, verbose=0)
+refused(mirrored.run, outside.train_step, ((faces,),))
+devices = keras.distribution.list_devices()
+keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+refused(model().fit, faces, verbose=0)
+"""
+
+
+def test_more_than_one_replica_on_tensorflow_is_refused():
+    # In a process of its own: devices are counted once.
+    env = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run([sys.executable, "-c", REPLICAS], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_players_of_one_turn_see_the_same_weights_and_turns_follow_each_other():
     """Two players pulling one number each towards the other's: a game worked by hand."""
 

@@ -4,9 +4,7 @@ They raise `UserError` for whatever the person can mend, and may be called by se
 """
 
 import io
-import json
 import math
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -420,21 +418,19 @@ def score_table(served: Served) -> ScoreTable:
     from keras_faces.metrics.tables import (
         copies_line,
         protocol_line,
-        require_scores,
+        read_scores,
         shown,
         told_protocol,
     )
     from keras_faces.runs import Run
 
     path = Run(served.run).scores_path
-    try:
-        result = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    if not path.is_file():
         raise UserError(
-            f"This model has no scores: {path} cannot be read. Make them with: keras-faces "
-            f"evaluate {served.name} --out {path}"
-        ) from error
-    require_scores(str(path), result)
+            f"This model has no scores: {path} is not there. Make them with: keras-faces evaluate "
+            f"{served.name} --out {path}"
+        )
+    result = read_scores(path)
     names = [name for name in result["rows"]["real"] if name in SCORES]
     rows = [
         [
@@ -457,9 +453,8 @@ def score_table(served: Served) -> ScoreTable:
 # Files to take away.
 
 
-def save_faces(shown: Shown, folder: str | Path) -> Path:
+def save_faces(shown: Shown, path: str | Path) -> None:
     """Write a zip of single faces as PNG, in their own size, and of all side by side."""
-    path = Path(tempfile.mkdtemp(dir=folder), "faces.zip")
     with zipfile.ZipFile(path, "w") as file:
         pictures = {"grid": grid(shown.faces)}
         pictures |= {
@@ -469,14 +464,13 @@ def save_faces(shown: Shown, folder: str | Path) -> Path:
             data = io.BytesIO()
             picture.save(data, "PNG")
             file.writestr(f"{name}.png", data.getvalue())
-    return path
 
 
-def save_gif(shown: Shown, folder: str | Path) -> Path:
+def save_gif(shown: Shown, path: str | Path) -> None:
     """Write faces as an animation that goes there and back again."""
     from keras_faces.latent import save_frames
 
-    return save_frames(shown.faces, Path(tempfile.mkdtemp(dir=folder), "morph.gif"))
+    save_frames(shown.faces, path)
 
 
 def enlarged(picture: Image.Image, least: int) -> Image.Image:

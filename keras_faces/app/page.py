@@ -7,9 +7,6 @@ page keeps nothing of one visitor that another could see.
 import abc
 import functools
 import random
-import shutil
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -19,16 +16,13 @@ import gradio as gr
 from keras_faces.app import actions
 from keras_faces.app.actions import Given, Shown
 from keras_faces.app.served import Served, ServedModels
-from keras_faces.app.uploads import TOLD_FORMATS, check_bytes, picture_of
+from keras_faces.app.uploads import SHOWN_SUFFIXES, TOLD_FORMATS, check_bytes, picture_of
+from keras_faces.app.visitors import KEPT_SECONDS, Visitors, visitor_of
 from keras_faces.errors import UserError
 from keras_faces.pictures import grid
 
 TITLE = "keras_faces"
 SLIDERS = 8  # for attributes at a time
-KEPT_SECONDS = 3600  # of files that visitors made or uploaded
-
-# What browsers show; other pictures are shown as PNG once they are uploaded.
-SHOWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".avif")
 
 AS_IN_THE_DATA, CHOSEN = "as they go together in the data", "those chosen here"
 SEED, PICTURE = "a seed", "a picture"
@@ -91,35 +85,74 @@ class Start(NamedTuple):
 
 
 def told(function: Callable) -> Callable:
-    """Return a handler that shows a `UserError` to the visitor, without a stack on the console."""
+    """Return a handler that shows a `UserError` to the visitor, without a stack on the console.
 
-    @functools.wraps(function)
-    def handler(*arguments):
+    Args:
+        function: Called with the visitor and the values of the components.
+    """
+
+    def handler(request: gr.Request, *values):
         try:
-            return function(*arguments)
+            return function(visitor_of(request.session_hash), *values)
         except UserError as error:
-            raise gr.Error(str(error), duration=30, title="Sorry", print_exception=False) from None
+            raise _sorry(str(error)) from None
 
     return handler
 
 
-def build(models: ServedModels, folder: str | Path) -> gr.Blocks:
+def _sorry(told: str) -> gr.Error:
+    return gr.Error(told, duration=30, title="Sorry", print_exception=False)
+
+
+class _Blocks(gr.Blocks):
+    """Values that no component can have are told, without a stack on the console."""
+
+    async def preprocess_data(self, block_fn, inputs, *arguments, **named):
+        try:
+            if not all(map(_fits, block_fn.inputs, inputs)):
+                raise TypeError
+            return await super().preprocess_data(block_fn, inputs, *arguments, **named)
+        except Exception as error:
+            message = error.message if isinstance(error, gr.Error) else "A value is out of range."
+            raise _sorry(f"{message} Reload this page.") from None
+
+
+def _fits(component: gr.components.Component, value) -> bool:
+    """Return whether a value is of the kind that a component has; Gradio looks at few."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(component, gr.Checkbox):
+        return isinstance(value, bool)
+    if isinstance(component, gr.Radio):
+        return isinstance(value, str)
+    if isinstance(component, gr.Slider):
+        return number
+    if isinstance(component, gr.Number):
+        return number or value is None
+    if isinstance(component, gr.Dropdown) and component.multiselect:
+        most = component.max_choices
+        return isinstance(value, list) and (most is None or len(value) <= most)
+    if isinstance(component, gr.Dropdown):
+        return isinstance(value, str) or value is None
+    return True
+
+
+def build(models: ServedModels, visitors: Visitors) -> gr.Blocks:
     """Return the page.
 
     Args:
         models: The models that are served.
-        folder: Where files for visitors are written.
+        visitors: To whom files belong.
     """
-    return _Page(models, Path(folder)).blocks
+    return _Page(models, visitors).blocks
 
 
 class _Page:
-    def __init__(self, models: ServedModels, folder: Path):
+    def __init__(self, models: ServedModels, visitors: Visitors):
         self.models = models
-        self.folder = folder
+        self.visitors = visitors
         self.updates: list[tuple[gr.components.Component, Callable[[Served], dict]]] = []
         self.bodies: dict[str, tuple[gr.Markdown, gr.Column]] = {}
-        self.blocks = gr.Blocks(
+        self.blocks = _Blocks(
             title=TITLE, analytics_enabled=False, delete_cache=(KEPT_SECONDS // 6, KEPT_SECONDS)
         )
         with self.blocks:
@@ -161,7 +194,7 @@ class _Page:
                 self.bodies[key] = (why, body)
                 fill()
 
-    def _choose(self, name):
+    def _choose(self, _, name):
         served = self.models[name]
         reasons = actions.reasons(served)
         values = [served.describe()]
@@ -223,10 +256,10 @@ class _Page:
                     elem_id=f"seen-{key}",
                 )
                 note = gr.Markdown(elem_id=f"note-{key}")
-        upload.upload(self._displayable, [upload], [upload], api_visibility="private")
+        upload.upload(told(self._displayable), [upload], [upload], api_visibility="private")
         gr.on(
             [upload.change, tick.change, self.name.change],
-            self._look,
+            told(self._look),
             [self.name, upload, tick],
             [seen, note],
             api_visibility="private",
@@ -261,16 +294,18 @@ class _Page:
 
     # Handlers that tabs share.
 
-    def _look(self, name, path, cropped):
+    def _look(self, visitor, name, path, cropped):
         if path is None:
             return None, ""
         try:
             face = self.models[name].face(read(path), cropped)
         except UserError as error:
             return None, f"**{error}**"
-        return actions.enlarged(grid(face.face[None], gap=0), 256), face.note
+        with self.visitors.writing(visitor, "seen.png") as target:
+            actions.enlarged(grid(face.face[None], gap=0), 256).save(target)
+        return str(target), face.note
 
-    def _displayable(self, path):
+    def _displayable(self, visitor, path):
         if path is None or Path(path).suffix.lower() in SHOWN_SUFFIXES:
             return gr.skip()
         try:
@@ -279,28 +314,21 @@ class _Page:
             return gr.skip()  # which `_look` tells
         from PIL import Image
 
-        target = self._new_folder() / "picture.png"
-        Image.fromarray(pixels).save(target)
+        with self.visitors.writing(visitor, "picture.png") as target:
+            Image.fromarray(pixels).save(target)
         return str(target)
 
-    def _example(self, name):
+    def _example(self, visitor, name):
         served = self.models[name]
         face = served.faces().sample(1, random.randrange(2**31))
-        target = self._new_folder() / "face.png"
-        grid(face, gap=0).save(target)
+        with self.visitors.writing(visitor, "face.png") as target:
+            grid(face, gap=0).save(target)
         return str(target), True
 
-    def _new_folder(self) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for old in self.folder.glob("made_*"):
-            if time.time() - old.stat().st_mtime > KEPT_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
-        return Path(tempfile.mkdtemp(prefix="made_", dir=self.folder))
-
-    def _both(self, shown: Shown) -> tuple[str, str]:
+    def _both(self, visitor, shown: Shown) -> tuple[str, str]:
         # Gradio would compress a picture for longer than the model takes to make it.
-        target = self._new_folder() / "faces.png"
-        shown.picture.save(target, compress_level=1)
+        with self.visitors.writing(visitor, "faces.png") as target:
+            shown.picture.save(target, compress_level=1)
         return str(target), shown.note
 
     # The tabs.
@@ -321,15 +349,16 @@ class _Page:
         picture, note = _result("sample", 520)
         download = gr.DownloadButton("Download as single pictures (zip)", visible=False)
 
-        def run(name, count, seed, sampler, mode, conditions):
+        def run(visitor, name, count, seed, sampler, mode, conditions):
             chosen = conditions if mode == CHOSEN else None
             shown = actions.sample(self.models[name], count, seed, sampler or None, chosen)
-            path = actions.save_faces(shown, self._new_folder())
-            return *self._both(shown), gr.update(value=str(path), visible=True)
+            with self.visitors.writing(visitor, "faces.zip") as path:
+                actions.save_faces(shown, path)
+            return *self._both(visitor, shown), gr.update(value=str(path), visible=True)
 
         inputs = [self.name, count, seed, sampler, mode, conditions]
         outputs = [picture, note, download]
-        draw.click(told(run), inputs, outputs, api_name="sample")
+        draw.click(told(run), inputs, outputs, api_visibility="private")
         another.click(lambda: random.randrange(2**31), None, [seed], api_visibility="private").then(
             told(run), inputs, outputs, api_visibility="private"
         )
@@ -342,13 +371,13 @@ class _Page:
         button = gr.Button("Blend", variant="primary")
         picture, note = _result("blend")
 
-        def run(name, percent, *given):
+        def run(visitor, name, percent, *given):
             served = self.models[name]
             ends = [_given_picture(served, *given[:3]), _given_picture(served, *given[3:])]
-            return self._both(actions.blend(served, *ends, percent))
+            return self._both(visitor, actions.blend(served, *ends, percent))
 
         inputs = [self.name, percent, *first.inputs, *second.inputs]
-        button.click(told(run), inputs, [picture, note], api_name="blend")
+        button.click(told(run), inputs, [picture, note], api_visibility="private")
         percent.release(
             told(run),
             inputs,
@@ -408,17 +437,20 @@ class _Page:
             show_progress="hidden",
         )
 
-        def run(name, hold, chosen, kind, seed, sampler, path, cropped, held, *values, progress):
+        def run(
+            visitor, name, hold, chosen, kind, seed, sampler, path, cropped, held, *values, progress
+        ):
             served = self.models[name]
             given = _given(served, kind, seed, sampler, path, cropped, held)
             strengths = dict(zip(chosen, values))
             return self._both(
-                actions.attributes(served, given, strengths, hold, lambda *done: progress(*done))
+                visitor,
+                actions.attributes(served, given, strengths, hold, lambda *done: progress(*done)),
             )
 
         # Gradio finds its progress bar among a function's defaults.
-        def handler(*arguments, progress=gr.Progress()):  # noqa: B008
-            return told(functools.partial(run, progress=progress))(*arguments)
+        def handler(request: gr.Request, progress=gr.Progress(), *values):  # noqa: B008
+            return told(functools.partial(run, progress=progress))(request, *values)
 
         inputs = [self.name, hold, chosen, *start.inputs, *sliders]
         gr.on(
@@ -426,7 +458,7 @@ class _Page:
             handler,
             inputs,
             [picture, note],
-            api_name="attributes",
+            api_visibility="private",
             trigger_mode="always_last",
         )
 
@@ -450,14 +482,16 @@ class _Page:
             elem_id="morph",
         )
 
-        def run(name, frames, path, *given):
+        def run(visitor, name, frames, path, *given):
             served = self.models[name]
             ends = [_given(served, *given[:6]), _given(served, *given[6:])]
             shown = actions.interpolate(served, *ends, frames, path)
-            return *self._both(shown), str(actions.save_gif(shown, self._new_folder()))
+            with self.visitors.writing(visitor, "morph.gif") as path:
+                actions.save_gif(shown, path)
+            return *self._both(visitor, shown), str(path)
 
         inputs = [self.name, frames, path, *first.inputs, *last.inputs]
-        button.click(told(run), inputs, [picture, note, morph], api_name="interpolate")
+        button.click(told(run), inputs, [picture, note, morph], api_visibility="private")
 
     def _translate(self):
         to = gr.Radio(list(TO), value=next(iter(TO)), label="make", elem_id="translate-to")
@@ -480,18 +514,18 @@ class _Page:
                 from_picture = gr.Button("Translate the picture", variant="primary")
         picture, note = _result("translate")
 
-        def run(name, to, path, cropped, _):
+        def run(visitor, name, to, path, cropped, _):
             given = Given(data=None if path is None else read(path), cropped=cropped)
-            return self._both(actions.translate(self.models[name], given, TO[to]))
+            return self._both(visitor, actions.translate(self.models[name], given, TO[to]))
 
-        def run_drawing(name, path):
+        def run_drawing(visitor, name, path):
             if path is None:
                 raise UserError("Draw something first.")
             given = Given(data=read(path), cropped=True)
-            return self._both(actions.translate(self.models[name], given, "photo"))
+            return self._both(visitor, actions.translate(self.models[name], given, "photo"))
 
         inputs = [self.name, to, *given.inputs]
-        from_picture.click(told(run), inputs, [picture, note], api_name="translate")
+        from_picture.click(told(run), inputs, [picture, note], api_visibility="private")
         from_drawing.click(
             told(run_drawing), [self.name, drawing], [picture, note], api_visibility="private"
         )
@@ -503,11 +537,13 @@ class _Page:
                 button = gr.Button("Reconstruct", variant="primary")
                 picture, note = _result("reconstruct")
 
-        def run(name, *parts):
+        def run(visitor, name, *parts):
             served = self.models[name]
-            return self._both(actions.reconstruct(served, _given_picture(served, *parts)))
+            return self._both(visitor, actions.reconstruct(served, _given_picture(served, *parts)))
 
-        button.click(told(run), [self.name, *given.inputs], [picture, note], api_name="reconstruct")
+        button.click(
+            told(run), [self.name, *given.inputs], [picture, note], api_visibility="private"
+        )
 
     def _scores(self):
         table = gr.Dataframe(interactive=False, wrap=True, elem_id="scores")

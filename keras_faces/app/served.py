@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import threading
 from collections import OrderedDict
@@ -15,7 +14,7 @@ from keras_faces.app.uploads import Upload, face_of
 from keras_faces.data.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.data.stream import to_uint8
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.runs import find, load_model, training_data_facts
+from keras_faces.runs import Run, find, load_model, training_data_facts
 
 FOLDERS = ("saved_models", "runs")
 MEASURED_FACES = 64
@@ -53,9 +52,8 @@ def find_models(folders: Sequence[str | os.PathLike] = FOLDERS) -> list[str]:
 def _encodes(path: Path) -> bool:
     from keras_faces.models import MODELS
 
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        config = json.loads((path / "config.json").read_text())
-        return hasattr(MODELS[config["model"]], "latents_from_faces")
+    with contextlib.suppress(UserError):  # a damaged run is told of where it is opened
+        return hasattr(MODELS.get(Run(path).config()["model"]), "latents_from_faces")
     return False
 
 

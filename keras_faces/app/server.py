@@ -4,21 +4,15 @@ import ipaddress
 import logging
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 
+from keras_faces.app.visitors import Visitors
 from keras_faces.errors import UserError
 
 HOST, PORT = "127.0.0.1", 7860
 WAITING = 64  # requests, beyond which more are told to come back
-
-# The page asks nobody but this server, whatever is in a model's files.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
-    "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:"
-)
+SESSIONS = 256  # open pages that Gradio remembers, 0.35 MB each
 
 
 def serve(
@@ -71,7 +65,8 @@ class PageServer:
 
         self.models = ServedModels(runs or find_models())
         self._socket = listen(host, port)
-        self._folder = tempfile.TemporaryDirectory(prefix="keras_faces_page_")
+        self._visitors = Visitors()
+        self._ended = threading.Event()
         try:
             warm_up(self.models)
             shown = "localhost" if host in ("0.0.0.0", "::") else host
@@ -83,22 +78,25 @@ class PageServer:
             raise
 
     def _make(self, host: str):
-        # Gradio reads where uploads go whenever it makes a component.
-        os.environ["GRADIO_TEMP_DIR"] = self._folder.name
+        # Gradio reads where files go whenever it makes a component.
+        os.environ["GRADIO_TEMP_DIR"] = str(self._visitors.folder)
         import gradio as gr
         import uvicorn
         from fastapi import FastAPI
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
 
         from keras_faces.app import page
+        from keras_faces.app.gate import Gate
         from keras_faces.app.uploads import MAX_BYTES
 
-        blocks = page.build(self.models, self._folder.name)
+        blocks = page.build(self.models, self._visitors)
         blocks.queue(max_size=WAITING, default_concurrency_limit=4)
-        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        blocks.state_session_capacity = SESSIONS
+        # Else Gradio takes what it is asked for what it was made with, and opens any file.
+        blocks.has_launched = blocks.is_running = True
+        mounted = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         system = ["system-ui", "sans-serif"]
         gr.mount_gradio_app(
-            app,
+            mounted,
             blocks,
             path="",
             footer_links=[],
@@ -109,12 +107,9 @@ class PageServer:
             theme=gr.themes.Default(font=system, font_mono=["monospace"]),
             css=page.CSS,
         )
-        app.add_middleware(_Headers)
-        if is_loopback(host):
-            # Else a page elsewhere, whose name is made to lead here, could use this one.
-            app.add_middleware(
-                TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", host]
-            )
+        blocks.config["connect_heartbeat"] = False
+        hosts = ["localhost", "127.0.0.1", "[::1]", host] if is_loopback(host) else []
+        app = Gate(mounted, blocks, self._visitors, hosts)
 
         class Server(uvicorn.Server):
             async def shutdown(self, sockets=None):
@@ -130,10 +125,14 @@ class PageServer:
         """Answer until Ctrl-C or `stop`."""
         # While the first visitor looks around; whoever uploads a picture before waits for it.
         threading.Thread(target=self._measure, daemon=True).start()
+        threading.Thread(target=self._forget, daemon=True).start()
         self._server.run(sockets=[self._socket])
 
-    def _measure(self):
+    def _forget(self):
+        while not self._ended.wait(60):
+            self._visitors.forget_old()
 
+    def _measure(self):
         first = self.models[self.models.names[0]]
         if first.model.latent_dim is not None or hasattr(first.model, "translate"):
             first.frame  # noqa: B018
@@ -144,32 +143,15 @@ class PageServer:
 
     def close(self) -> None:
         """Give the port back and forget what visitors uploaded."""
+        self._ended.set()
         self._socket.close()
-        self._folder.cleanup()
+        self._visitors.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
-
-
-class _Headers:
-    def __init__(self, app):
-        self.app = app
-
-    async def __call__(self, scope, receive, send):
-        async def send_more(message):
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"content-security-policy", POLICY.encode()),
-                    (b"referrer-policy", b"no-referrer"),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
-            await send(message)
-
-        await self.app(scope, receive, send_more if scope["type"] == "http" else send)
 
 
 def require_gradio() -> None:

@@ -25,6 +25,9 @@ TOLD_FORMATS = (
     "or SGI"
 )
 
+# What browsers show; other pictures are shown as PNG once they are uploaded.
+SHOWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".avif")
+
 ENOUGH = 8  # times a face's size, of which more pixels make it no better
 
 # A picture of 50 megapixels takes 600 MB on its way, so only one is decoded at a time.

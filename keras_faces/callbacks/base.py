@@ -46,6 +46,10 @@ class RunCallback(keras.callbacks.Callback):
         else:
             self.step += 1
 
+    def writing(self):
+        """Say what is lost where the run's folder is gone or cannot be written; a `with` block."""
+        return self.run.writing(f"what was learnt up to step {self.step}")
+
     @property
     def at_milestone(self) -> bool:
         """Whether this step is one at which to look closely."""

@@ -93,16 +93,9 @@ class Checkpoint(RunCallback):
         if self._saved_step == self.step or not self.steps_per_epoch:
             return
         epoch, step_in_epoch = divmod(self.step, self.steps_per_epoch)
-        save_checkpoint(
-            self.run.checkpoints,
-            self.model,
-            {
-                "step": self.step,
-                "epoch": epoch,
-                "step_in_epoch": step_in_epoch,
-                **self.position(),
-            },
-        )
+        position = {"step": self.step, "epoch": epoch, "step_in_epoch": step_in_epoch}
+        with self.writing():
+            save_checkpoint(self.run.checkpoints, self.model, {**position, **self.position()})
         self._saved_step, self._saved_at = self.step, time.monotonic()
 
 

@@ -56,5 +56,6 @@ class Grids(RunCallback):
         if stream is not None:
             pictures |= self.model.show_more(self.count, self.seed, stream)
         for kind, picture in pictures.items():
-            save_picture(picture, self.run.grids / f"{kind}-step-{self.step:08d}.png")
-            self.board.picture(self.step, kind, picture)
+            with self.writing():
+                save_picture(picture, self.run.grids / f"{kind}-step-{self.step:08d}.png")
+                self.board.picture(self.step, kind, picture)

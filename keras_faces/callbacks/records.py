@@ -29,13 +29,15 @@ class Records(RunCallback):
             for name, optimizer in self.model.optimizer.by_player.items()
         }
         self._rows.append(row)
-        self.run.metrics.add(row)
+        with self.writing():
+            self.run.metrics.add(row)
         values = {name: value for name, value in row.items() if name not in ("epoch", "step")}
         stream = self.model.fit_plan.stream
         if stream is not None:
             images = (self.step - self._from) * stream.batch_size
             values["images_per_second"] = images / (time.monotonic() - self._began)
-        self.board.scalars(self.step, values)
+        with self.writing():
+            self.board.scalars(self.step, values)
         if time.monotonic() - self._plotted > 60:
             self.plot()
 
@@ -45,5 +47,6 @@ class Records(RunCallback):
     def plot(self):
         """Draw `losses.png`."""
         if self._rows:
-            plot_losses(self._rows, self.run.folder / "losses.png", self.run.folder.name)
+            with self.writing():
+                plot_losses(self._rows, self.run.folder / "losses.png", self.run.folder.name)
         self._plotted = time.monotonic()

@@ -1,6 +1,5 @@
 """Scores while it learns, and the best model by one of them."""
 
-import json
 import math
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from keras_faces.metrics.faces import require
 from keras_faces.metrics.inception import InceptionFeatures
 from keras_faces.metrics.scores import QUICK, SCORES, better, listed, names_of, score
 from keras_faces.runs import save_model
+from keras_faces.schema import as_json
 
 
 class Scores(RunCallback):
@@ -86,10 +86,11 @@ class Scores(RunCallback):
             if record["std"] is not None:
                 values[f"{name}_std"] = record["std"]
         earlier = self.run.score_rows.rows()
-        self.run.score_rows.add({"epoch": self.epoch + 1, "step": self.step, **values})
-        self.board.scalars(self.step, {f"score_{name}": v for name, v in values.items()})
-        if self.best is not None:
-            self._keep_if_best(result, sampler, earlier)
+        with self.writing():
+            self.run.score_rows.add({"epoch": self.epoch + 1, "step": self.step, **values})
+            self.board.scalars(self.step, {f"score_{name}": v for name, v in values.items()})
+            if self.best is not None:
+                self._keep_if_best(result, sampler, earlier)
 
     def _keep_if_best(self, result: dict, sampler: str, earlier: list[dict]) -> None:
         value = result["rows"][sampler][self.best]["value"]
@@ -110,4 +111,4 @@ class Scores(RunCallback):
             "epoch": self.epoch + 1,
             "protocol": result["protocol"],
         }
-        write_whole(self.run.best_score_path, json.dumps(facts, indent=2) + "\n")
+        write_whole(self.run.best_score_path, as_json(facts))

@@ -66,14 +66,12 @@ def search_of(options, model, what: str | None = None) -> dict:
 
 def face_of(image: str, crop: str, model):
     """Return a picture file's face as a model was trained to see it."""
-    from pathlib import Path
-
     from keras_faces.data import to_float
     from keras_faces.data.decode import BadPicture, decode
+    from keras_faces.files import read_regular
 
     try:
-        data = Path(image).read_bytes()
-        return to_float(decode(data, crop, model.image_size, model.channels))
+        return to_float(decode(read_regular(image), crop, model.image_size, model.channels))
     except OSError as error:
         raise UserError(f"Cannot read {image!r}: {error.strerror}.") from error
     except BadPicture as error:

@@ -59,14 +59,16 @@ def _picture_of_crops(options):
     from PIL import Image
 
     from keras_faces.data import open_source
+    from keras_faces.data.decode import FORMATS, MAX_PIXELS, BadPicture, open_upright
     from keras_faces.data.overview import crops_picture
+    from keras_faces.files import read_regular
     from keras_faces.pictures import save_picture
 
     if options.image:
         try:
-            image = Image.open(options.image)
-            image.load()
-        except OSError as error:
+            data = read_regular(options.image)
+            image = Image.fromarray(open_upright(data, 3, FORMATS, MAX_PIXELS))
+        except (OSError, BadPicture) as error:
             raise UserError(f"Cannot read {options.image!r} as a picture: {error}.") from error
     else:
         image = Image.open(io.BytesIO(open_source("orl").read("s1/1.pgm"))).resize((178, 218))

@@ -62,12 +62,11 @@ def _evaluate(options):
 
     if options.pairs and not picture_suffix(options.pairs):
         raise UserError(f"--pairs must name a picture, such as p.png. Received: {options.pairs!r}.")
-    import json
-
     from keras_faces.files import write_whole
     from keras_faces.metrics.scores import SCORES, names_of
     from keras_faces.metrics.tables import any_computed, protocol_line, told_protocol
     from keras_faces.runs import load_model
+    from keras_faces.schema import as_json
 
     if options.scores and options.inception_weights:
         needed = [n for n, chosen in SCORES.items() if chosen.needs == "inception"]
@@ -91,7 +90,7 @@ def _evaluate(options):
     if "conditions" in result:
         print(told_protocol(result["conditions"]["protocol"], "conditions"))
     if options.out:
-        write_whole(options.out, json.dumps(result, indent=2) + "\n")
+        write_whole(options.out, as_json(result))
     if options.pairs:
         _draw_pairs(options, model, stream)
 
@@ -143,10 +142,14 @@ def _draw_pairs(options, model, stream):
 
 def _compare(options):
     no_more(options)
-    import json
-
     from keras_faces.metrics.conditions import obeyed_line
-    from keras_faces.metrics.tables import comparable, compare, protocol_line, told_protocol
+    from keras_faces.metrics.tables import (
+        comparable,
+        compare,
+        protocol_line,
+        read_scores,
+        told_protocol,
+    )
     from keras_faces.runs import Run, find
 
     results = {}
@@ -154,19 +157,16 @@ def _compare(options):
         path = find(name)
         if path.is_dir():
             path = Run(path).scores_path
-        try:
-            results[name] = json.loads(path.read_text())
-        except OSError as error:
+        if not path.is_file():
             raise UserError(
-                f"There are no scores of {name!r}: {path} cannot be read ({error.strerror}). Make "
-                f"them with: keras-faces evaluate {name} --out FILE"
-            ) from error
-        except ValueError as error:
-            raise UserError(f"{str(path)!r} holds no scores: {error}.") from error
+                f"There are no scores of {name!r}: {path} is not there. Make them with: "
+                f"keras-faces evaluate {name} --out FILE"
+            )
+        results[name] = read_scores(path)
     print(compare(results))
     print(protocol_line(*results.values(), names=comparable(results)))
     for name, result in results.items():
-        if "conditions" in result:
+        if result.get("conditions"):
             # Each has a protocol of its own: classifiers learn from other labels.
             print(f"{name}: {obeyed_line(result['conditions'])}")
             print(told_protocol(result["conditions"]["protocol"], f"{name}'s conditions"))

@@ -1,6 +1,11 @@
 """The web page: `serve`."""
 
+import os
+import signal
+import sys
+
 from keras_faces.commands.parsing import Parser, no_more
+from keras_faces.errors import Interrupted
 
 
 def add(parser: Parser):
@@ -19,5 +24,13 @@ def _serve(options):
 
     from keras_faces.app import serve
 
-    # Said at once to whoever reads along in a file.
-    serve(options.runs, options.host, options.port, functools.partial(print, flush=True))
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        # What visitors uploaded does not stay when the terminal is closed.
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        # Said at once to whoever reads along in a file.
+        serve(options.runs, options.host, options.port, functools.partial(print, flush=True))
+    except Interrupted as stop:
+        # Python would wait for Keras to end what visitors asked for last, for minutes.
+        print("\nStopped.", file=sys.stderr, flush=True)
+        os._exit(128 + stop.signal_number)

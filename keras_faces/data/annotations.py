@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_faces.data.names import is_picture
 from keras_faces.errors import UserError
+from keras_faces.screen import visible
 
 
 class Table(NamedTuple):
@@ -78,8 +79,9 @@ def read_table(data: bytes, title: str, kind: str, header: bool = True) -> Table
     lines = text_of(data, title).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = [(number, line) for number, line in enumerate(lines, 1) if line and not line.isspace()]
     count = None
-    if lines and lines[0][1].strip().isdecimal():
-        count = int(lines[0][1])
+    first = lines[0][1].strip() if lines else ""
+    if first.isascii() and first.isdigit() and len(first) < 19:
+        count = int(first)
         del lines[0]
     if not lines:
         raise UserError(f"{title} holds no rows. Put the whole file there.")
@@ -120,6 +122,7 @@ def read_table(data: bytes, title: str, kind: str, header: bool = True) -> Table
             f"{title} says in its first line that it has {count:,} rows, and has {len(names):,}. "
             "Get the whole file; or where you left rows out yourself, correct that line."
         )
+    names, columns = (list(map(visible, texts)) for texts in (names, columns))
     return Table(title, tuple(columns), names, np.array(values, np.int32).reshape(-1, width))
 
 

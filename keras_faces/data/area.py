@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Callable
 
 import numpy as np
+from PIL import Image
 
 from keras_faces.errors import UserError
 
@@ -16,10 +17,6 @@ from keras_faces.errors import UserError
 # it takes a fifth of the time of averaging areas, and a face comes as near to what Lanczos or areas
 # make of the whole picture (squared error 0.96 and 1.08 times as large, ORL faces from 92 to 32).
 INTERPOLATED = 1.5
-
-# Markers of JPEG files.
-START_OF_SCAN = 0xDA  # ends the header
-APP1 = 0xE1  # the segment of EXIF notes
 
 
 def require() -> None:
@@ -59,54 +56,37 @@ def resize(
 
 
 def decode_jpeg(
-    data: bytes, box: Callable, size: int, channels: int
-) -> tuple[np.ndarray, tuple[int, int]] | None:
+    data: bytes, image: Image.Image, box: Callable, size: int, channels: int
+) -> np.ndarray | None:
     """Decode, crop and resize a JPEG.
 
     Args:
         data: The file's bytes.
+        image: What Pillow made of its header.
         box: Callable `box(width, height)` returning the region that is kept.
         size: Wanted width and height in pixels.
         channels: 1 or 3.
 
     Returns:
-        The record, uint8 of shape `(size, size, channels)`, and the raw picture's width and height;
-        None for what is no JPEG of the usual kind: CMYK, or with notes on how to turn it.
-
-    Raises:
-        ValueError: If it is damaged or cut short.
+        The record, uint8 of shape `(size, size, channels)`; None for what is no JPEG of the usual
+        kind: CMYK, with notes on how to turn it, or damaged, of which Pillow shows or tells more.
     """
     import simplejpeg
 
-    if not data.startswith(b"\xff\xd8") or _has_exif(data):
+    if image.format != "JPEG" or image.mode not in ("L", "RGB") or image.getexif():
         return None
-    height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    if colours not in ("YCbCr", "Gray", "RGB"):
+    reduction, reduced = _plan(box, *image.size, size)
+    try:
+        pixels = simplejpeg.decode_jpeg(
+            data,
+            "GRAY" if channels == 1 else "RGB",
+            min_height=-(-image.height // reduction),
+            min_width=-(-image.width // reduction),
+            min_factor=reduction,
+        )
+    except ValueError:
         return None
-    reduction, reduced = _plan(box, width, height, size)
-    pixels = simplejpeg.decode_jpeg(
-        data,
-        "GRAY" if channels == 1 else "RGB",
-        min_height=-(-height // reduction),
-        min_width=-(-width // reduction),
-        min_factor=reduction,
-    )
-    record = resize(pixels, reduced, size, smooth=reduction > 1)
-    return record.reshape(size, size, channels), (width, height)
-
-
-def _has_exif(data: bytes) -> bool:
-    """Return whether a JPEG has EXIF notes; its segments say so much sooner than all its bytes."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == START_OF_SCAN:
-            return False
-        if marker == APP1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            return True
-        # A marker may be preceded by any number of bytes 0xFF.
-        at += 1 if marker == 0xFF else 2 + (data[at + 2] << 8) + data[at + 3]
-    return False
+    return resize(pixels, reduced, size, smooth=reduction > 1).reshape(size, size, channels)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -29,10 +29,10 @@ from tqdm import tqdm
 
 from keras_faces.data import area, decode
 from keras_faces.data.crops import get_crop
-from keras_faces.data.shards import FORMAT, Shards, bad_picture
+from keras_faces.data.shards import FORMAT, Shards, bad_picture, checksum
 from keras_faces.data.sources.base import Source
 from keras_faces.errors import UserError
-from keras_faces.files import write_whole
+from keras_faces.files import read_checked, remembered, write_checked
 
 
 def _files_to_keep_open() -> int:
@@ -61,11 +61,18 @@ class FaceCache:
 
     Args:
         folder: A folder that `prepare` made.
+
+    Raises:
+        OSError: If a file of the index is not what was written. Records are checked as they are
+            read.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
-        self.meta = json.loads((self.folder / "meta.json").read_text())
+        self.meta = json.loads(read_checked(self.folder / "meta.json"))
+        for name, written in self.meta["files"].items():
+            if checksum(self.folder / name) != written:
+                raise OSError(errno.EIO, "not what was written", str(self.folder / name))
         self.count = self.meta["count"]
         self.image_shape = (self.meta["image_size"], self.meta["image_size"], self.meta["channels"])
         self._record_bytes = int(np.prod(self.image_shape))
@@ -73,8 +80,6 @@ class FaceCache:
         self._files: OrderedDict[int, int] = OrderedDict()
         self._lock = threading.Lock()
         self._checksums = self._mapped("checksums")
-        if self._ends[-1] != self.count or len(self._checksums) != self.count:
-            raise OSError(errno.EIO, "index and records differ in number", str(self.folder))
         for number, records in enumerate(self.meta["shards"]):
             path = self._shard(number)
             if path.stat().st_size != records * self._record_bytes:
@@ -105,7 +110,7 @@ class FaceCache:
     @property
     def people(self) -> list[str]:
         """Names of the people, in the order in which they first appear."""
-        return json.loads((self.folder / "people.json").read_text())
+        return json.loads((self.folder / "people.json").read_bytes())
 
     @property
     def people_numbers(self) -> np.ndarray:
@@ -141,7 +146,7 @@ class FaceCache:
     @property
     def bad(self) -> list[list[str]]:
         """`[name, reason]` of each picture that could not be used."""
-        return json.loads((self.folder / "bad.json").read_text())
+        return json.loads((self.folder / "bad.json").read_bytes())
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Read records.
@@ -246,7 +251,7 @@ def prepare(
         area.require()
     listing = source.listing()
     known = _remembered(source, listing)
-    cache = _open(_place(facts, known["content"])) if known else None
+    cache = _open(facts, known["content"]) if known else None
     if cache is not None:
         for message in known["told"]:
             if message not in source.told:
@@ -275,12 +280,16 @@ def _place(facts: dict, content: str) -> Path:
     return cache_folder() / "images" / hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
-def _open(folder: Path) -> FaceCache | None:
+def _open(facts: dict, content: str) -> FaceCache | None:
+    folder = _place(facts, content)
     if not folder.is_dir():
         return None
     try:
-        return FaceCache(folder)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        cache = FaceCache(folder)
+        if not cache.meta.items() >= {**facts, "content": content}.items():
+            raise OSError(errno.EIO, "of other pictures", str(folder))
+        return cache
+    except OSError as error:
         warnings.warn(f"The cache in {folder} is damaged ({error}); making it anew.", stacklevel=3)
         shutil.rmtree(folder, ignore_errors=True)
         return None
@@ -291,12 +300,10 @@ def _remembered(source: Source, listing: str) -> dict | None:
 
     Reading 200,000 files at every start would take longer than the start itself.
     """
-    try:
-        kept = json.loads(_place_of(listing).read_text())
-        known = {name: kept[name] for name in ("content", "unreadable")}
-        known["told"] = kept.get("told", [])  # which earlier versions did not keep
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    kept = remembered(_place_of(listing))
+    if kept is None:
         return None
+    known = json.loads(kept)
     for name in known["unreadable"]:  # it may be readable now
         with contextlib.suppress(decode.BadPicture):
             source.read(name)
@@ -314,7 +321,7 @@ def _make(source: Source, listing: str, facts: dict, strict: bool, progress: boo
     part.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(part.with_suffix(".lock"), source, progress):
         known = _remembered(source, listing)
-        if known and (cache := _open(_place(facts, known["content"]))):
+        if known and (cache := _open(facts, known["content"])):
             return cache  # another process has made it meanwhile
         _sweep(part)
         part.mkdir(exist_ok=True)
@@ -322,12 +329,12 @@ def _make(source: Source, listing: str, facts: dict, strict: bool, progress: boo
         shards.write(source, strict, progress)
         content, unreadable = shards.finish(source)
         folder = _place(facts, content)
-        if _open(folder) is None:
+        if _open(facts, content) is None:
             part.rename(folder)
         else:  # the same pictures, from another place
             shutil.rmtree(part)
         found = {"content": content, "unreadable": unreadable, "told": source.told}
-        write_whole(_place_of(listing), json.dumps(found).encode())
+        write_checked(_place_of(listing), json.dumps(found).encode())
     return FaceCache(folder)
 
 
@@ -339,7 +346,7 @@ def _only_one(path: Path, source: Source, progress: bool):
         lock.acquire(timeout=0)
     except filelock.Timeout:
         if progress:
-            tqdm.write(f"Another process is preparing {source.title}; waiting for it.")
+            tqdm.write(f"Another process is preparing {source.title!r}; waiting for it.")
         lock.acquire()
     try:
         yield
@@ -362,7 +369,9 @@ def _sweep(mine: Path) -> None:
 
 def _is_older(folder: Path) -> bool:
     try:
-        meta = json.loads((folder / "meta.json").read_text())
+        # Earlier formats wrote no checksum behind it.
+        text = (folder / "meta.json").read_text(encoding="utf-8")
+        meta, _ = json.JSONDecoder().raw_decode(text)
         return meta["format"] < FORMAT or meta["decoder"] < decode.VERSION
     except (OSError, ValueError, TypeError, KeyError):
         return False

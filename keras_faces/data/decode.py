@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 from keras_faces.data import area
 from keras_faces.data.crops import apply_crop, get_crop
 from keras_faces.errors import UserError
+from keras_faces.files import open_regular
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".pbm", ".bmp", ".webp", ".gif")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "GIF")
@@ -25,21 +27,21 @@ ORIENTATION = 0x0112  # of the EXIF standard
 MIN_SIDE = 8  # pixels; below it a picture holds no face
 MAX_PIXELS = 100_000_000  # a 100 megapixel photo decodes to 300 MB, more is a mistake or an attack
 MAX_FILE_BYTES = 200_000_000
+MAX_SCANS = 500  # libjpeg-turbo's own limit; each costs the time of all pixels, and a few bytes
 
 
 class BadPicture(ValueError):
     """A picture that cannot be used; the message is the reason, without the name."""
 
 
-def read_file(path: str) -> bytes:
-    """Return the bytes of a picture's file.
+def read_file(path: str | os.PathLike) -> bytes:
+    """Return the bytes of a file that belongs to a source: a picture, or what is said of some.
 
     Raises:
         BadPicture: If it cannot be read, or is too large.
     """
     try:
-        # Of a file object's 19 us, 12 are its own.
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        file = open_regular(path)  # of a file object's 19 us, 12 are its own
         try:
             size = os.fstat(file).st_size
             if size > MAX_FILE_BYTES:
@@ -85,9 +87,12 @@ def decode_with_size(
     rule = get_crop(crop)
     try:
         if isinstance(data, bytes):
-            if rule.averaged and (found := area.decode_jpeg(data, rule.box, size, channels)):
-                return found
-            image, upright = _opened(data, 2 * size if rule.scaled_decoding else None)
+            image, upright = opened(data)
+            if rule.averaged:
+                record = area.decode_jpeg(data, image, rule.box, size, channels)
+                if record is not None:
+                    return record, upright
+            image = _loaded(image, 2 * size if rule.scaled_decoding else None)
         else:
             image = Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data)
             upright = image.size
@@ -120,7 +125,7 @@ def open_upright(
         BadPicture: As `decode`.
     """
     try:
-        image, _ = _opened(data, least, formats, max_pixels)
+        image = _loaded(opened(data, formats, max_pixels)[0], least)
         pixels = np.asarray(_as_8_bit(image, channels), dtype=np.uint8)
     except BadPicture:
         raise
@@ -142,27 +147,53 @@ def _reason(error: Exception, max_pixels: int = MAX_PIXELS) -> BadPicture:
     return BadPicture(f"damaged or truncated ({error})")
 
 
-def _opened(
-    data: bytes,
-    least: int | None,
-    formats: Sequence[str] = FORMATS,
-    max_pixels: int = MAX_PIXELS,
+def opened(
+    data: bytes, formats: Sequence[str] = FORMATS, max_pixels: int = MAX_PIXELS
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """Return a picture turned upright, and its upright size.
+    """Return a picture of which only the header is read, and its upright size.
 
-    Given `least`, a JPEG whose shorter side is far longer is decoded at an eighth, a quarter or
-    half of its size, so long as that leaves `least` pixels.
+    Whatever decodes a picture has it from here, so that all refuse the same ones.
+
+    Raises:
+        BadPicture: If it is of absurd size. What is no picture raises nearly any exception.
     """
     image = Image.open(io.BytesIO(data), formats=formats)
     width, height = image.size
     _check_size(width, height, max_pixels)
+    if data.count(_SCAN) > MAX_SCANS and _has_too_many_scans(data):
+        raise BadPicture(f"a JPEG of more than {MAX_SCANS} scans")
+    sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    return image, (height, width) if sideways else (width, height)
+
+
+def _loaded(image: Image.Image, least: int | None) -> Image.Image:
+    """Return a picture decoded and turned upright.
+
+    Given `least`, a JPEG whose shorter side is far longer is decoded at an eighth, a quarter or
+    half of its size, so long as that leaves `least` pixels.
+    """
     if least is not None and image.format == "JPEG":
+        width, height = image.size
         scale = least / min(width, height)
         image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
     image.load()
-    sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-    upright = (height, width) if sideways else (width, height)
-    return ImageOps.exif_transpose(image), upright
+    ImageOps.exif_transpose(image, in_place=True)  # a copy of the largest picture has 400 MB
+    return image
+
+
+# Of JPEG files: the marker that begins a scan, that which ends the picture, and any but those that
+# stand within a scan.
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd8]")
+
+
+def _has_too_many_scans(data: bytes) -> bool:
+    """Whether a JPEG has too many, and not what else is in the file: a video, a thumbnail."""
+    at = scans = 0
+    while scans <= MAX_SCANS and (found := _MARKER.search(data, at)) and found[0] != _END:
+        scans += found[0] == _SCAN
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    return data.startswith(b"\xff\xd8") and scans > MAX_SCANS
 
 
 @contextlib.contextmanager
@@ -193,4 +224,5 @@ def _as_8_bit(image: Image.Image, channels: int) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import zipfile
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from keras_faces.data.sources import DATASETS, open_source
 from keras_faces.data.splits import SPLITS, split_indices
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.files import write_whole
+from keras_faces.files import remembered, write_checked
 
 
 def list_datasets() -> list[str]:
@@ -36,8 +35,6 @@ def load(
     progress: bool = True,
     shuffle: bool | None = None,
     drop_remainder: bool | None = None,
-    worker: int = 0,
-    workers: int = 1,
 ):
     """Load faces as a tf.data pipeline of batches.
 
@@ -68,8 +65,6 @@ def load(
         shuffle: Whether to permute in every epoch. None permutes the training split alone.
         drop_remainder: Whether to drop a last, smaller batch. None drops that of the training
             split alone.
-        worker: Number of this process where several train together, from 0.
-        workers: How many they are. Each reads its own stretch of the records, all equally many.
 
     Returns:
         A `tf.data.Dataset` of float32 images of shape `(batch, image_size, image_size, channels)`
@@ -93,8 +88,6 @@ def load(
         progress,
         shuffle,
         drop_remainder,
-        worker,
-        workers,
     ).dataset()
 
 
@@ -112,8 +105,6 @@ def open_faces(
     progress: bool = True,
     shuffle: bool | None = None,
     drop_remainder: bool | None = None,
-    worker: int = 0,
-    workers: int = 1,
 ) -> FaceStream:
     """Open faces as a stream of NumPy batches; arguments as in `load`. Needs no TensorFlow."""
     # All of this before the first picture is decoded, which may take minutes.
@@ -130,12 +121,6 @@ def open_faces(
         raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
     if not isinstance(test_fraction, (int, float)) or not 0 < test_fraction < 1:
         raise UserError(f"test_fraction must lie between 0 and 1. Received: {test_fraction!r}.")
-    numbers = isinstance(worker, int) and isinstance(workers, int)
-    if not numbers or not 0 <= worker < workers:
-        raise UserError(
-            "workers must be an integer, 1 or more, and worker one of 0 to workers - 1. "
-            f"Received: worker={worker!r}, workers={workers!r}."
-        )
     get_crop(crop)
     opened = open_source(source)
     if channels is None:
@@ -155,7 +140,6 @@ def open_faces(
     elif labels == "sketch":
         table = _sketches(opened, cache, crop, strict, progress)
     indices = split_indices(cache.ranks, cache.sides, split, test_fraction)
-    indices = _part_of_worker(indices, worker, workers)
     if not len(indices):
         raise UserError(
             f"The {split} split of {opened.title!r} is empty: its {cache.count} pictures show too "
@@ -175,8 +159,6 @@ def open_faces(
         "seed": seed,
         "shuffle": shuffle,
         "drop_remainder": drop_remainder,
-        "worker": worker,
-        "workers": workers,
         "labels": labels,
         "labels_digest": None,
         "credit": opened.credit,
@@ -184,11 +166,6 @@ def open_faces(
     stream = FaceStream(cache, indices, batch_size, seed, shuffle, drop_remainder, table, facts)
     facts["labels_digest"] = stream.labels_digest
     return stream
-
-
-def _part_of_worker(indices: np.ndarray, worker: int, workers: int) -> np.ndarray:
-    each = len(indices) // workers
-    return indices if workers == 1 else indices[worker * each : (worker + 1) * each]
 
 
 def _attributes(source, cache) -> Labels:
@@ -220,16 +197,15 @@ def _landmarks(source, cache, crop: str) -> Labels:
 def _kept_beside(cache, kind: str, source, look_up) -> tuple[list[str], np.ndarray]:
     """Return names and values of labels, kept beside the records: CelebA's text takes seconds."""
     kept = cache.folder / f"{kind}-{source.listing()[:24]}.npz"
-    try:
-        with np.load(kept) as found:
+    if (known := remembered(kept)) is not None:
+        with np.load(io.BytesIO(known)) as found:
             return found["names"].tolist(), found["values"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        names, values = look_up()
-        data = io.BytesIO()
-        np.savez(data, names=np.array(names), values=values)
-        with contextlib.suppress(OSError):  # a full disk: then it is read again
-            write_whole(kept, data.getvalue())
-        return list(names), values
+    names, values = look_up()
+    data = io.BytesIO()
+    np.savez(data, names=np.array(names), values=values)
+    with contextlib.suppress(OSError):  # a full disk: then it is read again
+        write_checked(kept, data.getvalue())
+    return list(names), values
 
 
 def _people(cache) -> Labels:
@@ -291,12 +267,10 @@ def guess_channels(source, looked_at: int = 16) -> int:
     """Return 1 where the first readable pictures of a source are all grey, else 3."""
     from itertools import islice
 
-    from PIL import Image
-
-    from keras_faces.data.decode import BadPicture, silent_pillow
+    from keras_faces.data.decode import BadPicture, opened, silent_pillow
 
     note = cache_folder() / "channels" / source.listing()
-    if note.is_file() and (known := note.read_text()) in ("1", "3"):
+    if known := remembered(note):
         return int(known)
     modes = set()
 
@@ -315,13 +289,9 @@ def guess_channels(source, looked_at: int = 16) -> int:
             modes.add("L" if data.shape[-1] == 1 else "RGB")
         if not isinstance(data, bytes):
             continue  # `prepare` will name it
-        try:
-            with silent_pillow(), Image.open(io.BytesIO(data)) as image:
-                modes.add(image.mode)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            continue
+        with silent_pillow(), contextlib.suppress(Exception):  # as many types as formats
+            modes.add(opened(data)[0].mode)
     channels = 1 if modes and modes <= {"1", "L", "LA", "I", "I;16", "F"} else 3
     with contextlib.suppress(OSError):  # it is quickly looked up again
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(channels))
+        write_checked(note, str(channels).encode())
     return channels

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_faces.errors import UserError
+from keras_faces.screen import visible
 
 ATTRIBUTES_FILE = "attributes.csv"
 
@@ -195,7 +196,7 @@ def read_attributes(text: str, title: str) -> Attributes:
         raise UserError(
             f"{title} must have a header such as 'file,glasses,smiling' and a row for each picture."
         )
-    names = tuple(name.strip() for name in rows[0][1:])
+    names = tuple(visible(name.strip()) for name in rows[0][1:])
     pictures: dict[str, int] = {}
     values = bytearray()
     for (number, _), row in zip(lines[1:], rows[1:]):
@@ -206,6 +207,6 @@ def read_attributes(text: str, title: str) -> Attributes:
                 f"({', '.join(names[:5])}). Received: {','.join(row)[:80]!r}."
             )
         # A picture that is named twice has the values of its last row.
-        pictures[row[0].strip()] = len(values) // len(names)
+        pictures[visible(row[0].strip())] = len(values) // len(names)
         values += bytes(known[cell] for cell in cells)
     return Attributes(names, pictures, np.frombuffer(values, np.uint8).reshape(-1, len(names)))

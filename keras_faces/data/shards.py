@@ -25,12 +25,21 @@ from keras_faces.data.decoders import decode_all
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.data.splits import ranks
 from keras_faces.errors import UserError
-from keras_faces.files import write_whole
+from keras_faces.files import open_regular, read_checked, write_checked, write_whole
 
-FORMAT = 2
+FORMAT = 3
 SHARD_BYTES = 64 << 20
 SYNC_BYTES = 16 << 20  # records that go to the disk while the next ones are decoded
 _json = json.JSONEncoder().encode  # of a text ten times as fast as json.dumps
+COLUMNS = {
+    "name_ends": "q",
+    "people": "i",
+    "sides": "b",
+    "checksums": "I",
+    "contents": "Q",
+    "raw_sizes": "i",
+}
+INDEX = (*(f"{name}.npy" for name in (*COLUMNS, "ranks")), "names.bin", "people.json", "bad.json")
 SIDES = (None, "train", "validation", "test", LEFT_OUT)
 
 
@@ -73,12 +82,12 @@ class Shards:
         """Return what was found in a shard or its beginning, if the records are there."""
         records, index = self._paths(number)
         try:
-            kept = json.loads(index.read_text())
-            found = Found(**{**kept, "contents": list(map(bytes.fromhex, kept["contents"]))})
-            [count] = {*map(len, found)}
+            kept = json.loads(read_checked(index))
             size = records.stat().st_size
-        except (OSError, ValueError, TypeError, KeyError):
+        except OSError:
             return None
+        found = Found(**{**kept, "contents": list(map(bytes.fromhex, kept["contents"]))})
+        count = len(found.reasons)
         wanted = len(self._entries_of(number))
         if count == wanted:  # bad pictures have no records any more
             return found if size == found.reasons.count("") * self.record_bytes else None
@@ -187,7 +196,7 @@ class Shards:
             sync.result()
         _sync(records)
         kept = {**found._asdict(), "contents": [content.hex() for content in found.contents]}
-        write_whole(index, json.dumps(kept).encode())
+        write_checked(index, json.dumps(kept).encode())
 
     def finish(self, source: Source) -> tuple[str, list[str]]:
         """Write the index of all shards.
@@ -208,13 +217,14 @@ class Shards:
         index.save(self.folder)
         meta = {
             **self.facts,
+            "files": {name: checksum(self.folder / name) for name in INDEX},
             "content": index.content,
             "count": len(index),
             "shards": index.shards,
             "skipped": len(index.bad),
             "source": source.title,
         }
-        write_whole(self.folder / "meta.json", json.dumps(meta, indent=1).encode())
+        write_checked(self.folder / "meta.json", json.dumps(meta, indent=1).encode())
         for number in range(self.count):
             self._paths(number)[1].unlink()
         return index.content, index.unreadable
@@ -240,14 +250,7 @@ class Index:
         self.unreadable: list[str] = []
         self.names = bytearray()
         self.people: dict[str, int] = {}
-        self.columns = {
-            "name_ends": array("q"),
-            "people": array("i"),
-            "sides": array("b"),
-            "checksums": array("I"),
-            "contents": array("Q"),
-            "raw_sizes": array("i"),
-        }
+        self.columns = {name: array(kind) for name, kind in COLUMNS.items()}
         self._digest = hashlib.sha256()
 
     @property
@@ -312,6 +315,12 @@ class Index:
         write_whole(folder / "people.json", json.dumps(list(self.people)).encode())
         write_whole(folder / "names.bin", bytes(self.names))
         write_whole(folder / "bad.json", json.dumps(self.bad).encode())
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file of the index."""
+    with open(open_regular(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def bad_picture(source: Source, name: str, reason: str) -> str:

@@ -10,7 +10,7 @@ from keras_faces.data.labels import Labels
 from keras_faces.errors import UserError
 
 # What narrows a split and goes without saying in a protocol.
-USUAL = {"test_fraction": 0.1, "worker": 0, "workers": 1}
+USUAL = {"test_fraction": 0.1}
 
 
 class FaceStream:

@@ -31,7 +31,7 @@ from keras_faces.export.signatures import PIXELS, signatures_of
 from keras_faces.export.tensorflow import saved_model
 from keras_faces.export.web import MODEL as WEB_MODEL
 from keras_faces.export.web import web_page
-from keras_faces.files import write_whole
+from keras_faces.files import remove_parts, require_utf8, write_whole
 
 
 class Format(NamedTuple):
@@ -127,6 +127,7 @@ def write(
             something else, or the served output is not the model's.
     """
     path, chosen = Path(path).expanduser(), format_named(format)
+    require_utf8(path)
     if pixels not in chosen.pixels:
         raise unknown_name(f"type of pixels of format {format}", pixels, chosen.pixels)
     if path.is_file():
@@ -136,14 +137,14 @@ def write(
             f"{str(path)!r} exists and is not an export of format {format}, so it is not "
             "replaced. Choose another folder."
         )
-    if not (chosen.any_backend or on_tensorflow()):
-        differences = written_on_tensorflow(
-            model, path=str(path), format=format, pixels=pixels, run=run and os.fspath(run)
-        )
-        return Exported(path, differences)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
     try:
+        remove_parts(path.parent, path.name)
+        if not (chosen.any_backend or on_tensorflow()):
+            differences = written_on_tensorflow(
+                model, path=str(path), format=format, pixels=pixels, run=run and os.fspath(run)
+            )
+            return Exported(path, differences)
         part.mkdir(parents=True)
         signatures = signatures_of(model, pixels)
         differences = chosen.write(model, signatures, part)
@@ -160,7 +161,10 @@ def write(
         write_whole(part / CARD, card(model, format, pixels, signatures, differences, run))
         _replace(path, part)
     except OSError as error:
-        raise UserError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+        reason = (error.strerror or str(error)).splitlines()[0]
+        place = Path(os.fsdecode(error.filename or path))
+        place = path if place.is_relative_to(part) else place  # else what is only for a while
+        raise UserError(f"Cannot write {str(place)!r}: {reason}.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Exported(path, differences)

@@ -1,13 +1,13 @@
 """The model card that goes with every export: where a model comes from, what it is not for."""
 
 import inspect
-import json
 import os
 import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from keras_faces.errors import UserError
 from keras_faces.export.signatures import Signature, has_uniform_prior
 
 CARD = "README.md"
@@ -198,14 +198,17 @@ def _training(model, run) -> list[str]:
 
 
 def _scores(run) -> list[str]:
-    from keras_faces.metrics.tables import table
+    from keras_faces.metrics.tables import read_scores, table
 
     lines = ["## Scores", ""]
-    try:
-        result = json.loads((folder_of(run) / "scores.json").read_text())
-        told, protocol = table(result), result["protocol"]
-    except (OSError, ValueError, KeyError, TypeError):
+    path = folder_of(run) / "scores.json"
+    if not path.is_file():
         return [*lines, "None recorded; `keras-faces evaluate RUN --out RUN/scores.json` does.", ""]
+    try:
+        result = read_scores(path)
+    except UserError as error:
+        return [*lines, f"Not told: {error}", ""]
+    told, protocol = table(result), result["protocol"]
     stated = ", ".join(f"{key} {value}" for key, value in protocol.items())
     return [*lines, "```", told, "```", "", f"Protocol: {stated}.", ""]
 

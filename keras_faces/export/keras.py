@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import keras
 from keras import ops
 
 from keras_faces.export.signatures import Signature, largest_difference
+from keras_faces.runs import load_model
 
 FILE = "model.keras"
 
@@ -24,7 +24,7 @@ def keras_file(model, signatures: dict[str, Signature], folder: Path) -> dict[st
     for variable, value in zip(small.variables, _kept(model), strict=True):
         variable.assign(value)
     small.save(folder / FILE)
-    served = keras.saving.load_model(folder / FILE).signatures()
+    served = load_model(folder / FILE).signatures()
     return {
         name: largest_difference(signature, _by_name(served[name][1]))
         for name, signature in signatures.items()

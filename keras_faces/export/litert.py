@@ -8,6 +8,7 @@ import keras
 
 from keras_faces.errors import UserError
 from keras_faces.export.signatures import Signature, largest_difference
+from keras_faces.export.tensorflow import write_archive
 
 FILE = "model.tflite"
 LACKING = {"Erf"}
@@ -74,7 +75,7 @@ def _converted(model, signatures: dict[str, Signature]) -> bytes:
     for name, signature in signatures.items():
         archive.add_endpoint(name, signature.function, _specs(signature))
     with tempfile.TemporaryDirectory() as saved:
-        archive.write_out(saved, verbose=False)
+        write_archive(archive, saved)
         converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=[*signatures])
         try:
             return converter.convert()

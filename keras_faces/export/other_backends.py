@@ -47,12 +47,12 @@ def written_on_tensorflow(model, **order) -> dict[str, float | None]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_model(model, folder / MODEL)
-        (folder / ORDER).write_text(json.dumps(order))
+        (folder / ORDER).write_text(json.dumps(order), encoding="utf-8")
         start["args"].append(name)
-        done = subprocess.run(**start, capture_output=True, text=True)
+        done = subprocess.run(**start, capture_output=True, text=True, errors="backslashreplace")
         if not (folder / DONE).is_file():
             raise RuntimeError(f"The export on TensorFlow failed:\n{done.stderr}")
-        answer = json.loads((folder / DONE).read_text())
+        answer = json.loads((folder / DONE).read_text(encoding="utf-8"))
     if "error" in answer:
         raise UserError(answer["error"])
     return answer["differences"]
@@ -62,9 +62,9 @@ def write_order(folder: str) -> None:
     """Do what `written_on_tensorflow` left in a folder."""
     from keras_faces.export import write
 
-    order = json.loads(Path(folder, ORDER).read_text())
+    order = json.loads(Path(folder, ORDER).read_text(encoding="utf-8"))
     try:
         answer = {"differences": write(load_model(Path(folder, MODEL)), **order).differences}
     except UserError as error:
         answer = {"error": str(error)}
-    Path(folder, DONE).write_text(json.dumps(answer))
+    Path(folder, DONE).write_text(json.dumps(answer), encoding="utf-8")

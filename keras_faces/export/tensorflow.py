@@ -1,5 +1,8 @@
 """SavedModels, which TensorFlow serves alone."""
 
+import errno
+import os
+import re
 from pathlib import Path
 
 import keras
@@ -33,7 +36,7 @@ def saved_model(model, signatures: dict[str, Signature], folder: Path) -> dict[s
             for argument, (shape, dtype) in signature.inputs.items()
         ]
         archive.add_endpoint(name, signature.function, specs)
-    archive.write_out(str(folder), verbose=False)
+    write_archive(archive, folder)
     loaded = tf.saved_model.load(str(folder))
     return {
         name: largest_difference(
@@ -44,6 +47,26 @@ def saved_model(model, signatures: dict[str, Signature], folder: Path) -> dict[s
         )
         for name, signature in signatures.items()
     }
+
+
+def write_archive(archive: keras.export.ExportArchive, folder: str | os.PathLike) -> None:
+    """Write a SavedModel.
+
+    Raises:
+        OSError: If it cannot be written, for which TensorFlow has errors of its own.
+    """
+    import tensorflow as tf
+
+    try:
+        archive.write_out(os.fspath(folder), verbose=False)
+    except tf.errors.OpError as error:
+        told = re.search(r"; ([^;\[\n]+)", error.message)  # behind the file's name
+        full = isinstance(error, tf.errors.ResourceExhaustedError)
+        raise OSError(
+            errno.ENOSPC if full else errno.EIO,
+            told[1].strip() if told else error.message.splitlines()[0],
+            os.fspath(folder),
+        ) from error
 
 
 def _default(signatures: dict[str, Signature]) -> Signature:

@@ -5,14 +5,13 @@ import functools
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Callable
 
 import numpy as np
 
 from keras_faces.data.cache import cache_folder
 from keras_faces.data.stream import to_uint8
-from keras_faces.files import write_whole
+from keras_faces.files import remembered, write_checked
 from keras_faces.metrics import identity
 from keras_faces.metrics.detection import detected, import_dlib
 from keras_faces.metrics.sharpness import laplacian_variance
@@ -75,14 +74,14 @@ class Faces:
         digest = hashlib.sha256(json.dumps([self.images.shape, needs], sort_keys=True).encode())
         digest.update(to_uint8(self.images).tobytes())
         place = cache_folder() / "features" / f"{digest.hexdigest()[:32]}.npz"
-        damaged = (OSError, ValueError, KeyError, zipfile.BadZipFile)
-        with contextlib.suppress(*damaged), np.load(place) as arrays:
-            return tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files)))
+        if (known := remembered(place)) is not None:
+            with np.load(io.BytesIO(known)) as arrays:
+                return tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files)))
         found = compute()
         data = io.BytesIO()
         np.savez(data, *found)
         with contextlib.suppress(OSError):  # a full disk: then they are computed again
-            write_whole(place, data.getvalue())
+            write_checked(place, data.getvalue())
         return found
 
     def halves(self, need: str) -> tuple["Faces", "Faces"]:

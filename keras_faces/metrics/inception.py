@@ -9,11 +9,13 @@ weights are trained on ImageNet.
 import hashlib
 import os
 import random
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from keras_faces.data.stream import to_float, to_uint8
 from keras_faces.errors import NotComputed, UserError
@@ -198,6 +200,7 @@ def _download(home: Path) -> str:
     import keras
 
     home.mkdir(parents=True, exist_ok=True)
+    tqdm.write(f"Downloading {URL}, once.", file=sys.stderr)
     return keras.utils.get_file(
         FILE, URL, cache_subdir="models", cache_dir=str(home), file_hash=MD5
     )

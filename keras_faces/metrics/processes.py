@@ -71,7 +71,9 @@ def _started(module: str) -> subprocess.Popen:
 def _answer(child: subprocess.Popen, images: np.ndarray) -> np.ndarray:
     output, errors = child.communicate(_packed(images))
     if child.returncode:
-        raise RuntimeError(f"The process of {child.args[-1]} failed:\n{errors.decode()}")
+        raise RuntimeError(
+            f"The process of {child.args[-1]} failed:\n{errors.decode(errors='backslashreplace')}"
+        )
     return np.load(io.BytesIO(output))
 
 

@@ -1,9 +1,66 @@
 """Scores as text: tables, and the protocols that decide what may stand in one column."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
 
 from keras_faces.errors import UserError
 from keras_faces.metrics.scores import COPY_SCORES, FORMAT, SCORES
+from keras_faces.schema import Positive, Scalar, mismatch, read_json
+
+REMEDY = "Score it anew: keras-faces evaluate RUN --out FILE"
+
+
+class Record(TypedDict):
+    """A score."""
+
+    value: float | None
+    std: float | None
+
+
+class Copies(TypedDict):
+    """What `score_copies` returns."""
+
+    format: Positive
+    protocol: dict[str, Scalar]
+    needs: dict[str, dict[str, Any]]
+    scores: dict[str, Record]
+    not_computed: dict[str, str]
+
+
+class Obeyed(TypedDict):
+    """What `condition_accuracy` returns."""
+
+    protocol: dict[str, Scalar]
+    real: float
+    real_std: float
+    generated: float
+    generated_std: float
+    chance: float
+    left_out: list[str]
+
+
+class Result(TypedDict):
+    """What `score` returns, with what is measured besides."""
+
+    format: Positive
+    protocol: dict[str, Scalar]
+    needs: dict[str, dict[str, Any]]
+    rows: dict[str, dict[str, Record]]
+    not_computed: dict[str, str]
+    reconstructions: NotRequired[Copies | None]
+    conditions: NotRequired[Obeyed | None]
+
+
+def read_scores(path: Path) -> Result:
+    """Return the scores that a file holds.
+
+    Raises:
+        UserError: If it cannot be read, is damaged, or of another version.
+    """
+    result = read_json(path, dict, f"{REMEDY}.", newest=FORMAT)
+    require_scores(str(path), result)
+    return result
 
 
 def any_computed(result: dict) -> bool:
@@ -87,20 +144,22 @@ def require_scores(title: str, result: dict) -> None:
     if made != FORMAT:
         raise UserError(
             f"{title} holds no scores of format {FORMAT}, which this version compares "
-            f"(found: {made}). Score it anew: keras-faces evaluate RUN --out FILE"
+            f"(found: {made}). {REMEDY}"
         )
-    try:
-        if not result["protocol"]["fingerprint"]:  # without it two sources cannot be told apart
-            raise ValueError("no fingerprint of the pictures")
-        for name in filter(SCORES.get, result["rows"]["real"]):
-            protocol_of(result, name)
-            for records in result["rows"].values():
-                shown(name, records[name])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{title} holds damaged scores ({type(error).__name__}: {error}). Score it anew: "
-            "keras-faces evaluate RUN --out FILE"
-        ) from error
+    wrong = mismatch(result, Result)
+    if wrong is None:
+        rows = result["rows"]
+        known = [name for name in rows.get("real", ()) if name in SCORES]
+        missing = [
+            f"needs.{SCORES[n].needs}" for n in known if SCORES[n].needs not in result["needs"]
+        ]
+        missing += [f"rows.{row}.{n}" for row in rows for n in known if n not in rows[row]]
+        missing += [] if "real" in rows else ["rows.real"]
+        # Without it two sources cannot be told apart.
+        missing += [] if result["protocol"].get("fingerprint") else ["protocol.fingerprint"]
+        wrong = f"{missing[0]} is missing" if missing else None
+    if wrong is not None:
+        raise UserError(f"{title} holds damaged scores ({wrong}). {REMEDY}")
 
 
 def compare(results: dict[str, dict]) -> str:
@@ -130,11 +189,11 @@ def protocol_line(*results: dict, names: Sequence[str] | None = None) -> str:
     """
     first = results[0]
     told = dict(first["protocol"])
-    for name in first["rows"]["real"] if names is None else names:
+    for name in filter(SCORES.get, first["rows"]["real"]) if names is None else names:
         told |= protocol_of(first, name)
     # The same pictures, and each place where they lay.
     told["source"] = " and ".join(
-        dict.fromkeys(str(result["protocol"]["source"]) for result in results)
+        dict.fromkeys(str(result["protocol"].get("source")) for result in results)
     )
     return told_protocol(told)
 
@@ -151,10 +210,11 @@ def table(result: dict) -> str:
         "real" if row == "real" else f"generated ({row})": values
         for row, values in result["rows"].items()
     }
-    lines = [_text(rows, list(rows["real"]))] if rows["real"] else []
+    names = [name for name in rows["real"] if name in SCORES]
+    lines = [_text(rows, names)] if names else []
     reasons: dict[str, list[str]] = {}
     for name, why in result["not_computed"].items():
-        reasons.setdefault(why, []).append(SCORES[name].title)
+        reasons.setdefault(why, []).append(SCORES[name].title if name in SCORES else name)
     lines += [f"Not computed: {', '.join(names)}. {why}" for why, names in reasons.items()]
     return "\n".join(lines)
 
@@ -179,6 +239,7 @@ def copies_line(result: dict) -> str:
         f"{COPY_SCORES[name].title} "
         + (nowhere if record["value"] is None else shown(name, record, COPY_SCORES))
         for name, record in result["scores"].items()
+        if name in COPY_SCORES
     ]
     return f"Reconstructions of {result['protocol']['real']} faces: {', '.join(told)}"
 

@@ -23,7 +23,13 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_faces.errors import UserError, require_at_least, require_decay, unknown_name
+from keras_faces.errors import (
+    UserError,
+    require_at_least,
+    require_at_most,
+    require_decay,
+    unknown_name,
+)
 from keras_faces.pictures import rows_grid
 from keras_faces.training.base import FaceModel
 from keras_faces.training.normalisation import BatchNormalization
@@ -95,6 +101,7 @@ class CycleGAN(FaceModel):
             identity_weight=identity_weight,
             pool_size=pool_size,
         )
+        require_at_most(100, residual_blocks=residual_blocks)
         require_decay(beta_1=beta_1)
         self.architecture = architecture
         self.filters = filters

@@ -13,7 +13,7 @@ no batch normalisation in the critic, since the penalty is on each face by itsel
 import keras
 from keras import ops
 
-from keras_faces.errors import require_above, require_at_least
+from keras_faces.errors import require_above, require_at_least, require_at_most
 from keras_faces.models.dcgan import build_discriminator, build_generator
 from keras_faces.training.backend import input_gradients
 from keras_faces.training.base import FaceModel
@@ -60,6 +60,7 @@ class WGAN(FaceModel):
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim, filters=filters, critic_steps=critic_steps)
+        require_at_most(100, critic_steps=critic_steps)
         require_above(0, clip=clip)
         require_at_least(0, gradient_penalty=gradient_penalty)
         self.latent_dim = latent_dim

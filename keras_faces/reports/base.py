@@ -27,10 +27,17 @@ from keras_faces.metrics.scores import (
     score,
     score_copies,
 )
-from keras_faces.metrics.tables import differences, protocol_of, require_scores, told_differences
+from keras_faces.metrics.tables import (
+    Copies,
+    differences,
+    protocol_of,
+    read_scores,
+    told_differences,
+)
 from keras_faces.process import python
 from keras_faces.recipes import BUDGETS, load_recipe
 from keras_faces.runs import Run, load_model
+from keras_faces.schema import as_json, mismatch, read_json
 
 REAL = "real faces"
 BEST = {"best": "face_detection_rate"}  # the score by which a run's best step is chosen
@@ -238,8 +245,9 @@ def train_parts(
 
 def _claim(folder: Path, facts: dict) -> None:
     place = folder / "report.json"
-    earlier = _read(place)
-    if earlier is not None:
+    if place.is_file():
+        remedy = "Delete it to go on, if the arguments are those with which the report was begun."
+        earlier = read_json(place, dict, remedy)
         if "pictures" in earlier and earlier["pictures"] == facts.get("pictures"):
             earlier["data"] = facts["data"]  # wherever they lie now
         found = differences(earlier, facts)
@@ -251,9 +259,9 @@ def _claim(folder: Path, facts: dict) -> None:
                 f"{str(folder)!r} was begun with other arguments ({told}). Give those to go on "
                 "with it, or another folder with --out."
             )
-    elif not place.is_file() and folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{str(folder)!r} holds something else. Give another folder with --out.")
-    write_whole(place, json.dumps(facts) + "\n")
+    write_whole(place, as_json(facts))
 
 
 def _pictures(
@@ -350,6 +358,8 @@ def _training(run: Run) -> dict[str, float]:
             "long it took. Delete the folder to train it again."
         )
     position = latest[0]
+    if not position.get("seconds"):
+        raise UserError(f"The checkpoints of {str(run.folder)!r} do not say how long it took.")
     images = position["step"] * run.config()["data"]["batch_size"]
     model = load_model(run.model_path)
     learnt = {id(v): v for player in model.players for v in player.variables}.values()
@@ -373,23 +383,22 @@ def _scored(report, run, data, seed, count, say) -> tuple[dict | None, dict | No
     if any(column.of == "copies" for column in report.columns):
         place = run.folder / f"scores-copies-{count}.json"
         copies = _read(place)
-        if copies is None or copies.get("format") != FORMAT or copies["not_computed"]:
+        if mismatch(copies, Copies) or copies["format"] != FORMAT or copies["not_computed"]:
             model = load_model(run.model_path)
             copies = score_copies(model, _faces_of(run, model, data), count, seed)
-            write_whole(place, json.dumps(copies, indent=1) + "\n")
+            write_whole(place, as_json(copies))
     return result, best, copies
 
 
 def _result(run, path, names, data, seed, count, samplers, say) -> dict:
     """Return a model's scores: those that were computed for any report are kept in its run."""
     place = run.folder / f"scores-{path.stem}-{count}.json"
-    kept = _read(place)
-    if kept is not None:
+    kept = None
+    if place.is_file():
         try:
-            require_scores(str(place), kept)
+            kept = read_scores(place)
         except UserError:
             say(f"Scored anew, since it is damaged or of another version: {place}")
-            kept = None
     missing = [name for name in names if kept is None or name not in kept["rows"]["real"]]
     if not missing:
         return kept
@@ -401,7 +410,7 @@ def _result(run, path, names, data, seed, count, samplers, say) -> dict:
     if kept is not None and not _joined(result, kept, missing):
         say(f"Scored anew, since its protocol is another now: {place}")
         result = score(model, stream, count, seed, samplers, names, progress=True)
-    write_whole(place, json.dumps(result, indent=1) + "\n")
+    write_whole(place, as_json(result))
     return result
 
 
@@ -425,10 +434,9 @@ def _joined(result: dict, kept: dict, missing: Sequence[str]) -> bool:
 def _read(place: Path) -> dict | None:
     """Return what a file holds; None where it is not there, or damaged."""
     try:
-        content = json.loads(place.read_text())
-    except (FileNotFoundError, ValueError):
+        return read_json(place, dict, "")
+    except UserError:
         return None
-    return content if isinstance(content, dict) else None
 
 
 def _faces_of(run: Run, model, data):

@@ -4,22 +4,29 @@ import contextlib
 import inspect
 import random
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_faces import model_files
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, require_decay, unknown_name
 from keras_faces.pictures import grid
+from keras_faces.schema import Seed, mismatch
 from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
+from keras_faces.training.memory import counting, require_memory, within_memory
 from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import learning_rate_schedule
 
 IMAGE_SIZES = (32, 64, 128)
 DTYPES = ("float32", "mixed_bfloat16")
+
+DIVERGED = "Its training diverged: take an earlier model, or train anew at a lower learning rate."
 
 
 class FitPlan(NamedTuple):
@@ -100,6 +107,8 @@ class FaceModel(Steps, keras.Model):
         if channels not in (1, 3):
             raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
         require_decay(ema=ema)
+        if wrong := mismatch(seed, Seed, "seed"):
+            raise UserError(f"{wrong}.")
         dtype = dtype or "float32"
         if getattr(dtype, "name", dtype) not in DTYPES:
             raise UserError(f"dtype must be one of {', '.join(DTYPES)}. Received: {dtype!r}.")
@@ -116,6 +125,21 @@ class FaceModel(Steps, keras.Model):
         self.rounds = self.add_weight(
             name="rounds", shape=(), dtype="int32", initializer="zeros", trainable=False
         )
+
+    def __new__(cls, *args, **kwargs):
+        # Whichever door a value came through: a call, a flag, a config, a `.keras` file.
+        known = cls.hyperparameters()
+        given = dict(zip(list(inspect.signature(cls.__init__).parameters)[1:], args)) | kwargs
+        for name in known.keys() & given.keys() - {"dtype"}:
+            form = known[name].annotation
+            wrong = form is not inspect.Parameter.empty and mismatch(given[name], form, name)
+            if wrong:
+                raise UserError(f"{wrong}.")
+        # Counting takes as long as building, which models of a usual size are spared.
+        sizes = {n: given[n] for n in given if n in known and known[n].annotation is int}
+        if not counting() and any(size > 4 * max(known[n].default, 1) for n, size in sizes.items()):
+            require_memory(lambda: cls(*args, **kwargs), *cls._of_memory(sizes))
+        return super().__new__(cls, *args, **kwargs)
 
     @classmethod
     def hyperparameters(cls) -> dict[str, inspect.Parameter]:
@@ -140,17 +164,38 @@ class FaceModel(Steps, keras.Model):
         random.seed(self.seed)  # where Keras's initializers take their seeds from
         keras.config.set_dtype_policy(self.dtype_policy)
         try:
-            yield
-            for name in self.generating if self.ema else ():
-                average = keras.models.clone_model(getattr(self, name))
-                average.set_weights(getattr(self, name).get_weights())
-                average.trainable = False
-                setattr(self, f"{name}_average", average)
+            with within_memory(*self._of_memory(self._sizes)):
+                yield
+                for name in self.generating if self.ema else ():
+                    average = keras.models.clone_model(getattr(self, name))
+                    if not counting():
+                        average.set_weights(getattr(self, name).get_weights())
+                    average.trainable = False
+                    setattr(self, f"{name}_average", average)
             name_layers(self)
         finally:
             random.setstate(state)
             keras.config.set_dtype_policy(policy)
         self.built = True
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        known = self.hyperparameters()
+        return {n: getattr(self, n, 0) for n in known if known[n].annotation is int}
+
+    @classmethod
+    def _of_memory(cls, sizes: Mapping[str, int], copies: int = 3) -> tuple[str, str, int]:
+        """Return the arguments of `within_memory`."""
+        usual = {name: known.default for name, known in cls.hyperparameters().items()}
+        no_sizes = ("seed", "decay_steps", "decay_after")
+        large = [
+            f"{name}={size} (usually {usual[name]})"
+            for name, size in sizes.items()
+            if name not in no_sizes and size > usual[name]
+        ]
+        advice = f"Choose less than {', '.join(large)}." if large else "Free some of it."
+        # Three, as most optimizers are Adam, which keeps two moments of every weight.
+        return f"The variables of this {cls.__name__}", advice, copies
 
     @property
     def players(self) -> list[Player]:
@@ -267,7 +312,8 @@ class FaceModel(Steps, keras.Model):
         # Metrics must exist before the first step; those of an earlier `compile` stay.
         if not hasattr(self, "trackers"):
             self.trackers = {name: keras.metrics.Mean(name=name) for name in self.log_names}
-        optimizer.build_players(self.players)
+        with within_memory(*self._of_memory(self._sizes, copies=1)):
+            optimizer.build_players(self.players)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -317,8 +363,10 @@ class FaceModel(Steps, keras.Model):
             A `keras.callbacks.History`.
 
         Raises:
-            UserError: If images do not have this model's shape, or steps do not divide.
+            UserError: If images do not have this model's shape, steps do not divide, or the
+                backend cannot train on as many devices.
         """
+        self.check_replicas()
         self.forget_density()
         self._check_batches(x, y, batch_size)
         stream = x if isinstance(x, FaceStream) else getattr(x, "stream", None)
@@ -651,18 +699,41 @@ class FaceModel(Steps, keras.Model):
     def load_weights(self, filepath, *args, **kwargs):
         """Load weights that a model of the same class and hyper-parameters saved.
 
+        Args:
+            filepath: A `.keras` or `.weights.h5` file.
+            *args: Passed on to Keras.
+            **kwargs: Passed on to Keras.
+
         Raises:
-            UserError: If the file is of another model.
+            UserError: If the file is of another model, damaged, or holds what is not finite.
         """
         try:
-            super().load_weights(filepath, *args, **kwargs)
-        except (ValueError, KeyError) as error:
+            weights = model_files.read_weights(Path(filepath), 4 * self.count_params())
+            super().load_weights(weights, *args, **kwargs)
+            self.check_finite()
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
                 f"{str(filepath)!r} does not hold the weights of this {type(self).__name__}: "
                 f"{reason[:200]} Load the file that a model of the same class, image_size, "
                 "channels and hyper-parameters saved, or the whole model with kf.load_model."
             ) from error
+
+    def check_finite(self) -> None:
+        """Look at the weights, and at one of each that an export of the model makes.
+
+        Raises:
+            UserError: If a number in them is not finite: pictures of such are black or white.
+        """
+        for variable in self.variables:
+            if not np.isfinite(ops.convert_to_numpy(variable)).all():
+                raise UserError(f"the weights of {variable.path!r} are not finite. {DIVERGED}")
+        noise = np.random.default_rng(0)
+        for name, (inputs, function) in self.signatures().items():
+            given = [np.tanh(noise.standard_normal((1, *s), np.float32)) for s in inputs.values()]
+            made = function(*map(ops.convert_to_tensor, given))
+            if not np.isfinite(ops.convert_to_numpy(made)).all():
+                raise UserError(f"what it makes for {name!r} is not finite. {DIVERGED}")
 
     def export(
         self,

@@ -89,6 +89,9 @@ fused_batch_normalization = None
 class Steps:
     """Gives a model the stateless step methods that JAX's `fit()` calls."""
 
+    def check_replicas(self):
+        """Accept any number of devices: they share one batch and one draw of latents."""
+
     def train_step(self, values, data):
         groups = (
             self.trainable_variables,

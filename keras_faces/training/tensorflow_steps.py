@@ -1,6 +1,9 @@
 """Training steps on TensorFlow, where variables change in place."""
 
+import keras
 import tensorflow as tf
+
+from keras_faces.errors import UserError
 
 
 def jit_by_default() -> bool:
@@ -25,13 +28,10 @@ def losses_and_gradients(function, groups, state):
     Returns:
         `(losses, extras), gradients`, the last a dict of lists like `groups`.
     """
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
     with tf.GradientTape(persistent=len(groups) > 1, watch_accessed_variables=False) as tape:
         tape.watch([variable.value for group in groups.values() for variable in group])
         losses, extras = function()
-        # Optimizers sum gradients over replicas; this turns the sum into a mean.
-        shares = {name: losses[name] / replicas for name in groups}
-    gradients = {name: tape.gradient(shares[name], group) for name, group in groups.items()}
+    gradients = {name: tape.gradient(losses[name], group) for name, group in groups.items()}
     return (losses, extras), gradients
 
 
@@ -85,10 +85,27 @@ def fused_batch_normalization(inputs, gamma, beta, epsilon):
 class Steps:
     """Gives a model the step methods that TensorFlow's `fit()` calls."""
 
+    def check_replicas(self):
+        """Raise a `UserError` where more than one replica of the model would learn.
+
+        Each would draw the same latents, because seeds are mirrored as weights are.
+        """
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if (distribution := keras.distribution.distribution()) is not None:
+            replicas = max(replicas, distribution.device_mesh.devices.size)
+        if replicas > 1:
+            raise UserError(
+                "On TensorFlow models train on one device, without a strategy or distribution of "
+                f"more than one replica. Received: {replicas} replicas. For several devices, "
+                "train on JAX: set KERAS_BACKEND=jax before Keras is imported."
+            )
+
     def train_step(self, data):
+        self.check_replicas()
         return self.train_round(data)
 
     def test_step(self, data):
+        self.check_replicas()
         return self.test_round(data)
 
     def sync(self):

@@ -41,6 +41,12 @@ SCHEMES: dict[str, type[Source]] = {
 }
 
 
+ONE_OF = (
+    "A source is a folder of pictures, a zip file of pictures, one of: "
+    f"{', '.join(DATASETS)}, or scheme:PATH with one of: {', '.join(SCHEMES)}."
+)
+
+
 def open_source(source: str | os.PathLike | Source) -> Source:
     """Open a source of faces by its name or path.
 
@@ -78,12 +84,9 @@ def open_source(source: str | os.PathLike | Source) -> Source:
     if path.is_file():
         if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
             return ZipSource(path)
-        raise UserError(
-            how_to_unpack(path)
-            or f"{name!r} is a single file. A source is a folder of pictures, a zip file of "
-            f"pictures, one of: {', '.join(DATASETS)}, or scheme:PATH with one of: "
-            f"{', '.join(SCHEMES)}."
-        )
+        raise UserError(how_to_unpack(path) or f"{name!r} is a single file. {ONE_OF}")
+    if path.exists():
+        raise UserError(f"{name!r} is neither a folder nor a file. {ONE_OF}")
     if name in SCHEMES:
         return _with_options(name, "", "")
     if re.match(r"[A-Za-z_]{2,}:", name):

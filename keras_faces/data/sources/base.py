@@ -1,5 +1,6 @@
 """What every source of faces offers: a list of its pictures, and their bytes."""
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_faces.data.decode import SUFFIXES
+from keras_faces.data.decode import SUFFIXES, BadPicture, read_file
 from keras_faces.data.labels import Attributes, Landmarks, read_attributes
 from keras_faces.errors import UserError
+from keras_faces.screen import visible
 
 LEFT_OUT = "left out"
 
@@ -138,11 +140,11 @@ class Source:
 
 
 def attributes_file(path: Path) -> Attributes | None:
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
-        return read_attributes(path.read_text(encoding="utf-8"), str(path))
-    except (UnicodeDecodeError, OSError) as error:
+        return read_attributes(read_file(path).decode(), visible(str(path)))
+    except (UnicodeDecodeError, BadPicture) as error:
         raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
 
 

@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
+from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture, read_file
 from keras_faces.data.labels import Attributes
 from keras_faces.data.names import is_picture
 from keras_faces.data.sources.base import Entry, Source
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError
+from keras_faces.files import open_regular
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
@@ -124,7 +125,7 @@ class RecordSource(Source):
         """Return the keys of the pictures, and each one's number of identity, -1 if unknown."""
         keys = self._records.keys
         ends = self._ends()
-        if ends is None:
+        if ends is None or not self._is_between(ends[0]):
             return keys, self._labels(keys)
         pictures = keys[(keys >= 1) & (keys < ends[0])]
         if not len(pictures):
@@ -156,16 +157,35 @@ class RecordSource(Source):
             return None
         return int(labels[0]), int(labels[1])
 
+    def _is_between(self, start: int) -> bool:
+        """Return whether pictures end before a record, so that none is lost in silence."""
+        try:
+            return not unpack(self._records.read(start))[1]
+        except BadPicture:  # a file that is cut ends sooner
+            return True
+
     def _ranges(self, pictures: np.ndarray, start: int, end: int) -> np.ndarray | None:
-        """Return identities by the records of their ranges, None unless they cover the pictures."""
+        """Return identities by the records of their ranges.
+
+        None unless these follow each other without a gap, cover the pictures, and say what the
+        first and the last picture of each say.
+        """
         identities = np.full(len(pictures), -1, np.int32)
+        known = set()
+        expected = 1
         try:
             for key in range(start, end):
                 labels, _ = unpack(self._records.read(key))
-                first, last = np.searchsorted(pictures, [int(label) for label in labels[:2]])
+                begin, expected, previous = *map(int, labels[:2]), expected
+                first, last = np.searchsorted(pictures, [begin, expected])
+                if begin != previous or first > last:
+                    return None
                 if first < last:
-                    label = unpack(self._records.read(int(pictures[first]), limit=1024))[0][0]
-                    identities[first:last] = int(label)
+                    [label] = set(self._labels(pictures[[first, last - 1]]).tolist())
+                    if label in known:
+                        return None
+                    known.add(label)
+                    identities[first:last] = label
         except (BadPicture, ValueError, OverflowError):
             return None  # a file that is cut has lost them: they come last
         return identities if len(identities) and identities.min() >= 0 else None
@@ -180,8 +200,8 @@ class RecordSource(Source):
         return identities
 
     def _check_property(self, people: int) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            told = int((self.path.parent / "property").read_text().split(",")[0])
+        with contextlib.suppress(BadPicture, ValueError):
+            told = int(read_file(self.path.parent / "property").split(b",")[0])
             if told != people:
                 self.tell(
                     f"The file 'property' beside {self.title!r} says {told} identities, its "
@@ -232,7 +252,7 @@ class RecordFile:
         self.path = path
         self._lock = threading.Lock()
         try:
-            self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            self._file = open_regular(path)
         except OSError as error:
             raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
         self._status = os.fstat(self._file)
@@ -243,9 +263,9 @@ class RecordFile:
                 f"instead of {MAGIC_BYTES.hex()}. If it was downloaded, look whether it is whole."
             )
         index = path.with_suffix(".idx")
-        if index.is_file():
+        if os.path.lexists(index):
             keys, offsets = read_index(index)
-            self._check_index(index, offsets)
+            self._check_index(index, keys, offsets)
         else:
             warnings.warn(
                 f"There is no {index.name} beside {str(path)!r}: the records are numbered in "
@@ -314,7 +334,7 @@ class RecordFile:
         except OSError as error:  # a disk that has gone; a place before the beginning
             raise BadPicture(f"byte {offset:,} of {self.path.name}: {error.strerror}") from error
 
-    def _check_index(self, index: Path, offsets: np.ndarray) -> None:
+    def _check_index(self, index: Path, keys: np.ndarray, offsets: np.ndarray) -> None:
         within = offsets[(offsets >= 0) & (offsets < self.size)]
         looked_at = within[np.linspace(0, len(within) - 1, min(64, len(within))).astype(int)]
         wrong = [int(offset) for offset in looked_at if self._at(offset, 4) != MAGIC_BYTES]
@@ -326,6 +346,13 @@ class RecordFile:
                 f"bytes. {where} Put the two files of one download together, or remove the .idx "
                 "file: then the records are numbered in their order."
             )
+        for column in (keys, offsets):
+            values, counts = np.unique(column, return_counts=True)
+            if counts.max() > 1:
+                raise UserError(
+                    f"{str(index)!r} is damaged: {values[counts.argmax()]} is there twice. Get it "
+                    "anew, or remove it: then the records are numbered in their order."
+                )
 
     def _scan(self) -> np.ndarray:
         offsets = []
@@ -369,28 +396,28 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
         UserError: If it holds anything else.
     """
     try:
+        text = read_file(path).decode("ascii", errors="replace")
+    except BadPicture as error:
+        raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            text = path.read_text(encoding="ascii")
             numbers = np.fromstring(text, np.int64, sep=" ")
             if len(numbers) % 2 or not len(numbers):
                 raise ValueError
     except (ValueError, DeprecationWarning) as error:
         raise UserError(
             f"{str(path)!r} is no index of records: expected lines of a key and an offset, such "
-            f"as '1\\t4096'. Received: {_first_bad_line(path)}."
+            f"as '1\\t4096'. Received: {_first_bad_line(text)}."
         ) from error
-    except OSError as error:
-        raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
     return numbers[0::2], numbers[1::2]
 
 
-def _first_bad_line(path: Path) -> str:
-    with open(path, encoding="ascii", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            cells = line.split()
-            if cells and (len(cells) != 2 or not all(cell.isdigit() for cell in cells)):
-                return f"line {number}, {line.strip()[:60]!r}"
+def _first_bad_line(text: str) -> str:
+    for number, line in enumerate(text.splitlines(), 1):
+        cells = line.split()
+        if cells and (len(cells) != 2 or not all(cell.isdigit() for cell in cells)):
+            return f"line {number}, {line.strip()[:60]!r}"
     return "no line"
 
 
@@ -400,11 +427,11 @@ def find_records(path: Path) -> Path | None:
     Raises:
         UserError: If an .idx file has no .rec file beside it, or a folder has several.
     """
-    if path.is_file():
+    if not path.is_dir():
         if path.suffix not in (".rec", ".idx"):
             return None
         records = path.with_suffix(".rec")
-        if not records.is_file():
+        if not records.exists():
             raise UserError(
                 f"{str(path)!r} is an index without its records. Put {records.name} beside it."
             )

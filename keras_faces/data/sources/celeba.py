@@ -141,7 +141,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             if path.name in FOLDERS or any(map(os.path.exists, below)):
                 return True
             path = path / KAGGLE
-        elif path.stem in FOLDERS and zipfile.is_zipfile(path):
+        elif path.stem in FOLDERS and path.is_file() and zipfile.is_zipfile(path):
             return True
         seen = glance(path)
         return not seen.folders.isdisjoint(FOLDERS) or not seen.others.isdisjoint(ATTRIBUTES)

@@ -15,12 +15,13 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from keras_faces.data.annotations import stem
-from keras_faces.data.decode import BadPicture
+from keras_faces.data.decode import BadPicture, read_file
 from keras_faces.data.names import hidden, in_natural_order, is_picture, natural
 from keras_faces.data.sources.base import Entry, Source
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.screen import visible
 
 BAR_FROM = 100_000_000  # bytes; larger files take seconds
 
@@ -52,8 +53,8 @@ class Annotation(NamedTuple):
             UserError: If it cannot be read.
         """
         try:
-            return self.place.read(self.name) if self.place else Path(self.name).read_bytes()
-        except (BadPicture, OSError) as error:
+            return self.place.read(self.name) if self.place else read_file(self.name)
+        except BadPicture as error:
             raise UserError(f"Cannot read {self.title}: {error}.") from error
 
     def stamp(self) -> tuple:
@@ -61,7 +62,10 @@ class Annotation(NamedTuple):
         path = self.place.file(self.name) if self.place else self.name
         if path is None:  # in a zip file, whose own time tells
             return (self.title,)
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+        except OSError:  # which reading it tells
+            return (self.title,)
         return self.title, status.st_size, status.st_mtime_ns
 
 
@@ -175,11 +179,11 @@ class DatasetSource(Source):
                 inside, key=lambda n: (wanted.index(_file(n).lower()), n.count("/"), natural(n))
             )
             path = self.place.file(name)
-            return Annotation(path or f"{name} in {self.place.title!r}", self.place, name)
+            return Annotation(visible(path or f"{name} in {self.place.title!r}"), self.place, name)
         for folder in self.folders_beside():
             for name in names:
-                if (folder / name).is_file():
-                    return Annotation(str(folder / name), None, str(folder / name))
+                if os.path.lexists(folder / name) and not (folder / name).is_dir():
+                    return Annotation(visible(str(folder / name)), None, str(folder / name))
         return None
 
     @functools.cached_property
@@ -230,7 +234,7 @@ class DatasetSource(Source):
             if path.name.lower() == wanted and os.path.isfile(path):
                 status = path.stat()  # one file may have several paths
                 found.setdefault((status.st_dev, status.st_ino), str(path))
-        return [Annotation(path, None, path) for path in found.values()] + [
+        return [Annotation(visible(path), None, path) for path in found.values()] + [
             Annotation(f"{name} in {self.place.title!r}", self.place, name)
             for name in inside
             if self.place.file(name) is None
@@ -290,7 +294,7 @@ def open_place(path: Path, by_hand: str) -> FolderSource | ZipSource:
     """
     if not path.exists():
         raise UserError(f"There is no folder or file {str(path)!r}.\n\n{by_hand}")
-    if path.is_file():
+    if not path.is_dir():
         how = how_to_unpack(path)
         if how:
             raise UserError(how)

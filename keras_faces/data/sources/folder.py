@@ -15,6 +15,7 @@ from keras_faces.data.sources.base import (
     with_identities,
 )
 from keras_faces.errors import UserError
+from keras_faces.screen import visible
 
 
 class FolderSource(Source):
@@ -25,6 +26,7 @@ class FolderSource(Source):
 
     Args:
         path: The folder. Hidden files are passed over, links are followed, loops through links end.
+            What cannot be seen in names, such as ends of lines, stands in them as escapes.
 
     Attributes:
         others: Names of the files that are no pictures; `read` takes them too.
@@ -38,7 +40,9 @@ class FolderSource(Source):
         self.address = os.path.abspath(self.path)
         self._top = os.fspath(self.path)
         self.others: list[str] = []
-        self._names = list(self._walk())
+        self._called: dict[str, str] = {}  # files by their names, where these are others
+        self._names = list(map(self._name, self._walk()))
+        self.others = list(map(self._name, self.others))
         self._sorted = False
         if not self._names:
             raise UserError(no_picture(self.title, self.others))
@@ -66,6 +70,16 @@ class FolderSource(Source):
                 elif not hidden(file):
                     self.others.append(prefix + file)
 
+    def _name(self, file: str) -> str:
+        name = visible(file)
+        if name != file:
+            self._called[name] = file
+            if os.path.lexists(self._path(name)):
+                raise UserError(
+                    f"{self.title!r} has two files that would be shown as {name}. Rename one."
+                )
+        return name
+
     def names(self) -> list[str]:
         """Return the pictures' paths within the folder, in the order in which people count."""
         if not self._sorted:  # which takes seconds where there are 200,000
@@ -80,13 +94,16 @@ class FolderSource(Source):
         return read_file(self.file(name))
 
     def file(self, name: str) -> str:
-        return f"{self._top}/{name}"
+        return self._path(self._called.get(name, name))
+
+    def _path(self, file: str) -> str:
+        return f"{self._top}/{file}"
 
     def make_listing(self) -> str:
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
         for name in (ATTRIBUTES_FILE, *sorted(self._names)):
             try:
-                status = os.stat(f"{self._top}/{name}")
+                status = os.stat(self.file(name))
                 facts = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
             except OSError:
                 facts = f"{name}\0gone\n"

@@ -15,6 +15,7 @@ from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import LEFT_OUT, Entry
 from keras_faces.data.sources.dataset import Annotation, DatasetSource, Published, glance, listed
 from keras_faces.errors import UserError
+from keras_faces.screen import visible
 
 VERSIONS = ("lfw", "lfw_funneled", "lfw-funneled", "lfw-deepfunneled", "lfw_deepfunneled", "lfwa")
 TRAIN = ("peopleDevTrain.txt", "peopleDevTrain.csv")
@@ -192,7 +193,7 @@ def _read_signs(annotation: Annotation) -> tuple[tuple[str, ...], dict[str, int]
         if line.startswith("#"):
             cells = [cell for cell in cells if cell != "#"]
             if [cell.lower() for cell in cells[:2]] == ["person", "imagenum"]:
-                columns = tuple(cells[2:])
+                columns = tuple(map(visible, cells[2:]))
             continue
         if not columns:
             raise UserError(

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import io
 import os
 import re
 import warnings
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from keras_faces.data.decode import FORMATS, MAX_PIXELS, BadPicture, silent_pillow
+from keras_faces.data.decode import BadPicture, opened, silent_pillow
 from keras_faces.data.names import hidden, is_picture
 from keras_faces.data.sources.base import Entry, Source
 from keras_faces.data.sources.dataset import glance
@@ -200,8 +199,6 @@ class PairsSource(Source):
     def _half(self, name: str, half: str) -> np.ndarray:
         with _opened(self._inner.read(name)) as image:
             width, height = image.size
-            if width < 2 or width * height > MAX_PIXELS:
-                raise BadPicture(f"{width}x{height} pixels, which is not two pictures")
             try:
                 left = 0 if half == "left" else width - width // 2
                 image = image.crop((left, 0, left + width // 2, height))
@@ -385,6 +382,8 @@ def _digest(*parts: str) -> str:
 
 def _opened(data: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return opened(data)[0]
+    except BadPicture:
+        raise
+    except Exception as error:  # as many types as Pillow has decoders
         raise BadPicture("not a picture in a format that is read here") from error

@@ -3,6 +3,7 @@
 import bisect
 import contextlib
 import hashlib
+import io
 import json
 import os
 import threading
@@ -16,6 +17,8 @@ from keras_faces.data.decode import BadPicture
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.files import remembered, write_checked
+from keras_faces.screen import visible
 
 SIDES = {
     "train": "train",
@@ -172,14 +175,14 @@ class TfdsSource(Source):
         from keras_faces.data.cache import cache_folder
 
         place = cache_folder() / "tfds" / f"{self.listing()}.npz"
-        with contextlib.suppress(OSError, ValueError, KeyError), np.load(place) as kept:
-            return kept["people"], json.loads(str(kept["names"])), kept["attributes"]
+        if (known := remembered(place)) is not None:
+            with np.load(io.BytesIO(known)) as kept:
+                return kept["people"], json.loads(str(kept["names"])), kept["attributes"]
         people, names, attributes = self._pass()
-        part = place.with_name(f"{place.stem}.{os.getpid()}.part.npz")
+        data = io.BytesIO()
+        np.savez(data, people=people, names=json.dumps(names), attributes=attributes)
         with contextlib.suppress(OSError):  # then the next start looks them up again
-            place.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(part, people=people, names=json.dumps(names), attributes=attributes)
-            part.replace(place)
+            write_checked(place, data.getvalue())
         return people, names, attributes
 
     def _pass(self):
@@ -205,8 +208,12 @@ class TfdsSource(Source):
                 continue
             if self._identity:
                 person = example[self._identity]
-                person = person.decode() if isinstance(person, bytes) else to_text(int(person))
-                people[place] = numbers.setdefault(person, len(numbers))
+                person = (
+                    person.decode(errors="backslashreplace")
+                    if isinstance(person, bytes)
+                    else to_text(int(person))
+                )
+                people[place] = numbers.setdefault(visible(person), len(numbers))
             if group:
                 attributes[place] = [example[group][name] for name in attribute_names]
         return people, list(numbers), attributes
@@ -267,12 +274,15 @@ class _Entries(Sequence):
 
 def _prepared(name: str, data_dir: str):
     """Return the read-only builder of a prepared data set."""
+    folder = Path(name).expanduser()
+    strange = [file for file in folder.glob("*") if file.exists() and not _file_or_folder(file)]
+    if strange:  # which TensorFlow would wait for
+        raise UserError(f"{str(strange[0])!r} is neither a file nor a folder. Take it away.")
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import read_only_builder
 
     from keras_faces.data.builders import BUILDERS
 
-    folder = Path(name).expanduser()
     try:
         if folder.is_dir() and (folder / "dataset_info.json").is_file():
             return tfds.builder_from_directory(os.fspath(folder))
@@ -294,6 +304,10 @@ def _prepared(name: str, data_dir: str):
         ) from error
     except (ValueError, OSError, AssertionError) as error:
         raise UserError(f"Cannot open the TFDS data set {name!r}: {error}") from error
+
+
+def _file_or_folder(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
 
 
 def _image_feature(features, given: str, title: str) -> str:

@@ -23,8 +23,11 @@ from keras_faces.data.framing import faces_in
 from keras_faces.data.names import hidden, natural
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.files import open_regular, remembered, write_checked
+from keras_faces.screen import visible
 
 SUFFIXES = (".mp4", ".mov", ".webm", ".m4v", ".mkv", ".avi")
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,m4v,mpeg,mpegts"  # FFmpeg's names of them
 
 # Part of every remembered pass: raise it when the same video would give other frames.
 VERSION = 2
@@ -108,7 +111,7 @@ class VideoSource(Source):
         return path.is_file() and path.suffix.lower() in SUFFIXES
 
     def _videos(self) -> list[Path]:
-        if self.path.is_file():
+        if not self.path.is_dir():
             return [self.path]
         names = sorted((file.name for file in self.path.iterdir()), key=natural)
         files = [
@@ -172,7 +175,7 @@ class VideoSource(Source):
             share = self._test / total if self._test >= 1 else self._test
             test = max(1, round(share * count)) if self._test else 0
             splits = split_by_time(count, test, self._gap)
-            folder = "" if self.path.is_file() else f"{file.name}/"
+            folder = "" if self.path.is_file() else f"{visible(file.name)}/"
             entries += [
                 Entry(f"{folder}{number:06d}", None, split)
                 for number, split in zip(found.kept, splits)
@@ -183,14 +186,11 @@ class VideoSource(Source):
         from keras_faces.data.cache import cache_folder
 
         place = cache_folder() / "videos" / f"{self._digest(file)}.json"
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return Pass(**json.loads(place.read_text()))
+        if (known := remembered(place)) is not None:
+            return Pass(**json.loads(known))
         found = self._pass(file)
-        part = place.with_name(f"{place.name}.{os.getpid()}.part")
         with contextlib.suppress(OSError):  # then the next start decodes again
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(found._asdict()))
-            part.replace(place)
+            write_checked(place, json.dumps(found._asdict()).encode())
         return found
 
     def _digest(self, file: Path) -> str:
@@ -320,7 +320,12 @@ class _Video:
     def __enter__(self):
         av = import_av()
         try:
-            self._container = av.open(str(self.file))
+            os.close(open_regular(self.file))
+            # FFmpeg looks at the content alone, and a list of videos would make it open others.
+            options = {"format_whitelist": FORMATS}
+            self._container = av.open(
+                str(self.file.absolute()), options=options, metadata_errors="replace"
+            )
         except av.error.FFmpegError as error:
             raise UserError(
                 f"Cannot read {str(self.file)!r} as a video: {error.strerror}. An mp4 or mov file "

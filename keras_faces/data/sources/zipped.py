@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import struct
 import threading
 import zipfile
 from pathlib import Path
@@ -13,9 +14,11 @@ from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import hidden, in_natural_order, is_picture
 from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
 from keras_faces.errors import UserError
-from keras_faces.files import write_whole
+from keras_faces.files import open_regular, remembered, write_checked
+from keras_faces.screen import visible
 
 SHOWN = 50  # pictures in an outline
+END_BYTES = 22 + 2**16  # of a zip file, with a comment of the greatest length
 
 
 class ZipSource(Source):
@@ -33,6 +36,10 @@ class ZipSource(Source):
         self.address = os.path.abspath(self.path)
         self._threads = threading.local()
         self._contents: tuple[dict, list[str], list[str]] | None = None
+        try:
+            os.close(open_regular(self.path))
+        except OSError as error:
+            raise UserError(f"Cannot read {self.title!r}: {error.strerror}.") from error
         if not zipfile.is_zipfile(self.path):
             self._archive()
 
@@ -43,16 +50,38 @@ class ZipSource(Source):
             pictures: list[str] = []
             others: list[str] = []
             for info in self._archive().infolist():
-                if info.is_dir() or any(map(hidden, info.filename.split("/"))):
+                name = visible(info.filename)
+                passed_over = info.is_dir() or any(map(hidden, info.filename.split("/")))
+                if (passed_over or not is_picture(name) or name in files) and self._is_renamed(
+                    info
+                ):
+                    name = f"{name} ({len(files)})"  # it may be a picture, which `read` refuses
+                    pictures.append(name)
+                elif passed_over:
                     continue
-                if info.filename not in files:
-                    names = pictures if is_picture(info.filename) else others
-                    names.append(info.filename)
-                files[info.filename] = info
+                elif name not in files:
+                    (pictures if is_picture(name) else others).append(name)
+                files[name] = info  # of several of one name the last, as zip programs have it
             if not pictures:
                 raise UserError(no_picture(self.title, others))
             self._contents = files, in_natural_order(pictures), others
         return self._contents
+
+    def _is_renamed(self, info: zipfile.ZipInfo) -> bool:
+        """Return whether a member calls itself another name than the directory, which is damaged.
+
+        Where it was a picture it would be passed over in silence. What a Mac adds to each picture
+        is as many as these, and not worth the time.
+        """
+        if info.filename.startswith("__MACOSX/") or (info.is_dir() and not info.compress_size):
+            return False
+        try:
+            self._archive().open(info).close()
+        except zipfile.BadZipFile:
+            return True
+        except Exception:  # encrypted, or of another method
+            return False
+        return False
 
     @property
     def others(self) -> list[str]:
@@ -68,23 +97,38 @@ class ZipSource(Source):
         from keras_faces.data.cache import cache_folder
 
         note = cache_folder() / "zips" / f"{self.listing()}.json"
-        with contextlib.suppress(OSError, ValueError):
-            return json.loads(note.read_text())
+        if (known := remembered(note)) is not None:
+            return json.loads(known)
         files, pictures, others = self._listed()
         folders = {part for name in files for part in name.split("/")[:-1]}
         found = {"folders": sorted(folders), "others": others, "pictures": pictures[:SHOWN]}
         with contextlib.suppress(OSError):  # no room: then it is read again
-            write_whole(note, json.dumps(found).encode())
+            write_checked(note, json.dumps(found).encode())
         return found
 
     def _archive(self) -> zipfile.ZipFile:
         # A ZipFile has one read position, so each thread has its own.
         if not hasattr(self._threads, "archive"):
             try:
-                self._threads.archive = zipfile.ZipFile(self.path)
-            except (zipfile.BadZipFile, OSError) as error:
+                archive = zipfile.ZipFile(self.path)
+                self._check_count(len(archive.filelist))
+            except Exception as error:  # a damaged directory raises nearly every type
                 raise UserError(no_zip_file(self.path, self.title, error)) from error
+            self._threads.archive = archive
         return self._threads.archive
+
+    def _check_count(self, found: int) -> None:
+        """Compare the number of members with what the file's end says, which `zipfile` does not.
+
+        Raises:
+            BadZipFile: If they differ: a damaged length has hidden one behind another.
+        """
+        with open(self.path, "rb") as file:
+            file.seek(max(0, os.path.getsize(self.path) - END_BYTES))
+            end = file.read()
+        [told] = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
+        if told != found % 2**16 and told != 2**16 - 1:  # which says that it is told elsewhere
+            raise zipfile.BadZipFile(f"it lists {found:,} files, its end says {told:,}")
 
     def entries(self) -> list[Entry]:
         return with_identities(self._listed()[1])
@@ -117,10 +161,10 @@ class ZipSource(Source):
 
     def attributes(self) -> Attributes | None:
         try:
-            text = self._archive().read(ATTRIBUTES_FILE).decode()
+            text = self.read(ATTRIBUTES_FILE).decode()
         except KeyError:
             return None
-        except (UnicodeDecodeError, OSError, zipfile.BadZipFile, RuntimeError) as error:
+        except (UnicodeDecodeError, BadPicture) as error:
             raise UserError(f"Cannot read {ATTRIBUTES_FILE} in {self.title!r}: {error}.") from error
         return read_attributes(text, f"{ATTRIBUTES_FILE} in {self.title!r}")
 

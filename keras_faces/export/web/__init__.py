@@ -60,8 +60,8 @@ def web_page(model, signatures: dict[str, Signature], folder: Path) -> dict[str,
         about |= _latents(model)
     graphs = {name: packed(onnx_graph(part)) for name, part in parts.items()}
     content = json.dumps({"about": about, "graphs": graphs})
-    (folder / MODEL).write_text(f"{VARIABLE}{content};\n")
-    (folder / "runtime.js").write_text(script)
+    (folder / MODEL).write_text(f"{VARIABLE}{content};\n", encoding="utf-8")
+    (folder / "runtime.js").write_text(script, encoding="utf-8")
     for file in PAGE.iterdir():
         shutil.copyfile(file, folder / file.name)
     return _differences(folder, signatures)
@@ -105,7 +105,7 @@ def _rounded(values: np.ndarray) -> list:
 
 
 def _differences(folder: Path, signatures: dict[str, Signature]) -> dict[str, float | None]:
-    content = json.loads((folder / MODEL).read_text()[len(VARIABLE) : -len(";\n")])
+    content = json.loads((folder / MODEL).read_text(encoding="utf-8")[len(VARIABLE) : -len(";\n")])
     serve = {
         name: served_by_onnx(gzip.decompress(base64.b64decode(graph)))
         for name, graph in content["graphs"].items()
