@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from keras_faces.data import area
-from keras_faces.data.crops import apply_crop, get_crop
+from keras_faces.data.crops import Crop, apply_crop, get_crop
 from keras_faces.errors import UserError
 from keras_faces.files import open_regular
 
@@ -28,6 +28,7 @@ MIN_SIDE = 8  # pixels; below it a picture holds no face
 MAX_PIXELS = 100_000_000  # a 100 megapixel photo decodes to 300 MB, more is a mistake or an attack
 MAX_FILE_BYTES = 200_000_000
 MAX_SCANS = 500  # libjpeg-turbo's own limit; each costs the time of all pixels, and a few bytes
+FREE_SCANS = 10**10  # pixels times bytes, of which not even all that fit take half a second
 
 
 class BadPicture(ValueError):
@@ -87,11 +88,9 @@ def decode_with_size(
     rule = get_crop(crop)
     try:
         if isinstance(data, bytes):
+            if rule.averaged and (found := _averaged(data, rule, size, channels)):
+                return found
             image, upright = opened(data)
-            if rule.averaged:
-                record = area.decode_jpeg(data, image, rule.box, size, channels)
-                if record is not None:
-                    return record, upright
             image = _loaded(image, 2 * size if rule.scaled_decoding else None)
         else:
             image = Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data)
@@ -152,18 +151,40 @@ def opened(
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Return a picture of which only the header is read, and its upright size.
 
-    Whatever decodes a picture has it from here, so that all refuse the same ones.
-
     Raises:
         BadPicture: If it is of absurd size. What is no picture raises nearly any exception.
     """
     image = Image.open(io.BytesIO(data), formats=formats)
     width, height = image.size
-    _check_size(width, height, max_pixels)
-    if data.count(_SCAN) > MAX_SCANS and _has_too_many_scans(data):
-        raise BadPicture(f"a JPEG of more than {MAX_SCANS} scans")
+    _check_header(data, width, height, max_pixels)
     sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     return image, (height, width) if sideways else (width, height)
+
+
+def _averaged(
+    data: bytes, rule: Crop, size: int, channels: int
+) -> tuple[np.ndarray, tuple[int, int]] | None:
+    """Return what `decode_with_size` returns where `area` can decode it, else None.
+
+    What is damaged or too large is left to Pillow, which says for all crops what can be used.
+    """
+    raw = area.plain_size(data)
+    if raw is not None and raw[0] * raw[1] <= MAX_PIXELS:
+        _check_header(data, *raw)
+    else:
+        image, raw = opened(data)
+        if image.format != "JPEG" or image.mode not in ("L", "RGB") or image.getexif():
+            return None
+    record = area.decode_jpeg(data, raw, rule.box, size, channels)
+    return None if record is None else (record, raw)
+
+
+def _check_header(data: bytes, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse a picture by its header, before anything else of it is decoded."""
+    _check_size(width, height, max_pixels)
+    # Counting would take a tenth of the time of small pictures, of which many scans cost nothing.
+    if width * height * len(data) > FREE_SCANS and _has_too_many_scans(data):
+        raise BadPicture(f"a JPEG of more than {MAX_SCANS} scans")
 
 
 def _loaded(image: Image.Image, least: int | None) -> Image.Image:
@@ -189,11 +210,13 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd8]")
 
 def _has_too_many_scans(data: bytes) -> bool:
     """Whether a JPEG has too many, and not what else is in the file: a video, a thumbnail."""
+    if not data.startswith(b"\xff\xd8") or data.count(_SCAN) <= MAX_SCANS:
+        return False
     at = scans = 0
     while scans <= MAX_SCANS and (found := _MARKER.search(data, at)) and found[0] != _END:
         scans += found[0] == _SCAN
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
-    return data.startswith(b"\xff\xd8") and scans > MAX_SCANS
+    return scans > MAX_SCANS
 
 
 @contextlib.contextmanager
