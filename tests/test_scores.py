@@ -223,7 +223,7 @@ def test_compare_puts_runs_side_by_side(scored, tmp_path, capsys):
     assert "keras-faces evaluate" in capsys.readouterr().err
     (tmp_path / "text.json").write_text("no scores")
     assert main(["compare", str(tmp_path / "text.json")]) == 2
-    assert "holds no scores" in capsys.readouterr().err
+    assert "text.json is damaged" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -61,8 +61,7 @@ def within_memory(what: str, advice: str, copies: int = 1):
     Raises:
         UserError: If they do not fit.
     """
-    # Every variable of layers and optimizers passes here, and nowhere else that Keras offers.
-    create, thread, room, taken = keras.Variable.__init__, threading.get_ident(), None, 0
+    thread, room, taken = threading.get_ident(), None, 0
 
     def checked(variable, initializer, shape=None, dtype=None, *args, **kwargs):
         nonlocal room, taken
@@ -78,6 +77,8 @@ def within_memory(what: str, advice: str, copies: int = 1):
         create(variable, initializer, shape, dtype, *args, **kwargs)
 
     with _one_at_a_time:
+        # Every variable of layers and optimizers passes here, and nowhere else that Keras offers.
+        create = keras.Variable.__init__
         keras.Variable.__init__ = checked
         try:
             yield
