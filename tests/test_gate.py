@@ -513,13 +513,10 @@ def test_a_file_that_cannot_be_written_is_told_in_a_line(monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(
     "sent",
-    [
-        signal.SIGINT,
-        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
+    ["SIGINT", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGTERM", "SIGHUP"))],
 )
 def test_a_page_that_is_ended_says_no_error_and_leaves_no_file(sent, folder, face, tmp_path):
+    sent = getattr(signal, sent)
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
