@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Sequence
 from pathlib import PurePath
 from urllib.parse import urlencode
@@ -140,8 +141,11 @@ class Gate:
     def _keep(self, visitor: str, file: UploadFile) -> str:
         suffix = PurePath(file.filename or "").suffix
         suffix = suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""
-        with self.visitors.writing(visitor, f"picture{suffix}", uploaded=True) as path:
-            path.write_bytes(file.file.read())
+        with (
+            self.visitors.writing(visitor, f"picture{suffix}", uploaded=True) as path,
+            path.open("wb") as kept,
+        ):
+            shutil.copyfileobj(file.file, kept)
         return str(path)
 
     async def _join(self, request: Request):
