@@ -16,7 +16,7 @@ video = ["av>=15"]
 # Not imported: only dlib's models in it are read.
 identity = ["face_recognition_models>=0.3.0"]
 onnx = ["tf2onnx>=1.17", "onnx>=1.18", "onnxruntime>=1.22"]
-litert = ["ai-edge-litert>=2"]
+litert = ["ai-edge-litert>=2.1"]
 plots = ["scikit-learn>=1.5"]
 notebooks = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 docs = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6"]
@@ -56,7 +56,7 @@ setup(
     install_requires=[
         "keras>=3.14.1,<4",
         "tensorflow>=2.20,<3",
-        "tensorflow-datasets>=4.9.8",
+        "tensorflow-datasets>=4.9.10",
         # tensorflow-datasets imports it, but etils 1.15 no longer brings it along.
         "importlib_resources>=6",
         "tensorboard>=2.20,<3",
