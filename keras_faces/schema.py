@@ -58,12 +58,16 @@ def read_json(path: Path, form: type[Form], remedy: str, newest: int | None = No
         if path.stat().st_size > LARGEST_FILE:
             raise ValueError(f"more than {LARGEST_FILE:,} bytes")
         content = _loaded(path.read_text(encoding="utf-8"))
-        checksum = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
-        if checksum not in (None, _checksum(content)):
+        if wrong := mismatch(content, dict):
+            raise ValueError(wrong)
+        checksum = content.pop(CHECKSUM, None)
+        # Files of earlier versions have none; but a flipped bit may have hit its name.
+        renamed = any(isinstance(v, str) and len(v) == 64 for v in content.values())
+        if renamed or checksum not in (None, _checksum(content)):
             raise ValueError(
                 f"it is not as it was written; if you changed it, delete its line {CHECKSUM!r}"
             )
-        made = content.get("format") if isinstance(content, dict) else None
+        made = content.get("format")
         if newest is not None and _is(made, int, None, ()) and made > newest:
             raise UserError(
                 f"{path} has format {made}, this version reads up to {newest}. Update keras_faces."
