@@ -89,7 +89,15 @@ def as_json(content: dict) -> str:
 
 
 def _loaded(text: str):
-    return json.loads(text, parse_constant=lambda name: None)  # JSON has no NaN
+    # JSON has no NaN. A number too large for a float would have the checksum of null.
+    return json.loads(text, parse_constant=lambda name: None, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is too large for a number")
+    return number
 
 
 def _checksum(content) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NotRequired, TypedDict
 from keras_faces.errors import UserError
 from keras_faces.metrics.scores import COPY_SCORES, FORMAT, SCORES
 from keras_faces.schema import Positive, Scalar, mismatch, read_json
+from keras_faces.screen import visible
 
 REMEDY = "Score it anew: keras-faces evaluate RUN --out FILE"
 
@@ -89,9 +90,9 @@ def differences(one: dict, other: dict) -> dict[str, tuple]:
 def told_differences(one: dict, other: dict) -> str:
     """Return in which fields two protocols differ as text, which is empty where in none."""
     found = differences(one, other)
-    parts = [f"{field} {a} and {b}" for field, (a, b) in found.items()]
+    parts = [visible(f"{field} {a} and {b}") for field, (a, b) in found.items()]
     if "fingerprint" in found:
-        places = dict.fromkeys((str(one.get("source")), str(other.get("source"))))
+        places = dict.fromkeys(visible(str(facts.get("source"))) for facts in (one, other))
         what = "are not the same" if len(places) > 1 else "changed in between"
         parts.append(f"so the pictures in {' and in '.join(places)} {what}")
     return "; ".join(parts)
@@ -200,7 +201,7 @@ def protocol_line(*results: dict, names: Sequence[str] | None = None) -> str:
 
 def told_protocol(protocol: dict, of: str = "") -> str:
     """Return a protocol as a line of text, which says of what it is."""
-    fields = ", ".join(f"{field} {value}" for field, value in protocol.items())
+    fields = ", ".join(visible(f"{field} {value}") for field, value in protocol.items())
     return f"Protocol{of and ' of '}{of}: {fields}"
 
 
