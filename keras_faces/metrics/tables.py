@@ -38,7 +38,7 @@ class Obeyed(TypedDict):
     generated: float
     generated_std: float
     chance: float
-    left_out: list[str]
+    left_out: dict[str, str]
 
 
 class Result(TypedDict):
