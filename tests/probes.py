@@ -337,7 +337,7 @@ def samplers(_):
 
 def log_variance_bound(_):
     """What a log-variance is clipped to."""
-    from keras_faces.models.vae import split
+    from keras_faces.models.losses import split
 
     return float(np.array(split(np.array([[0.0, 99.0]], np.float32))[1])[0, 0])
 

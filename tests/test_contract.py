@@ -6,7 +6,7 @@ import pytest
 
 import keras_faces as kf
 from keras_faces.checkpoints import read_latest, restore, save_checkpoint
-from keras_faces.training.normalisation import BatchNormalization
+from keras_faces.models.layers import BatchNormalization
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 # What makes a model small, each where the model has it.

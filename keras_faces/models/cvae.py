@@ -21,13 +21,8 @@ import numpy as np
 from keras import layers, ops
 
 from keras_faces.errors import UserError, require_above, require_at_least, unknown_name
-from keras_faces.models.vae import (
-    build_decoder,
-    build_encoder,
-    kl_divergence,
-    split,
-    squared_error,
-)
+from keras_faces.models.losses import kl_divergence, split, squared_error
+from keras_faces.models.vae import build_decoder, build_encoder
 from keras_faces.pictures import grid
 from keras_faces.training.encoding import DENSITY_CODES, EncodingModel, uniform_rows
 from keras_faces.training.players import Player

@@ -30,9 +30,9 @@ from keras_faces.errors import (
     require_decay,
     unknown_name,
 )
+from keras_faces.models.layers import BatchNormalization, ReflectionPadding2D
 from keras_faces.pictures import rows_grid
 from keras_faces.training.base import FaceModel
-from keras_faces.training.normalisation import BatchNormalization
 from keras_faces.training.players import Player
 
 ARCHITECTURES = ("slides", "resnet")
@@ -463,28 +463,3 @@ def instance_normalisation():
 
 def normal():
     return keras.initializers.RandomNormal(0.0, 0.02)
-
-
-@keras.saving.register_keras_serializable(package="keras_faces")
-class ReflectionPadding2D(layers.Layer):
-    """Pads images by their own mirror image.
-
-    Args:
-        width: Pixels on each side.
-        **kwargs: Arguments of `keras.layers.Layer`.
-    """
-
-    def __init__(self, width: int, **kwargs):
-        super().__init__(**kwargs)
-        self.width = width
-
-    def call(self, inputs):
-        side = (self.width, self.width)
-        return ops.pad(inputs, ((0, 0), side, side, (0, 0)), mode="reflect")
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        return batch, height + 2 * self.width, width + 2 * self.width, channels
-
-    def get_config(self):
-        return {**super().get_config(), "width": self.width}

@@ -20,10 +20,15 @@ import keras
 from keras import layers, ops
 
 from keras_faces.errors import require_above, require_at_least, require_decay, unknown_name
-from keras_faces.models.dcgan import cross_entropy
-from keras_faces.models.vae import kl_divergence, posterior_collapse, split
+from keras_faces.models.layers import BatchNormalization
+from keras_faces.models.losses import (
+    accuracies,
+    cross_entropy,
+    kl_divergence,
+    posterior_collapse,
+    split,
+)
 from keras_faces.training.encoding import EncodingModel
-from keras_faces.training.normalisation import BatchNormalization
 from keras_faces.training.players import Player
 
 DISCRIMINATOR_NORMS = ("batch", "layer")
@@ -154,10 +159,7 @@ class VAEGAN(EncodingModel):
                 "prior": cross_entropy(fake, 0),
                 "copies": cross_entropy(copy, 0),
             },
-            "measures": {
-                "real_accuracy": ops.mean(ops.cast(real > 0, "float32")),
-                "fake_accuracy": ops.mean(ops.cast(fake < 0, "float32")),
-            },
+            "measures": accuracies(real, fake),
         }
 
     def gates(self, terms):

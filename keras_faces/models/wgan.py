@@ -15,6 +15,7 @@ from keras import ops
 
 from keras_faces.errors import require_above, require_at_least, require_at_most
 from keras_faces.models.dcgan import build_discriminator, build_generator
+from keras_faces.models.layers import Clip
 from keras_faces.training.backend import input_gradients
 from keras_faces.training.base import FaceModel
 from keras_faces.training.players import Player
@@ -144,21 +145,3 @@ class WGAN(FaceModel):
         squares = ops.sum(ops.square(gradients), axis=(1, 2, 3))
         # The root's own gradient is infinite at 0.
         return ops.mean(ops.square(ops.sqrt(squares + 1e-12) - 1.0))
-
-
-@keras.saving.register_keras_serializable(package="keras_faces")
-class Clip(keras.constraints.Constraint):
-    """Keeps weights within [-limit, limit] after every step.
-
-    Args:
-        limit: The largest absolute weight.
-    """
-
-    def __init__(self, limit: float):
-        self.limit = limit
-
-    def __call__(self, value):
-        return ops.clip(value, -self.limit, self.limit)
-
-    def get_config(self):
-        return {"limit": self.limit}
