@@ -330,7 +330,7 @@ def augmentation(_):
 
 def samplers(_):
     """What models that encode draw new latents from."""
-    from keras_faces.training.encoding import EncodingModel
+    from keras_faces.models.encoding import EncodingModel
 
     return EncodingModel.samplers
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import keras_faces as kf
+from keras_faces.models.encoding import nearest_squares
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import cross_entropy, kl_divergence, squared_error
-from keras_faces.training.encoding import nearest_squares
 
 
 def trainable(network):

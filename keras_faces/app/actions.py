@@ -195,7 +195,7 @@ def blend(served: Served, first: Given, second: Given, percent: float = 50.0) ->
     Raises:
         UserError: If there is no face, or no latent comes near one.
     """
-    from keras_faces.training.encoding import EncodingModel
+    from keras_faces.models.encoding import EncodingModel
 
     if first.data is None or second.data is None:
         raise UserError("Choose both pictures first.")

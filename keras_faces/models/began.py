@@ -29,9 +29,9 @@ from keras_faces.errors import (
     require_decay,
     unknown_name,
 )
+from keras_faces.models.base import FaceModel, map_batches
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
-from keras_faces.training.base import FaceModel
 from keras_faces.training.players import Player
 
 ARCHITECTURES = ("decoder", "deconvolution")
@@ -191,7 +191,7 @@ class BEGAN(FaceModel):
 
     def show_more(self, count, seed, stream):
         originals = stream.sample(min(30, count), seed)
-        copies = self._mapped(lambda faces: self.discriminator(faces, training=False), originals)
+        copies = map_batches(lambda faces: self.discriminator(faces, training=False), originals)
         return {"autoencoded": rows_grid(originals, copies)}
 
     def warnings(self, faces, logs):

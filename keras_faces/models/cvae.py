@@ -21,10 +21,11 @@ import numpy as np
 from keras import layers, ops
 
 from keras_faces.errors import UserError, require_above, require_at_least, unknown_name
+from keras_faces.models.base import map_batches
+from keras_faces.models.encoding import DENSITY_CODES, EncodingModel, uniform_rows
 from keras_faces.models.losses import kl_divergence, split, squared_error
 from keras_faces.models.vae import build_decoder, build_encoder
 from keras_faces.pictures import grid
-from keras_faces.training.encoding import DENSITY_CODES, EncodingModel, uniform_rows
 from keras_faces.training.players import Player
 
 CELEBA_ATTRIBUTES = (
@@ -243,7 +244,7 @@ class CVAE(EncodingModel):
         """Return codes of faces in [-1, 1] under their conditions."""
         faces = self.check_faces(faces)
         vectors = self.condition_vectors(conditions, len(faces))
-        latents = self._mapped(self.latents_from_faces, faces, vectors)
+        latents = map_batches(self.latents_from_faces, faces, vectors)
         return np.concatenate([latents, vectors], axis=1)
 
     def reconstruct(self, faces, conditions) -> np.ndarray:

@@ -30,9 +30,9 @@ from keras_faces.errors import (
     require_decay,
     unknown_name,
 )
+from keras_faces.models.base import FaceModel, map_batches
 from keras_faces.models.layers import BatchNormalization, ReflectionPadding2D
 from keras_faces.pictures import rows_grid
-from keras_faces.training.base import FaceModel
 from keras_faces.training.players import Player
 
 ARCHITECTURES = ("slides", "resnet")
@@ -286,7 +286,7 @@ class CycleGAN(FaceModel):
             raise unknown_name("domain", to, DOMAINS)
         name = "sketch_to_photo" if to == "photo" else "photo_to_sketch"
         network = self.averaged(name)
-        return self._mapped(lambda x: network(x, training=False), self.check_faces(faces))
+        return map_batches(lambda x: network(x, training=False), self.check_faces(faces))
 
     def cycle(self, faces, to: str = "photo") -> tuple[np.ndarray, np.ndarray]:
         """Translate there and back: sketch to photo to sketch, or photo to sketch to photo.
@@ -303,7 +303,7 @@ class CycleGAN(FaceModel):
 
     def sketch(self, photos) -> np.ndarray:
         """Return pencil sketches of photos in [-1, 1], made by the filter, not by a network."""
-        return self._mapped(pencil_sketch, self.check_faces(photos))
+        return map_batches(pencil_sketch, self.check_faces(photos))
 
     def samples(self, count, seed, sampler, stream):
         if stream is None:

@@ -18,9 +18,9 @@ import keras
 from keras import layers, ops
 
 from keras_faces.errors import require_at_least, require_decay, unknown_name
+from keras_faces.models.base import FaceModel
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import accuracies, cross_entropy, one_sided
-from keras_faces.training.base import FaceModel
 from keras_faces.training.players import Player
 
 

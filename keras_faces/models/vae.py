@@ -16,8 +16,8 @@ import keras
 from keras import layers, ops
 
 from keras_faces.errors import require_above, require_at_least
+from keras_faces.models.encoding import EncodingModel
 from keras_faces.models.losses import kl_divergence, posterior_collapse, split, squared_error
-from keras_faces.training.encoding import EncodingModel
 from keras_faces.training.players import Player
 
 

@@ -20,6 +20,7 @@ import keras
 from keras import layers, ops
 
 from keras_faces.errors import require_above, require_at_least, require_decay, unknown_name
+from keras_faces.models.encoding import EncodingModel
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import (
     accuracies,
@@ -28,7 +29,6 @@ from keras_faces.models.losses import (
     posterior_collapse,
     split,
 )
-from keras_faces.training.encoding import EncodingModel
 from keras_faces.training.players import Player
 
 DISCRIMINATOR_NORMS = ("batch", "layer")

@@ -14,10 +14,10 @@ import keras
 from keras import ops
 
 from keras_faces.errors import require_above, require_at_least, require_at_most
+from keras_faces.models.base import FaceModel
 from keras_faces.models.dcgan import build_discriminator, build_generator
 from keras_faces.models.layers import Clip
 from keras_faces.training.backend import input_gradients
-from keras_faces.training.base import FaceModel
 from keras_faces.training.players import Player
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 
 from keras_faces.errors import UserError
+from keras_faces.models.base import FaceModel, map_batches
 from keras_faces.pictures import rows_grid
-from keras_faces.training.base import FaceModel
 
 DENSITY_CODES = 1024
 
@@ -46,7 +46,7 @@ class EncodingModel(FaceModel):
 
     def encode(self, faces) -> np.ndarray:
         """Return the latents of faces in [-1, 1], of shape `(count, latent_dim)`."""
-        return self._mapped(self.latents_from_faces, self.check_faces(faces))
+        return map_batches(self.latents_from_faces, self.check_faces(faces))
 
     def reconstruct(self, faces) -> np.ndarray:
         """Encode and decode faces in [-1, 1]."""
