@@ -366,9 +366,9 @@ def test_the_fitted_density_keeps_each_face_with_its_own_conditions():
 def test_samples_show_a_row_without_and_a_row_for_each_condition():
     model = cvae(conditions=NAMES)
     stream = kf.data.open_faces("orl", image_size=32, batch_size=8, labels="attributes")
-    picture = np.array(model.show_samples(15, 0, "prior", stream))
+    picture = np.array(model.gallery(15, 0, "prior", stream)["samples"])
     assert picture.shape == (2 + 5 * 34, 2 + 3 * 34)  # five rows of three faces
-    copies = model.show_more(6, 0, stream)["reconstructions"]
+    copies = model.gallery(6, 0, "prior", stream)["reconstructions"]
     assert np.array(copies).shape == (2 + 2 * 34, 2 + 6 * 34)
 
 

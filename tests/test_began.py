@@ -215,7 +215,7 @@ def test_the_learning_rate_falls_by_a_tenth_every_2000_steps():
 def test_autoencoded_faces_stand_below_their_originals():
     model = began()
     stream = kf.data.open_faces("orl", image_size=32, batch_size=8)
-    picture = np.array(model.show_more(3, 0, stream)["autoencoded"])
+    picture = np.array(model.gallery(3, 0, "prior", stream)["autoencoded"])
     assert picture.shape == (2 + 2 * 34, 2 + 3 * 34)
     originals = kf.data.to_uint8(stream.sample(3, 0))[..., 0]
     for column, face in enumerate(originals):

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import ops
+from PIL.Image import Image
 
 import keras_faces as kf  # for kf.export, which stands above the models: imported when used
 from keras_faces import model_files
@@ -172,17 +173,20 @@ class FaceModel(Game):
         """
         return self.generate(count, seed, sampler)
 
-    def show_samples(self, count: int, seed: int, sampler: str, stream):
-        """Return `samples` as one picture."""
-        return grid(self.samples(count, seed, sampler, stream))
-
     def faces_and_copies(self, count: int, seed: int, stream) -> tuple | None:
         """Return some real faces and what `reconstruct` makes of them, or None if it cannot."""
         return None
 
-    def show_more(self, count: int, seed: int, stream) -> dict:
-        """Return further pictures by name that show what the model does to real faces."""
-        return {}
+    def gallery(self, count: int, seed: int, sampler: str, stream) -> dict[str, Image]:
+        """Return pictures by name: `"samples"`, and what the model does to real faces.
+
+        Args:
+            count: Faces in a picture; of real ones 30 at most.
+            seed: Seed of the choice.
+            sampler: One of `samplers`.
+            stream: Real faces, or None where there are none.
+        """
+        return {"samples": grid(self.samples(count, seed, sampler, stream))}
 
     def judge(self) -> keras.Model | None:
         """Return a network whose layers tell how alike two faces look, or None where none helps."""

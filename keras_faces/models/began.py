@@ -189,10 +189,13 @@ class BEGAN(FaceModel):
         # BEGAN's decoder ends without tanh, and its pictures are clipped when they are shown.
         return ops.clip(super().faces_from_latents(latents), -1.0, 1.0)
 
-    def show_more(self, count, seed, stream):
-        originals = stream.sample(min(30, count), seed)
-        copies = map_batches(lambda faces: self.discriminator(faces, training=False), originals)
-        return {"autoencoded": rows_grid(originals, copies)}
+    def gallery(self, count, seed, sampler, stream):
+        pictures = super().gallery(count, seed, sampler, stream)
+        if stream is not None:
+            originals = stream.sample(min(30, count), seed)
+            copies = map_batches(lambda faces: self.discriminator(faces, training=False), originals)
+            pictures["autoencoded"] = rows_grid(originals, copies)
+        return pictures
 
     def warnings(self, faces, logs):
         found = super().warnings(faces, logs)

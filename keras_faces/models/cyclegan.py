@@ -310,17 +310,16 @@ class CycleGAN(FaceModel):
             self._needs_latents()
         return self.translate(self.pairs(count, seed, stream)[1])
 
-    def show_samples(self, count, seed, sampler, stream):
-        photos, sketches = self.pairs(min(30, count), seed, stream)
-        return rows_grid(sketches, self.translate(sketches), photos)
-
-    def show_more(self, count, seed, stream):
+    def gallery(self, count, seed, sampler, stream):
         photos, drawn = self.pairs(min(30, count), seed, stream)
         sketches = self.translate(photos, to="sketch")
-        made = {"cycles": rows_grid(photos, sketches, self.translate(sketches))}
+        pictures = {
+            "samples": rows_grid(drawn, self.translate(drawn), photos),
+            "cycles": rows_grid(photos, sketches, self.translate(sketches)),
+        }
         if stream.labels == "sketch":
-            made["sketches"] = rows_grid(photos, drawn, sketches)
-        return made
+            pictures["sketches"] = rows_grid(photos, drawn, sketches)
+        return pictures
 
     def pairs(self, count, seed, stream):
         """Return photos of a stream and their sketches: its own, else those of the filter."""

@@ -92,9 +92,11 @@ class EncodingModel(FaceModel):
         originals = stream.sample(count, seed)
         return originals, self.reconstruct(originals)
 
-    def show_more(self, count, seed, stream):
-        both = self.faces_and_copies(min(30, count), seed, stream)
-        return {"reconstructions": rows_grid(*both)} if both else {}
+    def gallery(self, count, seed, sampler, stream):
+        pictures = super().gallery(count, seed, sampler, stream)
+        if stream is not None and (both := self.faces_and_copies(min(30, count), seed, stream)):
+            pictures["reconstructions"] = rows_grid(*both)
+        return pictures
 
     def signatures(self):
         shape = (self.image_size, self.image_size, self.channels)
