@@ -209,8 +209,8 @@ def test_what_the_decoder_wants_reaches_neither_encoder_nor_discriminator():
 )
 def test_the_equilibrium_rule_on_hand_made_costs(real, prior, copies, discriminator, decoder):
     model = vaegan(equilibrium=0.68, margin=0.35)  # from 0.33 to 1.03
-    gates = model.gates({"discriminator": {"real": real, "prior": prior, "copies": copies}})
-    assert {name: bool(gate) for name, gate in gates.items()} == {
+    masks = model.update_masks({"discriminator": {"real": real, "prior": prior, "copies": copies}})
+    assert {name: bool(mask) for name, mask in masks.items()} == {
         "discriminator": discriminator,
         "decoder": decoder,
     }
@@ -218,7 +218,7 @@ def test_the_equilibrium_rule_on_hand_made_costs(real, prior, copies, discrimina
 
 def test_without_an_equilibrium_nobody_waits():
     costs = {"discriminator": {"real": 0.0, "prior": 0.0, "copies": 0.0}}
-    assert not vaegan().gates(costs)
+    assert not vaegan().update_masks(costs)
 
 
 def test_the_encoder_moves_whoever_waits():

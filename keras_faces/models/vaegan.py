@@ -162,7 +162,7 @@ class VAEGAN(EncodingModel):
             "measures": accuracies(real, fake),
         }
 
-    def gates(self, terms):
+    def update_masks(self, terms):
         """Larsen's equilibrium rule: whoever is too far ahead waits; if both are, both move."""
         if not self.equilibrium:
             return {}

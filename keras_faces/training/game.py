@@ -2,7 +2,7 @@
 
 A round of the game is a step of training. In each of its `turns` the players who move see the same
 weights: one forward pass gives the `losses` of all, and every player's optimizer follows the
-gradient of its own loss by its own networks. A player whom `gates` hold back sits the turn out.
+gradient of its own loss by its own networks. A player whom `update_masks` holds back sits the turn out.
 After the last turn `adjust` updates what nobody trains, and averages and logs are brought up to
 date.
 """
@@ -42,7 +42,7 @@ class Game(Steps, SeededModel):
     """Base class of models whose networks learn as players of a game.
 
     A subclass builds its networks within `building()`, lists its `players`, and says in `losses`
-    what each wants. It may refine the rules of a round: `draw`, `turns`, `gates`, `adjust`,
+    what each wants. It may refine the rules of a round: `draw`, `turns`, `update_masks`, `adjust`,
     `measure`.
 
     Args:
@@ -132,8 +132,8 @@ class Game(Steps, SeededModel):
         """
         yield self.players, self.draw(images, labels)
 
-    def gates(self, terms: Mapping[str, Mapping]) -> Mapping:
-        """Return for players who may have to sit a turn out whether each moves, as tensors."""
+    def update_masks(self, terms: Mapping[str, Mapping]) -> Mapping:
+        """Return by name, for players who may have to sit a turn out, whether each moves."""
         return {}
 
     def adjust(self, terms: Mapping[str, Mapping]) -> None:
@@ -386,10 +386,10 @@ class Game(Steps, SeededModel):
                 groups,
                 state=[variable for variable in self.variables if id(variable) not in moving],
             )
-            gates = self.gates(terms)
+            masks = self.update_masks(terms)
             for player in players:
                 name = player.name
-                with self._held_unless(gates.get(name), groups[name], self.optimizer[name]):
+                with self._masked(masks.get(name), groups[name], self.optimizer[name]):
                     self.optimizer[name].apply(gradients[name], groups[name])
                 self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
                 all_terms[player.name] = terms[player.name]
@@ -427,16 +427,16 @@ class Game(Steps, SeededModel):
         return losses, terms
 
     @contextlib.contextmanager
-    def _held_unless(self, gate, variables, optimizer):
-        """Undo what happens within to variables and optimizer where `gate` is false."""
-        if gate is None:
+    def _masked(self, mask, variables, optimizer):
+        """Undo what happens within to variables and optimizer where `mask` is false."""
+        if mask is None:
             yield
             return
         held = [*variables, *optimizer.variables]
         before = [ops.copy(ops.convert_to_tensor(variable)) for variable in held]
         yield
         for variable, value in zip(held, before, strict=True):
-            variable.assign(ops.where(gate, ops.convert_to_tensor(variable), value))
+            variable.assign(ops.where(mask, ops.convert_to_tensor(variable), value))
 
     def _track(self, terms):
         for player in self.players:
