@@ -188,7 +188,7 @@ class FaceModel(Game):
         """
         return {"samples": grid(self.samples(count, seed, sampler, stream))}
 
-    def judge(self) -> keras.Model | None:
+    def feature_network(self) -> keras.Model | None:
         """Return a network whose layers tell how alike two faces look, or None where none helps."""
         return None
 

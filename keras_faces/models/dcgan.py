@@ -94,7 +94,7 @@ class DCGAN(FaceModel):
             "measures": accuracies(real, fake),
         }
 
-    def judge(self):
+    def feature_network(self):
         return self.discriminator
 
     def warnings(self, faces, logs):

@@ -130,7 +130,7 @@ class GAN(FaceModel):
         # The edge itself is infinitely far out.
         return 2**0.5 * ops.erfinv(ops.clip(latents, -1 + 1e-6, 1 - 1e-6))
 
-    def judge(self):
+    def feature_network(self):
         return self.discriminator
 
     def warnings(self, faces, logs):

@@ -104,7 +104,7 @@ class WGAN(FaceModel):
     def batch_multiple(self):
         return self.critic_steps
 
-    def judge(self):
+    def feature_network(self):
         return self.critic
 
     def draw(self, images, labels=None):
