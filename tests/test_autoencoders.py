@@ -137,7 +137,7 @@ def test_the_dense_vaes_loss_is_on_values_between_0_and_1():
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_epsilon_std_is_the_standard_deviation_of_trainings_noise(scale):
     model = small("dense_vae", epsilon_std=scale)
-    epsilon = np.array(model.draw(np.zeros((10_000, 1, 1, 1), "float32"))[1])
+    epsilon = np.array(model.sample_noise(np.zeros((10_000, 1, 1, 1), "float32"))[1])
     assert epsilon.shape == (10_000, 3)
     assert epsilon.mean() == pytest.approx(0, abs=0.03 * scale)
     assert epsilon.std() == pytest.approx(scale, rel=0.03)

@@ -339,7 +339,7 @@ def test_sketches_stay_within_the_range_of_faces():
 def test_training_never_sees_a_sketch_beside_its_own_photo():
     model = cyclegan()
     photos = noise_faces(4)
-    same, sketches, _, _ = model.draw(photos)
+    same, sketches, _, _ = model.sample_noise(photos)
     assert np.array_equal(np.array(same), photos)
     of_photos = np.array(pencil_sketch(photos))
     np.testing.assert_allclose(np.array(sketches), of_photos[[3, 0, 1, 2]], atol=1e-6)
@@ -348,7 +348,7 @@ def test_training_never_sees_a_sketch_beside_its_own_photo():
 def test_sketches_of_ones_own_are_given_as_labels():
     model = cyclegan()
     sketches = noise_faces(seed=5)
-    drawn = np.array(model.draw(noise_faces(), sketches)[1])
+    drawn = np.array(model.sample_noise(noise_faces(), sketches)[1])
     assert np.array_equal(drawn, sketches[[2, 0, 1]])  # each beside the photo after its own
 
 

@@ -144,7 +144,7 @@ class BEGAN(FaceModel):
             for name, rate in rates.items()
         }
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         shape = (ops.shape(images)[0], self.latent_dim)
         return images, keras.random.uniform(shape, -1.0, 1.0, seed=self.noise)
 

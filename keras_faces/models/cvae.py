@@ -123,7 +123,7 @@ class CVAE(EncodingModel):
     def default_optimizers(self):
         return {"cvae": keras.optimizers.Adam(self.learning_rate_for(self.learning_rate))}
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         epsilon = keras.random.normal((ops.shape(images)[0], self.latent_dim), seed=self.noise)
         return images, self.as_conditions(labels), epsilon
 

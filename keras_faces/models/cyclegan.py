@@ -175,7 +175,7 @@ class CycleGAN(FaceModel):
                 "larger pool, or pool_size=0."
             )
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         # A sketch of a face beside its own photo would make pairs; the neighbour's makes none.
         sketches = ops.roll(pencil_sketch(images) if labels is None else labels, 1, axis=0)
         if not self.pool_size:

@@ -78,7 +78,7 @@ class DCGAN(FaceModel):
             for player in self.players
         }
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         return images, keras.random.normal((ops.shape(images)[0], self.latent_dim), seed=self.noise)
 
     def losses(self, batch, training):

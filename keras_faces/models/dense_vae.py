@@ -67,7 +67,7 @@ class DenseVAE(EncodingModel):
     def default_optimizers(self):
         return {"vae": keras.optimizers.RMSprop(self.learning_rate_for(self.learning_rate))}
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         shape = (ops.shape(images)[0], self.latent_dim)
         return images, keras.random.normal(shape, stddev=self.epsilon_std, seed=self.noise)
 

@@ -103,13 +103,13 @@ class GAN(FaceModel):
 
         return {player.name: optimizer() for player in self.players}
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         shape = (ops.shape(images)[0], self.latent_dim)
         return images, keras.random.uniform(shape, -1.0, 1.0, seed=self.noise)
 
     def turns(self, images, labels=None):
         for player in self.players:
-            yield [player], self.draw(images)
+            yield [player], self.sample_noise(images)
 
     def losses(self, batch, training):
         images, latents = batch

@@ -76,7 +76,7 @@ class VAE(EncodingModel):
     def default_optimizers(self):
         return {"vae": keras.optimizers.Adam(self.learning_rate_for(self.learning_rate))}
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         epsilon = keras.random.normal((ops.shape(images)[0], self.latent_dim), seed=self.noise)
         return images, epsilon
 

@@ -125,7 +125,7 @@ class VAEGAN(EncodingModel):
             for player in self.players
         }
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         shape = (ops.shape(images)[0], self.latent_dim)
         epsilon = keras.random.normal(shape, seed=self.noise)
         return images, epsilon, keras.random.normal(shape, seed=self.noise)

@@ -107,7 +107,7 @@ class WGAN(FaceModel):
     def feature_network(self):
         return self.critic
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         count = ops.shape(images)[0]
         latents = keras.random.normal((count, self.latent_dim), seed=self.noise)
         mix = keras.random.uniform((count, 1, 1, 1), seed=self.noise)
@@ -121,8 +121,8 @@ class WGAN(FaceModel):
         for number in range(self.critic_steps):
             start = number * size
             part = images[start : start + size]
-            yield [critic], self.draw(part)
-        yield [generator], self.draw(part)
+            yield [critic], self.sample_noise(part)
+        yield [generator], self.sample_noise(part)
 
     def losses(self, batch, training):
         images, latents, mix = batch

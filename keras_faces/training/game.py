@@ -2,7 +2,7 @@
 
 A round of the game is a step of training. In each of its `turns` the players who move see the same
 weights: one forward pass gives the `losses` of all, and every player's optimizer follows the
-gradient of its own loss by its own networks. A player whom `update_masks` holds back sits the turn out.
+gradient of its own loss by its own networks, unless `update_masks` makes it sit the turn out.
 After the last turn `adjust` updates what nobody trains, and averages and logs are brought up to
 date.
 """
@@ -42,8 +42,8 @@ class Game(Steps, SeededModel):
     """Base class of models whose networks learn as players of a game.
 
     A subclass builds its networks within `building()`, lists its `players`, and says in `losses`
-    what each wants. It may refine the rules of a round: `draw`, `turns`, `update_masks`, `adjust`,
-    `measure`.
+    what each wants. It may refine the rules of a round: `sample_noise`, `turns`, `update_masks`,
+    `adjust`, `measure`.
 
     Args:
         seed: Seed of the initial weights and of all noise in training.
@@ -112,7 +112,7 @@ class Game(Steps, SeededModel):
         """Return the terms of every player's loss, from one shared forward pass.
 
         Args:
-            batch: What `draw` returned.
+            batch: What `sample_noise` returned.
             training: Whether networks run in training mode.
 
         Returns:
@@ -121,7 +121,7 @@ class Game(Steps, SeededModel):
         """
         raise NotImplementedError
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         """Turn a batch of images into what the losses need, such as noise beside them."""
         return images
 
@@ -130,7 +130,7 @@ class Game(Steps, SeededModel):
 
         The players of one turn move at the same time, all seeing the same weights.
         """
-        yield self.players, self.draw(images, labels)
+        yield self.players, self.sample_noise(images, labels)
 
     def update_masks(self, terms: Mapping[str, Mapping]) -> Mapping:
         """Return by name, for players who may have to sit a turn out, whether each moves."""
