@@ -180,7 +180,7 @@ def test_latents_are_uniform_between_minus_one_and_one():
     from scipy import stats
 
     model = began()
-    drawn = model.draw_latents(2000, seed=0)
+    drawn = model.sample_latents(2000, seed=0)
     trained_on = np.array(model.sample_noise(np.zeros((2000, 32, 32, 1), "float32"))[1])
     for latents in (drawn, trained_on):
         assert latents.shape == (2000, 8)

@@ -385,7 +385,7 @@ def test_a_model_without_latents_says_what_it_does_instead():
     for call in (
         lambda: model.generate(2),
         lambda: model.decode(np.zeros((2, 4), "float32")),
-        lambda: model.draw_latents(2),
+        lambda: model.sample_latents(2),
         lambda: model.samples(2, 0, "sketches", None),
     ):
         with pytest.raises(kf.UserError, match="translate"):

@@ -146,7 +146,7 @@ def test_latents_are_uniform_between_minus_one_and_one():
 
     model = gan()
     trained_on = np.array(model.sample_noise(np.zeros((2000, 32, 32, 1), "float32"))[1])
-    for latents in (model.draw_latents(2000, seed=0), trained_on):
+    for latents in (model.sample_latents(2000, seed=0), trained_on):
         assert np.abs(latents).max() <= 1
         uniform = stats.uniform(-1, 2)
         assert stats.kstest(latents.ravel().astype("float64"), uniform.cdf).pvalue > 1e-3

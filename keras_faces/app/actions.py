@@ -147,7 +147,7 @@ def _latent(served: Served, given: Given) -> np.ndarray:
         return latent_of_picture(served, given)
     named = _conditions(model, given.conditions)
     return served.use(
-        model.draw_latents, 1, whole("seed", given.seed, 0, MAX_SEED), given.sampler, **named
+        model.sample_latents, 1, whole("seed", given.seed, 0, MAX_SEED), given.sampler, **named
     )[0]
 
 

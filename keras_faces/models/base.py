@@ -73,14 +73,14 @@ class FaceModel(Game):
         Returns:
             A float32 array of shape `(count, image_size, image_size, channels)` in [-1, 1].
         """
-        return self.decode(self.draw_latents(count, seed, sampler))
+        return self.decode(self.sample_latents(count, seed, sampler))
 
-    def draw_latents(self, count: int, seed: int = 0, sampler: str | None = None) -> np.ndarray:
-        """Draw latents to generate from, independent of the backend.
+    def sample_latents(self, count: int, seed: int = 0, sampler: str | None = None) -> np.ndarray:
+        """Sample latents to generate from, independent of the backend.
 
         Args:
             count: How many.
-            seed: Seed of the draw.
+            seed: Seed of the latents.
             sampler: One of `samplers`; None takes the last usable one.
 
         Returns:

@@ -220,16 +220,16 @@ class CVAE(EncodingModel):
         latents = np.asarray(latents, np.float32)
         return np.concatenate([latents, self.condition_vectors(conditions, len(latents))], axis=1)
 
-    def draw_latents(self, count, seed=0, sampler=None, conditions=None):
-        """Draw codes; conditions that are not given are drawn as they go together in the data."""
-        codes = super().draw_latents(count, seed, sampler)
+    def sample_latents(self, count, seed=0, sampler=None, conditions=None):
+        """Sample codes; conditions that are not given are drawn as they go together in the data."""
+        codes = super().sample_latents(count, seed, sampler)
         if conditions is None:
             return codes
         return self.join(codes[:, : self.latent_dim], conditions)
 
     def generate(self, count=64, seed=0, sampler=None, conditions=None):
         """Generate faces under conditions; see `condition_vectors` for their forms."""
-        return self.decode(self.draw_latents(count, seed, sampler, conditions))
+        return self.decode(self.sample_latents(count, seed, sampler, conditions))
 
     def latents_from_noise(self, noise, sampler):
         latents = super().latents_from_noise(noise, sampler)
@@ -291,7 +291,7 @@ class CVAE(EncodingModel):
         # Samples: the same latents in every row, one condition a row; the first row has none.
         names = self.condition_names[:9]
         columns = max(1, count // (len(names) + 1))
-        latents = super().draw_latents(columns, seed, sampler)[:, : self.latent_dim]
+        latents = super().sample_latents(columns, seed, sampler)[:, : self.latent_dim]
         rows = [self.decode(self.join(latents, given)) for given in ("", *names)]
         samples = grid(np.concatenate(rows), columns)
         return super().gallery(count, seed, sampler, stream) | {"samples": samples}
