@@ -198,13 +198,13 @@ class BEGAN(FaceModel):
         return pictures
 
     def warnings(self, faces, logs):
-        found = super().warnings(faces, logs)
+        warnings = super().warnings(faces, logs)
         if logs["k"] > 0.99:
-            found.append(
+            warnings.append(
                 "k_t is at its upper end, 1: the generator is far ahead of the autoencoder and "
                 "may collapse. Try a lower learning rate or a smaller gamma."
             )
-        return found
+        return warnings
 
 
 def build_decoder(image_size, channels, latent_dim, filters, skip_connections, name):

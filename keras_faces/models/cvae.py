@@ -336,19 +336,19 @@ NEEDS_LABELS = (
 
 def _strengths(text: str, names: list[str]) -> dict[str, float]:
     """Return how far each condition of a text such as `"glasses,smiling=0.5"` holds."""
-    found = {}
+    strengths = {}
     for part in filter(None, map(str.strip, text.split(","))):
         name, equals, strength = (
             (part, "", "") if part in names else map(str.strip, part.rpartition("="))
         )
         try:
-            found[name if equals else part] = float(strength) if equals else 1.0
+            strengths[name if equals else part] = float(strength) if equals else 1.0
         except ValueError as error:
             raise UserError(
                 f"How far {name!r} holds must be a number, such as {name}=0.5. "
                 f"Received: {strength!r}."
             ) from error
-    return found
+    return strengths
 
 
 def _some(names) -> str:

@@ -249,22 +249,22 @@ class CycleGAN(FaceModel):
             pool: Variable of shape `(pool_size, height, width, channels)`.
             images: Generated images.
             coins: Uniform noise in [0, 1), one number for each image.
-            order: The pool's places in random order.
+            order: The pool's indices in random order.
         """
         images = ops.stop_gradient(images)
         count = ops.shape(images)[0]
-        places = self.pooled + ops.arange(count)
+        indices = self.pooled + ops.arange(count)
         full = self.pooled >= self.pool_size
-        filling = places < self.pool_size
+        filling = indices < self.pool_size
         swapped = ops.logical_and(full, coins < 0.5)
-        places = ops.where(full, order[:count], ops.mod(places, self.pool_size))
-        old = ops.take(pool, places, axis=0)
+        indices = ops.where(full, order[:count], ops.mod(indices, self.pool_size))
+        old = ops.take(pool, indices, axis=0)
 
         def choose(mask, yes, no):
             return ops.where(ops.reshape(mask, (-1, 1, 1, 1)), yes, no)
 
         kept = choose(ops.logical_or(filling, swapped), images, old)
-        pool.assign(ops.scatter_update(pool, ops.expand_dims(places, -1), kept))
+        pool.assign(ops.scatter_update(pool, ops.expand_dims(indices, -1), kept))
         return choose(swapped, old, images)
 
     # Translating, instead of generating from latents.

@@ -54,13 +54,13 @@ class SeededModel(keras.Model):
     @classmethod
     def hyperparameters(cls) -> dict[str, inspect.Parameter]:
         """Return the parameters of the constructor, the class's own first, without `name`."""
-        found = {}
+        parameters: dict[str, inspect.Parameter] = {}
         owners = cls.__mro__[: cls.__mro__.index(SeededModel) + 1]
         for owner in (owner for owner in owners if "__init__" in vars(owner)):
             for parameter in inspect.signature(owner.__init__).parameters.values():
                 if parameter.name not in ("self", "name", "kwargs"):
-                    found.setdefault(parameter.name, parameter)
-        return found
+                    parameters.setdefault(parameter.name, parameter)
+        return parameters
 
     def get_config(self):
         values = {name: getattr(self, name) for name in self.hyperparameters() if name != "dtype"}
@@ -115,8 +115,8 @@ def name_layers(model: keras.Model) -> None:
         numbers.setdefault(prefix, set()).add(number)
     for layer in layers:
         prefix, number = _parts_of_name(layer)
-        place = sorted(numbers[prefix]).index(number)
-        layer.name = f"{prefix}_{place}" if place else prefix
+        index = sorted(numbers[prefix]).index(number)
+        layer.name = f"{prefix}_{index}" if index else prefix
 
 
 def _layers_within(model) -> Iterator[keras.Layer]:
