@@ -163,6 +163,93 @@ class Game(Steps, SeededModel):
     def forget_density(self) -> None:
         """Forget what was fitted once training was done, which more of it makes untrue: nothing."""
 
+    # One round of the game.
+
+    def train_round(self, data):
+        """Let every player move as `turns` says; return the logs."""
+        all_terms = {}
+        for players, batch in self.turns(*_images_and_labels(data)):
+            groups = {player.name: player.variables for player in players}
+            moving = {id(variable) for group in groups.values() for variable in group}
+            (losses, terms), gradients = losses_and_gradients(
+                lambda batch=batch: self._summed(batch, training=True),
+                groups,
+                state=[variable for variable in self.variables if id(variable) not in moving],
+            )
+            masks = self.update_masks(terms)
+            for player in players:
+                name = player.name
+                with self._masked(masks.get(name), groups[name], self.optimizer[name]):
+                    self.optimizer[name].apply(gradients[name], groups[name])
+                self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
+                all_terms[player.name] = terms[player.name]
+            all_terms["measures"] = terms.get("measures", {})
+        self.adjust(all_terms)
+        self._average()
+        self._track(all_terms)
+        return self.get_metrics_result()
+
+    def test_round(self, data):
+        """Compute the losses of every turn; return the logs.
+
+        The noise is the same for every batch, and validation leaves the training's as it was.
+        """
+        noise = ops.copy(self.noise.state)
+        all_terms = {}
+        for players, batch in self.turns(*_images_and_labels(data)):
+            losses, terms = self._summed(batch, training=False)
+            for player in players:
+                self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
+                all_terms[player.name] = terms[player.name]
+            all_terms["measures"] = terms.get("measures", {})
+            self.noise.state.assign(noise)
+        self._track(all_terms)
+        return self.get_metrics_result()
+
+    def _summed(self, batch, training):
+        terms = self.losses(batch, training)
+        # Stacked and summed, not added: TensorFlow's graph optimizer merges a chain of additions,
+        # the logged mean's among them, in an order that differs from process to process.
+        losses = {
+            player.name: ops.sum(ops.stack(list(terms[player.name].values())))
+            for player in self.players
+        }
+        return losses, terms
+
+    @contextlib.contextmanager
+    def _masked(self, mask, variables, optimizer):
+        """Undo what happens within to variables and optimizer where `mask` is false."""
+        if mask is None:
+            yield
+            return
+        held = [*variables, *optimizer.variables]
+        before = [ops.copy(ops.convert_to_tensor(variable)) for variable in held]
+        yield
+        for variable, value in zip(held, before, strict=True):
+            variable.assign(ops.where(mask, ops.convert_to_tensor(variable), value))
+
+    def _track(self, terms):
+        for player in self.players:
+            if len(player.terms) > 1:
+                for term in player.terms:
+                    self.trackers[f"{player.name}_{term}"].update_state(terms[player.name][term])
+        for name, value in self.measure(terms).items():
+            self.trackers[name].update_state(value)
+
+    def _average(self):
+        self.rounds.assign(self.rounds + 1)
+        if not self.ema:
+            return
+        # Early averages would otherwise hold on to the random initial weights.
+        rounds = ops.cast(self.rounds, "float32")
+        decay = ops.minimum(self.ema, (1.0 + rounds) / (10.0 + rounds))
+        for name in self.generating:
+            pairs = zip(self.averaged(name).variables, getattr(self, name).variables, strict=True)
+            for average, variable in pairs:
+                average.assign(decay * average + (1.0 - decay) * variable)
+
+    # What the rules are written with.
+
     def learning_rate_for(self, learning_rate: float, moves: int = 1):
         """Return a player's learning rate under this model's schedule.
 
@@ -372,91 +459,6 @@ class Game(Steps, SeededModel):
                 f"its size must be a multiple of that. Received: a batch of {bad[0]}."
             )
         self.check_data(stream, y, sizes[0])
-
-    # One round of the game.
-
-    def train_round(self, data):
-        """Let every player move as `turns` says; return the logs."""
-        all_terms = {}
-        for players, batch in self.turns(*_images_and_labels(data)):
-            groups = {player.name: player.variables for player in players}
-            moving = {id(variable) for group in groups.values() for variable in group}
-            (losses, terms), gradients = losses_and_gradients(
-                lambda batch=batch: self._summed(batch, training=True),
-                groups,
-                state=[variable for variable in self.variables if id(variable) not in moving],
-            )
-            masks = self.update_masks(terms)
-            for player in players:
-                name = player.name
-                with self._masked(masks.get(name), groups[name], self.optimizer[name]):
-                    self.optimizer[name].apply(gradients[name], groups[name])
-                self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
-                all_terms[player.name] = terms[player.name]
-            all_terms["measures"] = terms.get("measures", {})
-        self.adjust(all_terms)
-        self._average()
-        self._track(all_terms)
-        return self.get_metrics_result()
-
-    def test_round(self, data):
-        """Compute the losses of every turn; return the logs.
-
-        The noise is the same for every batch, and validation leaves the training's as it was.
-        """
-        noise = ops.copy(self.noise.state)
-        all_terms = {}
-        for players, batch in self.turns(*_images_and_labels(data)):
-            losses, terms = self._summed(batch, training=False)
-            for player in players:
-                self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
-                all_terms[player.name] = terms[player.name]
-            all_terms["measures"] = terms.get("measures", {})
-            self.noise.state.assign(noise)
-        self._track(all_terms)
-        return self.get_metrics_result()
-
-    def _summed(self, batch, training):
-        terms = self.losses(batch, training)
-        # Stacked and summed, not added: TensorFlow's graph optimizer merges a chain of additions,
-        # the logged mean's among them, in an order that differs from process to process.
-        losses = {
-            player.name: ops.sum(ops.stack(list(terms[player.name].values())))
-            for player in self.players
-        }
-        return losses, terms
-
-    @contextlib.contextmanager
-    def _masked(self, mask, variables, optimizer):
-        """Undo what happens within to variables and optimizer where `mask` is false."""
-        if mask is None:
-            yield
-            return
-        held = [*variables, *optimizer.variables]
-        before = [ops.copy(ops.convert_to_tensor(variable)) for variable in held]
-        yield
-        for variable, value in zip(held, before, strict=True):
-            variable.assign(ops.where(mask, ops.convert_to_tensor(variable), value))
-
-    def _track(self, terms):
-        for player in self.players:
-            if len(player.terms) > 1:
-                for term in player.terms:
-                    self.trackers[f"{player.name}_{term}"].update_state(terms[player.name][term])
-        for name, value in self.measure(terms).items():
-            self.trackers[name].update_state(value)
-
-    def _average(self):
-        self.rounds.assign(self.rounds + 1)
-        if not self.ema:
-            return
-        # Early averages would otherwise hold on to the random initial weights.
-        rounds = ops.cast(self.rounds, "float32")
-        decay = ops.minimum(self.ema, (1.0 + rounds) / (10.0 + rounds))
-        for name in self.generating:
-            pairs = zip(self.averaged(name).variables, getattr(self, name).variables, strict=True)
-            for average, variable in pairs:
-                average.assign(decay * average + (1.0 - decay) * variable)
 
 
 def _images_and_labels(data):
