@@ -478,7 +478,7 @@ def untrained_model(run: Run, config: Config):
 def _load_file(path: Path):
     import keras
 
-    from keras_faces.training.base import FaceModel
+    from keras_faces.models.base import FaceModel
 
     if path.suffix != ".keras":
         raise UserError(f"{str(path)!r} is not a .keras file.")
@@ -502,7 +502,7 @@ def _built(config):
     import keras
 
     import keras_faces.models  # noqa: F401  registers the classes with Keras
-    from keras_faces.training.base import FaceModel
+    from keras_faces.models.base import FaceModel
 
     optimizers = keras.optimizers
     schedule = optimizers.schedules.LearningRateSchedule

@@ -365,9 +365,9 @@ def _drawn(run: Run, model, stream: FaceStream, config: dict, say) -> list[Path]
     seed = config.get("seed", 0)
     made = [save_model(model, run.model_path)]
     for sampler in model.usable_samplers:
-        shown = model.show_samples(64, seed, sampler, stream)
-        made.append(save_picture(shown, run.folder / f"samples-{sampler}.png"))
-    for name, picture in model.show_more(30, seed, stream).items():
+        pictures = model.gallery(64, seed, sampler, stream)
+        made.append(save_picture(pictures.pop("samples"), run.folder / f"samples-{sampler}.png"))
+    for name, picture in pictures.items():  # of real faces, whatever the sampler
         made.append(save_picture(picture, run.folder / f"{name}.png"))
     if rows := run.rows():
         made.append(plot_losses(rows, run.folder / "losses.png", run.folder.name))

@@ -24,7 +24,7 @@ from pathlib import Path
 import probes
 
 import keras_faces as kf
-from keras_faces.training.base import FaceModel
+from keras_faces.models.base import FaceModel
 
 FOLDER = Path(__file__).parents[1] / "docs" / "ledger"
 FILE = FOLDER.parent / "departures.md"

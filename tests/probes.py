@@ -111,7 +111,7 @@ def first_move(model):
 
 def noise(model):
     """The distribution of the noise that training draws beside the images."""
-    drawn = model.draw(_faces(model, 512), _labels(model, 512))
+    drawn = model.sample_noise(_faces(model, 512), _labels(model, 512))
     drawn = [np.array(part) for part in drawn if tuple(part.shape) == (512, model.latent_dim)][-1]
     if np.abs(drawn).max() <= 1:
         uniform = abs(drawn.mean()) < 0.05 and abs(drawn.std() - 3**-0.5) < 0.02
@@ -136,7 +136,7 @@ def error_factor(model, noise_scale=None):
     Times the square of a hyper-parameter, if one is named.
     """
     images, given = _faces(model), _labels(model)
-    drawn = model.draw(ops.convert_to_tensor(images), given)
+    drawn = model.sample_noise(ops.convert_to_tensor(images), given)
     if isinstance(drawn, tuple):
         drawn = (*drawn[:-1], ops.zeros_like(drawn[-1]))
     copies = model.reconstruct(images, *(() if given is None else (given,)))
@@ -148,7 +148,7 @@ def error_factor(model, noise_scale=None):
 
 def adversarial_loss(model, player, term, *judged):
     """What a generator descends, given the discriminator's terms on the same pictures."""
-    terms = model.losses(model.draw(_faces(model, 1)), training=False)
+    terms = model.losses(model.sample_noise(_faces(model, 1)), training=False)
     costs = [float(terms["discriminator"][name]) for name in judged]
     logits = [math.log(math.expm1(cost)) for cost in costs]
     loss = float(terms[player][term])
@@ -225,7 +225,7 @@ def sketch_pairing(model):
     from keras_faces.models.cyclegan import pencil_sketch
 
     photos = _faces(model)
-    sketches = [np.array(part) for part in (model.draw(photos)[1], pencil_sketch(photos))]
+    sketches = [np.array(part) for part in (model.sample_noise(photos)[1], pencil_sketch(photos))]
     return "of the next photo" if np.allclose(sketches[0], sketches[1][::-1]) else "something else"
 
 
@@ -289,7 +289,7 @@ def faces_of_moves(model):
 
 def penalty_place(model):
     """Where between a real and a generated face the gradient is penalised."""
-    mix = np.array(model.draw(_faces(model, 512))[2])
+    mix = np.array(model.sample_noise(_faces(model, 512))[2])
     spread = abs(mix.mean() - 0.5) < 0.1 and 0 <= mix.min() < 0.1 < 0.9 < mix.max() < 1
     return "uniform, one a face" if spread and mix.shape == (512, 1, 1, 1) else "elsewhere"
 
@@ -330,14 +330,14 @@ def augmentation(_):
 
 def samplers(_):
     """What models that encode draw new latents from."""
-    from keras_faces.training.encoding import EncodingModel
+    from keras_faces.models.encoding import EncodingModel
 
     return EncodingModel.samplers
 
 
 def log_variance_bound(_):
     """What a log-variance is clipped to."""
-    from keras_faces.models.vae import split
+    from keras_faces.models.losses import split
 
     return float(np.array(split(np.array([[0.0, 99.0]], np.float32))[1])[0, 0])
 
@@ -363,7 +363,7 @@ def _turns(model, count=None):
 
 def _terms(model):
     """Return the terms of every player's loss of one batch, as numbers."""
-    terms = model.losses(model.draw(_faces(model)), training=False)
+    terms = model.losses(model.sample_noise(_faces(model)), training=False)
     return {
         player: {name: float(term) for name, term in found.items()}
         for player, found in terms.items()

@@ -455,7 +455,7 @@ def test_attributes_move_a_latent_along_their_directions(served):
     )
     encoded = kf.latent.encode_faces(vae.model, vae.faces("attributes"))
     direction = kf.latent.attribute_directions(encoded, ["beard"])[0]
-    latent = vae.model.draw_latents(1, 2)[0]
+    latent = vae.model.sample_latents(1, 2)[0]
     expected = vae.model.decode(np.stack([latent, latent + 1.5 * direction]))
     np.testing.assert_allclose(shown.faces, expected, atol=1e-4)
     assert "beard +1.5" in shown.note
@@ -471,7 +471,7 @@ def test_attributes_that_are_held_take_their_part_out_of_others(served):
     known = actions.directions(vae).vectors
     held = actions.attributes(vae, Given(), {"beard": 1.0, "woman": 0.0}, hold=True)
     left = kf.latent.orthogonalise(known["beard"], known["woman"])
-    expected = vae.model.decode(vae.model.draw_latents(1, 0) + left)
+    expected = vae.model.decode(vae.model.sample_latents(1, 0) + left)
     np.testing.assert_allclose(held.faces[1:], expected, atol=1e-5)
 
 

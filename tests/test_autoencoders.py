@@ -116,7 +116,7 @@ def test_the_dense_vae_is_the_reports_12288_512_2():
     assert listing(model.decoder) == [(512, "relu"), (12288, "sigmoid")]
     assert trainable(model.encoder) == (12288 + 1) * 512 + (512 + 1) * 4
     assert trainable(model.decoder) == (2 + 1) * 512 + (512 + 1) * 12288
-    assert model.draw_latents(3).shape == (3, 2)
+    assert model.sample_latents(3).shape == (3, 2)
 
 
 def test_the_dense_vaes_loss_is_on_values_between_0_and_1():
@@ -137,7 +137,7 @@ def test_the_dense_vaes_loss_is_on_values_between_0_and_1():
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_epsilon_std_is_the_standard_deviation_of_trainings_noise(scale):
     model = small("dense_vae", epsilon_std=scale)
-    epsilon = np.array(model.draw(np.zeros((10_000, 1, 1, 1), "float32"))[1])
+    epsilon = np.array(model.sample_noise(np.zeros((10_000, 1, 1, 1), "float32"))[1])
     assert epsilon.shape == (10_000, 3)
     assert epsilon.mean() == pytest.approx(0, abs=0.03 * scale)
     assert epsilon.std() == pytest.approx(scale, rel=0.03)
@@ -325,9 +325,9 @@ def test_faces_are_generated_under_exactly_the_given_conditions():
     model = cvae()
     model.fit_density([(noise_faces(20), conditions(20))])
     for sampler in ("prior", "fitted"):
-        codes = model.draw_latents(6, seed=1, sampler=sampler, conditions="a,c")
+        codes = model.sample_latents(6, seed=1, sampler=sampler, conditions="a,c")
         assert (codes[:, 3:] == [1, 0, 1]).all()
-        free = model.draw_latents(6, seed=1, sampler=sampler)
+        free = model.sample_latents(6, seed=1, sampler=sampler)
         assert np.array_equal(codes[:, :3], free[:, :3])  # the same latents
         faces = model.generate(6, seed=1, sampler=sampler, conditions="a,c")
         np.testing.assert_allclose(faces, model.decode(codes), atol=1e-6)
@@ -342,7 +342,7 @@ def test_conditions_that_are_not_given_are_drawn_as_they_go_together(sampler):
     pairs = np.array([[1, 0, 1], [1, 0, 1], [0, 1, 0], [1, 0, 1]] * 8, "float32")
     faces = noise_faces(32)
     model.fit_density([(faces[:10], pairs[:10]), (faces[10:], pairs[10:])])
-    codes = model.draw_latents(4000, seed=0, sampler=sampler)
+    codes = model.sample_latents(4000, seed=0, sampler=sampler)
     combinations, counts = np.unique(codes[:, 3:], axis=0, return_counts=True)
     assert combinations.tolist() == [[0, 1, 0], [1, 0, 1]]
     assert counts / 4000 == pytest.approx([0.25, 0.75], abs=0.03)
@@ -357,7 +357,7 @@ def test_the_fitted_density_keeps_each_face_with_its_own_conditions():
     faces = np.concatenate([noise_faces(8, seed=1) * 0.05 + 0.9, noise_faces(8, seed=2) * 0.05])
     held = np.array([[1, 0, 0]] * 8 + [[0, 0, 1]] * 8, "float32")
     model.fit_density([(faces, held)])
-    codes = model.draw_latents(400, seed=0, sampler="fitted")
+    codes = model.sample_latents(400, seed=0, sampler="fitted")
     real = model.encode(faces, held)
     nearest = np.argmin(((codes[:, None, :3] - real[None, :, :3]) ** 2).sum(-1), axis=1)
     assert np.array_equal(codes[:, 3:], held[nearest])
@@ -366,9 +366,9 @@ def test_the_fitted_density_keeps_each_face_with_its_own_conditions():
 def test_samples_show_a_row_without_and_a_row_for_each_condition():
     model = cvae(conditions=NAMES)
     stream = kf.data.open_faces("orl", image_size=32, batch_size=8, labels="attributes")
-    picture = np.array(model.show_samples(15, 0, "prior", stream))
+    picture = np.array(model.gallery(15, 0, "prior", stream)["samples"])
     assert picture.shape == (2 + 5 * 34, 2 + 3 * 34)  # five rows of three faces
-    copies = model.show_more(6, 0, stream)["reconstructions"]
+    copies = model.gallery(6, 0, "prior", stream)["reconstructions"]
     assert np.array(copies).shape == (2 + 2 * 34, 2 + 6 * 34)
 
 

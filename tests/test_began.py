@@ -138,7 +138,7 @@ def test_began_losses_follow_from_its_two_networks():
 def test_k_and_convergence_follow_the_recurrence_step_by_step():
     model = began(gamma=0.7, k_gain=0.4, learning_rate=1e-3)
     latents = some_latents()
-    model.draw = lambda images, labels=None: (images, latents)
+    model.sample_noise = lambda images, labels=None: (images, latents)
     model.compile()
     k, moved = 0.0, set()
     for step in range(6):
@@ -180,8 +180,8 @@ def test_latents_are_uniform_between_minus_one_and_one():
     from scipy import stats
 
     model = began()
-    drawn = model.draw_latents(2000, seed=0)
-    trained_on = np.array(model.draw(np.zeros((2000, 32, 32, 1), "float32"))[1])
+    drawn = model.sample_latents(2000, seed=0)
+    trained_on = np.array(model.sample_noise(np.zeros((2000, 32, 32, 1), "float32"))[1])
     for latents in (drawn, trained_on):
         assert latents.shape == (2000, 8)
         assert np.abs(latents).max() <= 1
@@ -215,7 +215,7 @@ def test_the_learning_rate_falls_by_a_tenth_every_2000_steps():
 def test_autoencoded_faces_stand_below_their_originals():
     model = began()
     stream = kf.data.open_faces("orl", image_size=32, batch_size=8)
-    picture = np.array(model.show_more(3, 0, stream)["autoencoded"])
+    picture = np.array(model.gallery(3, 0, "prior", stream)["autoencoded"])
     assert picture.shape == (2 + 2 * 34, 2 + 3 * 34)
     originals = kf.data.to_uint8(stream.sample(3, 0))[..., 0]
     for column, face in enumerate(originals):

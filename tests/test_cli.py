@@ -436,7 +436,7 @@ def test_generate_obeys_conditions_and_draws_others_without(capsys, models, tmp_
         words += [] if conditions is None else ["--conditions", conditions]
         assert run(capsys, *words)[0] == 0
         shown[conditions] = np.stack(tiles(out, 2, 2))
-    latents = model.draw_latents(4, seed=3)[:, : model.latent_dim]
+    latents = model.sample_latents(4, seed=3)[:, : model.latent_dim]
     vectors = {"glasses,smiling": [1, 1, 0, 0], "": [0, 0, 0, 0]}
     for conditions, vector in vectors.items():
         wanted = model.decode(np.concatenate([latents, [vector] * 4], axis=1))

@@ -6,7 +6,7 @@ import pytest
 
 import keras_faces as kf
 from keras_faces.checkpoints import read_latest, restore, save_checkpoint
-from keras_faces.training.normalisation import BatchNormalization
+from keras_faces.models.layers import BatchNormalization
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 # What makes a model small, each where the model has it.
@@ -329,7 +329,7 @@ def served_and_own(model, count):
     labels = known(model, count)
     given = {"conditions": labels[0]} if labels else {}
     noise = np.random.default_rng(1).standard_normal((count, model.latent_dim), np.float32)
-    codes = model.draw_latents(count, seed=1, **given)
+    codes = model.sample_latents(count, seed=1, **given)
     found = {
         "generate": ({"noise": noise, **given}, model.generate(count, seed=1, **given)),
         "decode": ({"latents": codes[:, : model.latent_dim], **given}, model.decode(codes)),

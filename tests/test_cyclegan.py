@@ -339,7 +339,7 @@ def test_sketches_stay_within_the_range_of_faces():
 def test_training_never_sees_a_sketch_beside_its_own_photo():
     model = cyclegan()
     photos = noise_faces(4)
-    same, sketches, _, _ = model.draw(photos)
+    same, sketches, _, _ = model.sample_noise(photos)
     assert np.array_equal(np.array(same), photos)
     of_photos = np.array(pencil_sketch(photos))
     np.testing.assert_allclose(np.array(sketches), of_photos[[3, 0, 1, 2]], atol=1e-6)
@@ -348,7 +348,7 @@ def test_training_never_sees_a_sketch_beside_its_own_photo():
 def test_sketches_of_ones_own_are_given_as_labels():
     model = cyclegan()
     sketches = noise_faces(seed=5)
-    drawn = np.array(model.draw(noise_faces(), sketches)[1])
+    drawn = np.array(model.sample_noise(noise_faces(), sketches)[1])
     assert np.array_equal(drawn, sketches[[2, 0, 1]])  # each beside the photo after its own
 
 
@@ -385,7 +385,7 @@ def test_a_model_without_latents_says_what_it_does_instead():
     for call in (
         lambda: model.generate(2),
         lambda: model.decode(np.zeros((2, 4), "float32")),
-        lambda: model.draw_latents(2),
+        lambda: model.sample_latents(2),
         lambda: model.samples(2, 0, "sketches", None),
     ):
         with pytest.raises(kf.UserError, match="translate"):

@@ -293,7 +293,7 @@ def test_counting_what_a_model_needs_changes_nothing_of_it(monkeypatch):
     large = {"hidden_units": 4 * 512 + 1, "ema": 0.9}
     counted = small_model(**large).get_weights()
     with monkeypatch.context() as patch:
-        patch.setattr("keras_faces.training.base.require_memory", lambda *room: None)
+        patch.setattr("keras_faces.training.construction.require_memory", lambda *room: None)
         expected = small_model(**large).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(counted, expected, strict=True))
 

@@ -70,10 +70,10 @@ def test_the_discriminator_moves_first_and_each_turn_has_new_noise():
     model = gan()
     model.compile({name: keras.optimizers.SGD(0.1) for name in ("discriminator", "generator")})
     model.run_eagerly = True
-    draw, seen = model.draw, []
+    sample_noise, seen = model.sample_noise, []
 
     def looking(images, labels=None):
-        drawn = draw(images, labels)
+        drawn = sample_noise(images, labels)
         noise = ops.convert_to_numpy(drawn[1])
         judge, maker = (
             ops.convert_to_numpy(network.trainable_variables[0].value)
@@ -82,7 +82,7 @@ def test_the_discriminator_moves_first_and_each_turn_has_new_noise():
         seen.append((noise, judge, maker))
         return drawn
 
-    model.draw = looking
+    model.sample_noise = looking
     model.fit(noise_faces(), batch_size=4, epochs=1, verbose=0)
     (first_noise, judge, maker), (second_noise, later_judge, later_maker) = seen
     assert not np.array_equal(first_noise, second_noise)
@@ -145,8 +145,8 @@ def test_latents_are_uniform_between_minus_one_and_one():
     from scipy import stats
 
     model = gan()
-    trained_on = np.array(model.draw(np.zeros((2000, 32, 32, 1), "float32"))[1])
-    for latents in (model.draw_latents(2000, seed=0), trained_on):
+    trained_on = np.array(model.sample_noise(np.zeros((2000, 32, 32, 1), "float32"))[1])
+    for latents in (model.sample_latents(2000, seed=0), trained_on):
         assert np.abs(latents).max() <= 1
         uniform = stats.uniform(-1, 2)
         assert stats.kstest(latents.ravel().astype("float64"), uniform.cdf).pvalue > 1e-3

@@ -125,7 +125,7 @@ def test_a_healthy_vae_is_not_warned_of(tmp_path, recwarn):
 
 
 def test_active_units_are_counted_by_their_variance():
-    from keras_faces.models.vae import active_units
+    from keras_faces.models.losses import active_units
 
     means = np.zeros((100, 4))
     means[:, 1] = np.random.default_rng(0).normal(0, 1, 100)

@@ -103,7 +103,7 @@ def test_mistakes_of_interpolation_are_told(arguments, expected):
 
 
 def test_latents_of_a_cube_stay_in_it_and_spread_as_the_prior_on_the_spherical_path(gan):
-    a, b = gan.draw_latents(300, seed=1), gan.draw_latents(300, seed=2)
+    a, b = gan.sample_latents(300, seed=1), gan.sample_latents(300, seed=2)
     halfway = {path: kf.latent.between(gan, a, b, 3, path) for path in kf.latent.PATHS}
     np.testing.assert_allclose(halfway["spherical"][[0, 2]], [a, b], atol=1e-3)
     assert np.abs(halfway["spherical"]).max() <= 1
@@ -122,7 +122,7 @@ def test_latents_on_the_very_edge_of_a_cube_have_a_way_too(gan):
 
 
 def test_gaussian_latents_go_as_interpolate_and_conditions_go_straight(vae):
-    a, b = vae.draw_latents(2, seed=3)
+    a, b = vae.sample_latents(2, seed=3)
     way = kf.latent.between(vae, a, b, 6, "spherical")
     np.testing.assert_array_equal(way, kf.latent.interpolate(a, b, 6, "spherical"))
     cvae = small("cvae", latent_dim=4, filters=2, hidden_units=8, conditions="glasses,smiling")
@@ -145,7 +145,7 @@ def test_a_square_has_its_four_corners_and_is_bilinear_between_them(vae):
 def test_a_latent_is_a_seeds_a_pictures_or_itself(vae, gan, orl):
     face = orl.sample(1)[0]
     latent_of = kf.latent.latent_of
-    np.testing.assert_array_equal(latent_of(vae, 5), vae.draw_latents(1, 5)[0])
+    np.testing.assert_array_equal(latent_of(vae, 5), vae.sample_latents(1, 5)[0])
     np.testing.assert_array_equal(latent_of(vae, face), vae.encode(face[None])[0])
     np.testing.assert_array_equal(latent_of(vae, [1, 2, 3, 4]), [1, 2, 3, 4])
     with pytest.raises(UserError, match="did not come near"):

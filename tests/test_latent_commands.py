@@ -120,7 +120,7 @@ def test_a_conditional_models_attribute_is_its_condition(capsys, folder, tmp_pat
     assert status == 0
     assert "from glasses 0 to glasses 1" in text
     model = kf.load_model(folder / "cvae.keras")
-    codes = np.repeat(model.draw_latents(1, 4, conditions={"smiling": 0.5}), 5, axis=0)
+    codes = np.repeat(model.sample_latents(1, 4, conditions={"smiling": 0.5}), 5, axis=0)
     codes[:, 3] = np.linspace(0, 1, 5)
     expected = kf.data.to_uint8(model.decode(codes))[..., 0].astype(int)
     for tile, face in zip(tiles(out, 5, 1), expected, strict=True):
@@ -222,7 +222,7 @@ def test_mistakes_get_a_line_that_helps(capsys, folder, tmp_path, words, expecte
 
 def test_conditions_change_and_latents_stay(folder):
     model = kf.load_model(folder / "cvae.keras")
-    codes = model.draw_latents(3, seed=2, conditions="glasses,woman=0.25")
+    codes = model.sample_latents(3, seed=2, conditions="glasses,woman=0.25")
     np.testing.assert_allclose(codes[:, 3:], [[1, 0, 0, 0.25]] * 3)
     changed = kf.latent.under_conditions(model, codes, {"glasses": 0, "beard": 0.5})
     np.testing.assert_allclose(changed[:, 3:], [[0, 0, 0.5, 0.25]] * 3)
@@ -233,6 +233,6 @@ def test_conditions_change_and_latents_stay(folder):
     with pytest.raises(kf.UserError, match="'glasses'"):
         kf.latent.under_conditions(model, codes, {"glases": 1})
     with pytest.raises(kf.UserError, match="finite"):
-        model.draw_latents(1, conditions={"glasses": np.nan})
+        model.sample_latents(1, conditions={"glasses": np.nan})
     with pytest.raises(kf.UserError, match="takes no conditions"):
         kf.latent.under_conditions(kf.load_model(folder / "vae.keras"), codes, {"glasses": 1})

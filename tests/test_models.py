@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 import keras_faces as kf
-from keras_faces.models.dcgan import cross_entropy
-from keras_faces.models.vae import kl_divergence, squared_error
-from keras_faces.training.encoding import nearest_squares
-from keras_faces.training.normalisation import BatchNormalization
+from keras_faces.models.encoding import nearest_squares
+from keras_faces.models.layers import BatchNormalization
+from keras_faces.models.losses import cross_entropy, kl_divergence, squared_error
 
 
 def trainable(network):
@@ -125,7 +124,7 @@ def test_the_fitted_density_keeps_the_codes_mean_and_covariance():
     model.fit_density([faces[:100], faces[100:]])
     assert model.default_sampler == "fitted"
     codes = model.encode(faces)
-    drawn = model.draw_latents(40_000, seed=0, sampler="fitted")
+    drawn = model.sample_latents(40_000, seed=0, sampler="fitted")
     assert np.isfinite(drawn).all()
     scale = codes.std(0)
     np.testing.assert_allclose(drawn.mean(0) / scale, codes.mean(0) / scale, atol=0.05)
@@ -135,7 +134,7 @@ def test_the_fitted_density_keeps_the_codes_mean_and_covariance():
     found = np.var((drawn - codes.mean(0)) @ axes, axis=0)
     np.testing.assert_allclose(found[1:], expected[1:], rtol=0.08)
     assert 0.5 * expected[0] < found[0] < 1.1 * expected[0]
-    prior = model.draw_latents(40_000, seed=0, sampler="prior")
+    prior = model.sample_latents(40_000, seed=0, sampler="prior")
     np.testing.assert_allclose(prior.mean(0), 0, atol=0.03)
     np.testing.assert_allclose(np.cov(prior.T), np.eye(3), atol=0.03)
 

@@ -429,7 +429,7 @@ def test_load_yields_photos_with_their_own_sketches(pairs):
 def test_a_cyclegan_never_sees_a_sketch_beside_its_own_photo(pairs):
     model = kf.create_model("cyclegan", image_size=32, channels=1, filters=2, pool_size=0)
     for photos, sketches in loaded(pairs):
-        drawn = np.array(model.draw(photos, sketches)[1])
+        drawn = np.array(model.sample_noise(photos, sketches)[1])
         assert np.array_equal(drawn, np.roll(sketches, 1, 0))
         assert (np.abs(drawn - sketches).max((1, 2, 3)) > 0.1).all()
 
@@ -458,15 +458,16 @@ def test_what_a_cyclegan_shows_are_the_real_sketches(pairs):
     model = kf.create_model("cyclegan", image_size=32, channels=1, filters=2, residual_blocks=1)
     stream = loaded(pairs)
     photos, drawn = stream.sample(5, 3, labelled=True)
-    shown = np.asarray(model.show_samples(5, 3, "sketches", stream))
-    assert np.array_equal(shown, np.asarray(rows_grid(drawn, model.translate(drawn), photos)))
+    shown = model.gallery(5, 3, "sketches", stream)
+    expected = np.asarray(rows_grid(drawn, model.translate(drawn), photos))
+    assert np.array_equal(np.asarray(shown["samples"]), expected)
     assert np.array_equal(model.samples(5, 3, "sketches", stream), model.translate(drawn))
     made = model.translate(photos, to="sketch")
-    more = model.show_more(5, 3, stream)
-    assert set(more) == {"cycles", "sketches"}
+    assert set(shown) == {"samples", "cycles", "sketches"}
     expected = np.asarray(rows_grid(photos, drawn, made))
-    assert np.array_equal(np.asarray(more["sketches"]), expected)
-    assert set(model.show_more(5, 3, loaded(pairs, labels=None))) == {"cycles"}
+    assert np.array_equal(np.asarray(shown["sketches"]), expected)
+    alone = model.gallery(5, 3, "sketches", loaded(pairs, labels=None))
+    assert set(alone) == {"samples", "cycles"}
 
 
 @pytest.mark.slow

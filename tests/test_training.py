@@ -211,7 +211,7 @@ def test_players_of_one_turn_see_the_same_weights_and_turns_follow_each_other():
     """Two players pulling one number each towards the other's: a game worked by hand."""
 
     @keras.saving.register_keras_serializable(package="tests")
-    class Chase(kf.training.base.FaceModel):
+    class Chase(kf.models.base.FaceModel):
         together = True
         latent_dim = 1
 

@@ -17,7 +17,7 @@ def noise_faces(count=6, seed=0):
 
 
 def batch(count=6, seed=0):
-    """Images, the encoder's noise and the prior's latents, as `draw` returns them."""
+    """Images, the encoder's noise and the prior's latents, as `sample_noise` returns them."""
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((2, count, 3)).astype("float32")
     return noise_faces(count, seed), *noise
@@ -154,7 +154,7 @@ def test_each_player_descends_the_slope_of_its_own_loss_alone(player):
     """The step of plain descent, against the slope of the loss that NumPy works out."""
     model = vaegan(gamma=1.5)
     given = batch()
-    model.draw = lambda images, labels=None: given
+    model.sample_noise = lambda images, labels=None: given
     model.compile({name: keras.optimizers.SGD(1e-3) for name in weights(model)}, run_eagerly=True)
     before = weights(model)
     model.fit(given[0], batch_size=6, epochs=1, shuffle=False, verbose=0)
@@ -209,8 +209,8 @@ def test_what_the_decoder_wants_reaches_neither_encoder_nor_discriminator():
 )
 def test_the_equilibrium_rule_on_hand_made_costs(real, prior, copies, discriminator, decoder):
     model = vaegan(equilibrium=0.68, margin=0.35)  # from 0.33 to 1.03
-    gates = model.gates({"discriminator": {"real": real, "prior": prior, "copies": copies}})
-    assert {name: bool(gate) for name, gate in gates.items()} == {
+    masks = model.update_masks({"discriminator": {"real": real, "prior": prior, "copies": copies}})
+    assert {name: bool(mask) for name, mask in masks.items()} == {
         "discriminator": discriminator,
         "decoder": decoder,
     }
@@ -218,7 +218,7 @@ def test_the_equilibrium_rule_on_hand_made_costs(real, prior, copies, discrimina
 
 def test_without_an_equilibrium_nobody_waits():
     costs = {"discriminator": {"real": 0.0, "prior": 0.0, "copies": 0.0}}
-    assert not vaegan().gates(costs)
+    assert not vaegan().update_masks(costs)
 
 
 def test_the_encoder_moves_whoever_waits():
@@ -235,7 +235,7 @@ def test_the_encoder_moves_whoever_waits():
 
 
 def test_a_training_step_draws_two_independent_noises():
-    _, epsilon, latents = vaegan().draw(np.zeros((5000, 1, 1, 1), "float32"))
+    _, epsilon, latents = vaegan().sample_noise(np.zeros((5000, 1, 1, 1), "float32"))
     for noise in (np.array(epsilon), np.array(latents)):
         assert noise.shape == (5000, 3)
         assert noise.mean() == pytest.approx(0, abs=0.04)

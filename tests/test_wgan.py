@@ -18,7 +18,7 @@ def noise_faces(count=8, seed=0):
 
 
 def batch(count=4, seed=0):
-    """Images, latents and shares, as `draw` returns them."""
+    """Images, latents and shares, as `sample_noise` returns them."""
     rng = np.random.default_rng(seed)
     latents = rng.standard_normal((count, 8)).astype("float32")
     return noise_faces(count, seed), latents, rng.uniform(size=(count, 1, 1, 1)).astype("float32")
@@ -56,14 +56,14 @@ def test_all_the_critics_weights_are_within_the_clip_after_every_step():
 def test_the_critic_is_clipped_before_the_generator_moves():
     model = wgan(clip=0.02, learning_rate=0.05)
     model.compile(run_eagerly=True)
-    draw, seen = model.draw, []
+    sample_noise, seen = model.sample_noise, []
 
     def looking(images, labels=None):
         weights = [ops.convert_to_numpy(v.value) for v in model.critic.trainable_variables]
         seen.append(max(np.abs(weight).max() for weight in weights))
-        return draw(images, labels)
+        return sample_noise(images, labels)
 
-    model.draw = looking
+    model.sample_noise = looking
     model.fit(noise_faces(4), batch_size=4, epochs=1, verbose=0)
     assert seen[0] > 0.5
     assert seen[1:] == [pytest.approx(0.02)] * 2
@@ -82,15 +82,15 @@ def test_a_reloaded_model_still_clips(tmp_path):
 def test_the_critic_moves_that_often_a_round_each_time_on_its_own_part(critic_steps):
     model = wgan(critic_steps=critic_steps)
     model.compile(run_eagerly=True)
-    draw, parts, latents = model.draw, [], []
+    sample_noise, parts, latents = model.sample_noise, [], []
 
     def recording(images, labels=None):
-        drawn = draw(images, labels)
+        drawn = sample_noise(images, labels)
         parts.append(ops.convert_to_numpy(drawn[0]))
         latents.append(ops.convert_to_numpy(drawn[1]))
         return drawn
 
-    model.draw = recording
+    model.sample_noise = recording
     faces = noise_faces(12)
     model.fit(faces, batch_size=6, epochs=1, shuffle=False, verbose=0)
     assert int(model.optimizer["critic"].iterations.numpy()) == 2 * critic_steps
@@ -161,7 +161,7 @@ def test_the_penalty_is_taken_at_points_between_real_and_generated_faces():
 
 
 def test_points_between_are_spread_evenly_and_each_face_has_its_own():
-    _, _, mix = wgan().draw(np.zeros((4000, 1, 1, 1), "float32"))
+    _, _, mix = wgan().sample_noise(np.zeros((4000, 1, 1, 1), "float32"))
     mix = np.array(mix)
     assert mix.shape == (4000, 1, 1, 1)
     assert 0 <= mix.min() < 0.01 < 0.99 < mix.max() <= 1

@@ -147,7 +147,7 @@ def _latent(served: Served, given: Given) -> np.ndarray:
         return latent_of_picture(served, given)
     named = _conditions(model, given.conditions)
     return served.use(
-        model.draw_latents, 1, whole("seed", given.seed, 0, MAX_SEED), given.sampler, **named
+        model.sample_latents, 1, whole("seed", given.seed, 0, MAX_SEED), given.sampler, **named
     )[0]
 
 
@@ -195,7 +195,7 @@ def blend(served: Served, first: Given, second: Given, percent: float = 50.0) ->
     Raises:
         UserError: If there is no face, or no latent comes near one.
     """
-    from keras_faces.training.encoding import EncodingModel
+    from keras_faces.models.encoding import EncodingModel
 
     if first.data is None or second.data is None:
         raise UserError("Choose both pictures first.")

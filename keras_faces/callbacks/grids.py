@@ -51,10 +51,7 @@ class Grids(RunCallback):
         if stream is None and self.model.latent_dim is None:
             return  # it makes faces from faces, and has none to show
         # The prior: a density is fitted to the latents only after training.
-        shown = self.model.show_samples(self.count, self.seed, self.model.samplers[0], stream)
-        pictures = {"samples": shown}
-        if stream is not None:
-            pictures |= self.model.show_more(self.count, self.seed, stream)
+        pictures = self.model.gallery(self.count, self.seed, self.model.samplers[0], stream)
         for kind, picture in pictures.items():
             with self.writing():
                 save_picture(picture, self.run.grids / f"{kind}-step-{self.step:08d}.png")

@@ -91,4 +91,4 @@ def largest_difference(
 
 def has_uniform_prior(model) -> bool:
     """Whether a model's prior is uniform in [-1, 1] instead of normal."""
-    return bool(np.abs(model.draw_latents(1000, sampler="prior")).max() <= 1)
+    return bool(np.abs(model.sample_latents(1000, sampler="prior")).max() <= 1)

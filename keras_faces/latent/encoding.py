@@ -238,7 +238,7 @@ def latent_of(model, given, sampler: str | None = None, conditions=None, **searc
     """
     if isinstance(given, Integral):
         needed = {} if conditions is None else {"conditions": conditions}
-        return model.draw_latents(1, int(given), sampler, **needed)[0]
+        return model.sample_latents(1, int(given), sampler, **needed)[0]
     given = np.asarray(given)
     if given.ndim == 3:
         return latents_of(model, given[None], conditions, **search)[0]

@@ -201,12 +201,12 @@ def _graded(model, features, pull):
 
 
 def _features(model):
-    """Return a function of faces: what goes into each layer, but the first, of the judge."""
-    judge = model.judge()
-    if judge is None:
+    """Return a function of faces: what goes into each layer, but the first, that tells of them."""
+    network = model.feature_network()
+    if network is None:
         return lambda faces: []
-    inputs = [layer.input for layer in judge.layers if hasattr(layer, "kernel")][1:]
-    network = keras.Model(judge.inputs, inputs)
+    inputs = [layer.input for layer in network.layers if hasattr(layer, "kernel")][1:]
+    network = keras.Model(network.inputs, inputs)
     return lambda faces: network(faces, training=False)
 
 

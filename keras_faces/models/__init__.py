@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.models.autoencoder import Autoencoder
+from keras_faces.models.base import FaceModel
 from keras_faces.models.began import BEGAN
 from keras_faces.models.cvae import CVAE
 from keras_faces.models.cyclegan import CycleGAN
@@ -18,7 +19,6 @@ from keras_faces.models.gan import GAN
 from keras_faces.models.vae import VAE
 from keras_faces.models.vaegan import VAEGAN
 from keras_faces.models.wgan import WGAN
-from keras_faces.training.base import FaceModel
 
 MODELS = {
     "autoencoder": Autoencoder,

@@ -15,8 +15,9 @@ the sampler `"prior"`, N(0, I), decode to no faces, which is the report's reason
 import keras
 
 from keras_faces.errors import require_at_least
-from keras_faces.models.vae import build_decoder, build_encoder, squared_error
-from keras_faces.training.encoding import EncodingModel
+from keras_faces.models.encoding import EncodingModel
+from keras_faces.models.losses import squared_error
+from keras_faces.models.vae import build_decoder, build_encoder
 from keras_faces.training.players import Player
 
 

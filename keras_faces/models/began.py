@@ -29,9 +29,9 @@ from keras_faces.errors import (
     require_decay,
     unknown_name,
 )
+from keras_faces.models.base import FaceModel, map_batches
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
-from keras_faces.training.base import FaceModel
 from keras_faces.training.players import Player
 
 ARCHITECTURES = ("decoder", "deconvolution")
@@ -144,7 +144,7 @@ class BEGAN(FaceModel):
             for name, rate in rates.items()
         }
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         shape = (ops.shape(images)[0], self.latent_dim)
         return images, keras.random.uniform(shape, -1.0, 1.0, seed=self.noise)
 
@@ -189,19 +189,22 @@ class BEGAN(FaceModel):
         # BEGAN's decoder ends without tanh, and its pictures are clipped when they are shown.
         return ops.clip(super().faces_from_latents(latents), -1.0, 1.0)
 
-    def show_more(self, count, seed, stream):
-        originals = stream.sample(min(30, count), seed)
-        copies = self._mapped(lambda faces: self.discriminator(faces, training=False), originals)
-        return {"autoencoded": rows_grid(originals, copies)}
+    def gallery(self, count, seed, sampler, stream):
+        pictures = super().gallery(count, seed, sampler, stream)
+        if stream is not None:
+            originals = stream.sample(min(30, count), seed)
+            copies = map_batches(lambda faces: self.discriminator(faces, training=False), originals)
+            pictures["autoencoded"] = rows_grid(originals, copies)
+        return pictures
 
     def warnings(self, faces, logs):
-        found = super().warnings(faces, logs)
+        warnings = super().warnings(faces, logs)
         if logs["k"] > 0.99:
-            found.append(
+            warnings.append(
                 "k_t is at its upper end, 1: the generator is far ahead of the autoencoder and "
                 "may collapse. Try a lower learning rate or a smaller gamma."
             )
-        return found
+        return warnings
 
 
 def build_decoder(image_size, channels, latent_dim, filters, skip_connections, name):

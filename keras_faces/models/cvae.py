@@ -21,15 +21,11 @@ import numpy as np
 from keras import layers, ops
 
 from keras_faces.errors import UserError, require_above, require_at_least, unknown_name
-from keras_faces.models.vae import (
-    build_decoder,
-    build_encoder,
-    kl_divergence,
-    split,
-    squared_error,
-)
+from keras_faces.models.base import map_batches
+from keras_faces.models.encoding import DENSITY_CODES, EncodingModel, uniform_rows
+from keras_faces.models.losses import kl_divergence, split, squared_error
+from keras_faces.models.vae import build_decoder, build_encoder
 from keras_faces.pictures import grid
-from keras_faces.training.encoding import DENSITY_CODES, EncodingModel, uniform_rows
 from keras_faces.training.players import Player
 
 CELEBA_ATTRIBUTES = (
@@ -127,7 +123,7 @@ class CVAE(EncodingModel):
     def default_optimizers(self):
         return {"cvae": keras.optimizers.Adam(self.learning_rate_for(self.learning_rate))}
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         epsilon = keras.random.normal((ops.shape(images)[0], self.latent_dim), seed=self.noise)
         return images, self.as_conditions(labels), epsilon
 
@@ -224,16 +220,16 @@ class CVAE(EncodingModel):
         latents = np.asarray(latents, np.float32)
         return np.concatenate([latents, self.condition_vectors(conditions, len(latents))], axis=1)
 
-    def draw_latents(self, count, seed=0, sampler=None, conditions=None):
-        """Draw codes; conditions that are not given are drawn as they go together in the data."""
-        codes = super().draw_latents(count, seed, sampler)
+    def sample_latents(self, count, seed=0, sampler=None, conditions=None):
+        """Sample codes; conditions that are not given are drawn as they go together in the data."""
+        codes = super().sample_latents(count, seed, sampler)
         if conditions is None:
             return codes
         return self.join(codes[:, : self.latent_dim], conditions)
 
     def generate(self, count=64, seed=0, sampler=None, conditions=None):
         """Generate faces under conditions; see `condition_vectors` for their forms."""
-        return self.decode(self.draw_latents(count, seed, sampler, conditions))
+        return self.decode(self.sample_latents(count, seed, sampler, conditions))
 
     def latents_from_noise(self, noise, sampler):
         latents = super().latents_from_noise(noise, sampler)
@@ -248,7 +244,7 @@ class CVAE(EncodingModel):
         """Return codes of faces in [-1, 1] under their conditions."""
         faces = self.check_faces(faces)
         vectors = self.condition_vectors(conditions, len(faces))
-        latents = self._mapped(self.latents_from_faces, faces, vectors)
+        latents = map_batches(self.latents_from_faces, faces, vectors)
         return np.concatenate([latents, vectors], axis=1)
 
     def reconstruct(self, faces, conditions) -> np.ndarray:
@@ -291,13 +287,14 @@ class CVAE(EncodingModel):
 
     # What it shows.
 
-    def show_samples(self, count, seed, sampler, stream):
-        """The same latents in every row, one condition a row; the first row has none."""
+    def gallery(self, count, seed, sampler, stream):
+        # Samples: the same latents in every row, one condition a row; the first row has none.
         names = self.condition_names[:9]
         columns = max(1, count // (len(names) + 1))
-        latents = super().draw_latents(columns, seed, sampler)[:, : self.latent_dim]
+        latents = super().sample_latents(columns, seed, sampler)[:, : self.latent_dim]
         rows = [self.decode(self.join(latents, given)) for given in ("", *names)]
-        return grid(np.concatenate(rows), columns)
+        samples = grid(np.concatenate(rows), columns)
+        return super().gallery(count, seed, sampler, stream) | {"samples": samples}
 
     def faces_and_copies(self, count, seed, stream):
         if not stream.labels:
@@ -339,19 +336,19 @@ NEEDS_LABELS = (
 
 def _strengths(text: str, names: list[str]) -> dict[str, float]:
     """Return how far each condition of a text such as `"glasses,smiling=0.5"` holds."""
-    found = {}
+    strengths = {}
     for part in filter(None, map(str.strip, text.split(","))):
         name, equals, strength = (
             (part, "", "") if part in names else map(str.strip, part.rpartition("="))
         )
         try:
-            found[name if equals else part] = float(strength) if equals else 1.0
+            strengths[name if equals else part] = float(strength) if equals else 1.0
         except ValueError as error:
             raise UserError(
                 f"How far {name!r} holds must be a number, such as {name}=0.5. "
                 f"Received: {strength!r}."
             ) from error
-    return found
+    return strengths
 
 
 def _some(names) -> str:

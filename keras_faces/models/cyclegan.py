@@ -30,9 +30,9 @@ from keras_faces.errors import (
     require_decay,
     unknown_name,
 )
+from keras_faces.models.base import FaceModel, map_batches
+from keras_faces.models.layers import BatchNormalization, ReflectionPadding2D
 from keras_faces.pictures import rows_grid
-from keras_faces.training.base import FaceModel
-from keras_faces.training.normalisation import BatchNormalization
 from keras_faces.training.players import Player
 
 ARCHITECTURES = ("slides", "resnet")
@@ -175,7 +175,7 @@ class CycleGAN(FaceModel):
                 "larger pool, or pool_size=0."
             )
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         # A sketch of a face beside its own photo would make pairs; the neighbour's makes none.
         sketches = ops.roll(pencil_sketch(images) if labels is None else labels, 1, axis=0)
         if not self.pool_size:
@@ -249,22 +249,22 @@ class CycleGAN(FaceModel):
             pool: Variable of shape `(pool_size, height, width, channels)`.
             images: Generated images.
             coins: Uniform noise in [0, 1), one number for each image.
-            order: The pool's places in random order.
+            order: The pool's indices in random order.
         """
         images = ops.stop_gradient(images)
         count = ops.shape(images)[0]
-        places = self.pooled + ops.arange(count)
+        indices = self.pooled + ops.arange(count)
         full = self.pooled >= self.pool_size
-        filling = places < self.pool_size
+        filling = indices < self.pool_size
         swapped = ops.logical_and(full, coins < 0.5)
-        places = ops.where(full, order[:count], ops.mod(places, self.pool_size))
-        old = ops.take(pool, places, axis=0)
+        indices = ops.where(full, order[:count], ops.mod(indices, self.pool_size))
+        old = ops.take(pool, indices, axis=0)
 
         def choose(mask, yes, no):
             return ops.where(ops.reshape(mask, (-1, 1, 1, 1)), yes, no)
 
         kept = choose(ops.logical_or(filling, swapped), images, old)
-        pool.assign(ops.scatter_update(pool, ops.expand_dims(places, -1), kept))
+        pool.assign(ops.scatter_update(pool, ops.expand_dims(indices, -1), kept))
         return choose(swapped, old, images)
 
     # Translating, instead of generating from latents.
@@ -286,7 +286,7 @@ class CycleGAN(FaceModel):
             raise unknown_name("domain", to, DOMAINS)
         name = "sketch_to_photo" if to == "photo" else "photo_to_sketch"
         network = self.averaged(name)
-        return self._mapped(lambda x: network(x, training=False), self.check_faces(faces))
+        return map_batches(lambda x: network(x, training=False), self.check_faces(faces))
 
     def cycle(self, faces, to: str = "photo") -> tuple[np.ndarray, np.ndarray]:
         """Translate there and back: sketch to photo to sketch, or photo to sketch to photo.
@@ -303,24 +303,23 @@ class CycleGAN(FaceModel):
 
     def sketch(self, photos) -> np.ndarray:
         """Return pencil sketches of photos in [-1, 1], made by the filter, not by a network."""
-        return self._mapped(pencil_sketch, self.check_faces(photos))
+        return map_batches(pencil_sketch, self.check_faces(photos))
 
     def samples(self, count, seed, sampler, stream):
         if stream is None:
             self._needs_latents()
         return self.translate(self.pairs(count, seed, stream)[1])
 
-    def show_samples(self, count, seed, sampler, stream):
-        photos, sketches = self.pairs(min(30, count), seed, stream)
-        return rows_grid(sketches, self.translate(sketches), photos)
-
-    def show_more(self, count, seed, stream):
+    def gallery(self, count, seed, sampler, stream):
         photos, drawn = self.pairs(min(30, count), seed, stream)
         sketches = self.translate(photos, to="sketch")
-        made = {"cycles": rows_grid(photos, sketches, self.translate(sketches))}
+        pictures = {
+            "samples": rows_grid(drawn, self.translate(drawn), photos),
+            "cycles": rows_grid(photos, sketches, self.translate(sketches)),
+        }
         if stream.labels == "sketch":
-            made["sketches"] = rows_grid(photos, drawn, sketches)
-        return made
+            pictures["sketches"] = rows_grid(photos, drawn, sketches)
+        return pictures
 
     def pairs(self, count, seed, stream):
         """Return photos of a stream and their sketches: its own, else those of the filter."""
@@ -463,28 +462,3 @@ def instance_normalisation():
 
 def normal():
     return keras.initializers.RandomNormal(0.0, 0.02)
-
-
-@keras.saving.register_keras_serializable(package="keras_faces")
-class ReflectionPadding2D(layers.Layer):
-    """Pads images by their own mirror image.
-
-    Args:
-        width: Pixels on each side.
-        **kwargs: Arguments of `keras.layers.Layer`.
-    """
-
-    def __init__(self, width: int, **kwargs):
-        super().__init__(**kwargs)
-        self.width = width
-
-    def call(self, inputs):
-        side = (self.width, self.width)
-        return ops.pad(inputs, ((0, 0), side, side, (0, 0)), mode="reflect")
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        return batch, height + 2 * self.width, width + 2 * self.width, channels
-
-    def get_config(self):
-        return {**super().get_config(), "width": self.width}

@@ -16,8 +16,9 @@ import keras
 from keras import layers, ops
 
 from keras_faces.errors import require_at_least, require_decay
-from keras_faces.training.base import FaceModel
-from keras_faces.training.normalisation import BatchNormalization
+from keras_faces.models.base import FaceModel
+from keras_faces.models.layers import BatchNormalization
+from keras_faces.models.losses import accuracies, cross_entropy, one_sided
 from keras_faces.training.players import Player
 
 
@@ -77,7 +78,7 @@ class DCGAN(FaceModel):
             for player in self.players
         }
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         return images, keras.random.normal((ops.shape(images)[0], self.latent_dim), seed=self.noise)
 
     def losses(self, batch, training):
@@ -93,42 +94,11 @@ class DCGAN(FaceModel):
             "measures": accuracies(real, fake),
         }
 
-    def judge(self):
+    def feature_network(self):
         return self.discriminator
 
     def warnings(self, faces, logs):
         return super().warnings(faces, logs) + one_sided(logs)
-
-
-def one_sided(logs) -> list[str]:
-    """Return a warning where the discriminator wins always or never."""
-    real, fake = logs["real_accuracy"], logs["fake_accuracy"]
-    if min(real, fake) > 0.99:
-        return [
-            f"One-sided discriminator: it recognises {real:.1%} of the real and {fake:.1%} of "
-            "the generated faces, so the generator learns little from it. Try fewer filters, "
-            "a lower learning rate, or more faces."
-        ]
-    if real + fake < 0.6:
-        return [
-            f"One-sided discriminator: it recognises only {real:.1%} of the real and "
-            f"{fake:.1%} of the generated faces, worse than guessing. Try a lower learning "
-            "rate."
-        ]
-    return []
-
-
-def accuracies(real, fake) -> dict:
-    """Return how often a discriminator's logits are right, for real and for generated faces."""
-    return {
-        "real_accuracy": ops.mean(ops.cast(real > 0, "float32")),
-        "fake_accuracy": ops.mean(ops.cast(fake < 0, "float32")),
-    }
-
-
-def cross_entropy(logits, label: int):
-    """Return the mean binary cross-entropy of logits against one label, 0 or 1."""
-    return ops.mean(ops.softplus(-logits if label else logits))
 
 
 def build_generator(image_size, channels, latent_dim, filters):

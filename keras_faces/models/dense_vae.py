@@ -16,8 +16,8 @@ import keras
 from keras import layers, ops
 
 from keras_faces.errors import require_above, require_at_least
-from keras_faces.models.vae import kl_divergence, posterior_collapse, split, squared_error
-from keras_faces.training.encoding import EncodingModel
+from keras_faces.models.encoding import EncodingModel
+from keras_faces.models.losses import kl_divergence, posterior_collapse, split, squared_error
 from keras_faces.training.players import Player
 
 
@@ -67,7 +67,7 @@ class DenseVAE(EncodingModel):
     def default_optimizers(self):
         return {"vae": keras.optimizers.RMSprop(self.learning_rate_for(self.learning_rate))}
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         shape = (ops.shape(images)[0], self.latent_dim)
         return images, keras.random.normal(shape, stddev=self.epsilon_std, seed=self.noise)
 

@@ -18,9 +18,9 @@ import keras
 from keras import layers, ops
 
 from keras_faces.errors import require_at_least, require_decay, unknown_name
-from keras_faces.models.dcgan import accuracies, cross_entropy, one_sided
-from keras_faces.training.base import FaceModel
-from keras_faces.training.normalisation import BatchNormalization
+from keras_faces.models.base import FaceModel
+from keras_faces.models.layers import BatchNormalization
+from keras_faces.models.losses import accuracies, cross_entropy, one_sided
 from keras_faces.training.players import Player
 
 
@@ -103,13 +103,13 @@ class GAN(FaceModel):
 
         return {player.name: optimizer() for player in self.players}
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         shape = (ops.shape(images)[0], self.latent_dim)
         return images, keras.random.uniform(shape, -1.0, 1.0, seed=self.noise)
 
     def turns(self, images, labels=None):
         for player in self.players:
-            yield [player], self.draw(images)
+            yield [player], self.sample_noise(images)
 
     def losses(self, batch, training):
         images, latents = batch
@@ -130,7 +130,7 @@ class GAN(FaceModel):
         # The edge itself is infinitely far out.
         return 2**0.5 * ops.erfinv(ops.clip(latents, -1 + 1e-6, 1 - 1e-6))
 
-    def judge(self):
+    def feature_network(self):
         return self.discriminator
 
     def warnings(self, faces, logs):

@@ -13,11 +13,11 @@ from the prior fall apart.
 """
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from keras_faces.errors import require_above, require_at_least
-from keras_faces.training.encoding import EncodingModel
+from keras_faces.models.encoding import EncodingModel
+from keras_faces.models.losses import kl_divergence, posterior_collapse, split, squared_error
 from keras_faces.training.players import Player
 
 
@@ -76,7 +76,7 @@ class VAE(EncodingModel):
     def default_optimizers(self):
         return {"vae": keras.optimizers.Adam(self.learning_rate_for(self.learning_rate))}
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         epsilon = keras.random.normal((ops.shape(images)[0], self.latent_dim), seed=self.noise)
         return images, epsilon
 
@@ -99,49 +99,6 @@ class VAE(EncodingModel):
 
     def warnings(self, faces, logs):
         return super().warnings(faces, logs) + posterior_collapse(self.encode(faces))
-
-
-def squared_error(images, reconstructions):
-    """Return the squared error, summed over an image's values, mean over the batch."""
-    return ops.mean(ops.sum(ops.square(images - reconstructions), axis=(1, 2, 3)))
-
-
-def kl_divergence(mean, log_variance):
-    """Return KL(N(mean, variance) || N(0, I)), summed over units, mean over the batch.
-
-    Kingma and Welling, appendix B.
-    """
-    terms = ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance
-    return ops.mean(ops.sum(0.5 * terms, axis=-1))
-
-
-def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
-    """Count latent units whose posterior mean varies with the image.
-
-    Burda et al., 2016, https://arxiv.org/abs/1509.00519: variance over images above 0.01.
-
-    Args:
-        means: Posterior means of different images, of shape `(count, latent_dim)`.
-        threshold: The least variance of an active unit.
-    """
-    return int((np.var(means, axis=0) > threshold).sum())
-
-
-def posterior_collapse(means: np.ndarray) -> list[str]:
-    """Return a warning where next to no latent unit tells faces apart."""
-    active, units = active_units(means), means.shape[1]
-    if active >= min(units, max(2, units // 32)):
-        return []
-    return [
-        f"Posterior collapse: only {active} of {units} latent units tell faces apart. Try a "
-        "smaller weight of the KL divergence, or a smaller noise_scale."
-    ]
-
-
-def split(moments):
-    """Return mean and log-variance; the latter is clipped, or one outlier overflows exp."""
-    mean, log_variance = ops.split(moments, 2, axis=-1)
-    return mean, ops.clip(log_variance, -10.0, 10.0)
 
 
 def build_encoder(image_size, channels, outputs, filters, hidden_units):

@@ -20,10 +20,15 @@ import keras
 from keras import layers, ops
 
 from keras_faces.errors import require_above, require_at_least, require_decay, unknown_name
-from keras_faces.models.dcgan import cross_entropy
-from keras_faces.models.vae import kl_divergence, posterior_collapse, split
-from keras_faces.training.encoding import EncodingModel
-from keras_faces.training.normalisation import BatchNormalization
+from keras_faces.models.encoding import EncodingModel
+from keras_faces.models.layers import BatchNormalization
+from keras_faces.models.losses import (
+    accuracies,
+    cross_entropy,
+    kl_divergence,
+    posterior_collapse,
+    split,
+)
 from keras_faces.training.players import Player
 
 DISCRIMINATOR_NORMS = ("batch", "layer")
@@ -120,7 +125,7 @@ class VAEGAN(EncodingModel):
             for player in self.players
         }
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         shape = (ops.shape(images)[0], self.latent_dim)
         epsilon = keras.random.normal(shape, seed=self.noise)
         return images, epsilon, keras.random.normal(shape, seed=self.noise)
@@ -154,13 +159,10 @@ class VAEGAN(EncodingModel):
                 "prior": cross_entropy(fake, 0),
                 "copies": cross_entropy(copy, 0),
             },
-            "measures": {
-                "real_accuracy": ops.mean(ops.cast(real > 0, "float32")),
-                "fake_accuracy": ops.mean(ops.cast(fake < 0, "float32")),
-            },
+            "measures": accuracies(real, fake),
         }
 
-    def gates(self, terms):
+    def update_masks(self, terms):
         """Larsen's equilibrium rule: whoever is too far ahead waits; if both are, both move."""
         if not self.equilibrium:
             return {}

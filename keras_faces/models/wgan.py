@@ -14,9 +14,10 @@ import keras
 from keras import ops
 
 from keras_faces.errors import require_above, require_at_least, require_at_most
+from keras_faces.models.base import FaceModel
 from keras_faces.models.dcgan import build_discriminator, build_generator
+from keras_faces.models.layers import Clip
 from keras_faces.training.backend import input_gradients
-from keras_faces.training.base import FaceModel
 from keras_faces.training.players import Player
 
 
@@ -103,10 +104,10 @@ class WGAN(FaceModel):
     def batch_multiple(self):
         return self.critic_steps
 
-    def judge(self):
+    def feature_network(self):
         return self.critic
 
-    def draw(self, images, labels=None):
+    def sample_noise(self, images, labels=None):
         count = ops.shape(images)[0]
         latents = keras.random.normal((count, self.latent_dim), seed=self.noise)
         mix = keras.random.uniform((count, 1, 1, 1), seed=self.noise)
@@ -120,8 +121,8 @@ class WGAN(FaceModel):
         for number in range(self.critic_steps):
             start = number * size
             part = images[start : start + size]
-            yield [critic], self.draw(part)
-        yield [generator], self.draw(part)
+            yield [critic], self.sample_noise(part)
+        yield [generator], self.sample_noise(part)
 
     def losses(self, batch, training):
         images, latents, mix = batch
@@ -144,21 +145,3 @@ class WGAN(FaceModel):
         squares = ops.sum(ops.square(gradients), axis=(1, 2, 3))
         # The root's own gradient is infinite at 0.
         return ops.mean(ops.square(ops.sqrt(squares + 1e-12) - 1.0))
-
-
-@keras.saving.register_keras_serializable(package="keras_faces")
-class Clip(keras.constraints.Constraint):
-    """Keeps weights within [-limit, limit] after every step.
-
-    Args:
-        limit: The largest absolute weight.
-    """
-
-    def __init__(self, limit: float):
-        self.limit = limit
-
-    def __call__(self, value):
-        return ops.clip(value, -self.limit, self.limit)
-
-    def get_config(self):
-        return {"limit": self.limit}

@@ -41,7 +41,7 @@ def main_directions(model, count: int, samples: int | None = None, seed: int = 0
         seed: Seed of their latents.
     """
     samples = samples or max(SAMPLES, SAMPLES_EACH * model.latent_dim)
-    codes = model.draw_latents(samples, seed)
+    codes = model.sample_latents(samples, seed)
     with tqdm(total=samples, desc="Directions", unit=" faces", disable=None) as bar:
         pixels = []
         for batch in np.array_split(codes, -(-samples // BATCH)):

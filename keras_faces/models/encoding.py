@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 
 from keras_faces.errors import UserError
+from keras_faces.models.base import FaceModel, map_batches
 from keras_faces.pictures import rows_grid
-from keras_faces.training.base import FaceModel
 
 DENSITY_CODES = 1024
 
@@ -46,7 +46,7 @@ class EncodingModel(FaceModel):
 
     def encode(self, faces) -> np.ndarray:
         """Return the latents of faces in [-1, 1], of shape `(count, latent_dim)`."""
-        return self._mapped(self.latents_from_faces, self.check_faces(faces))
+        return map_batches(self.latents_from_faces, self.check_faces(faces))
 
     def reconstruct(self, faces) -> np.ndarray:
         """Encode and decode faces in [-1, 1]."""
@@ -92,9 +92,11 @@ class EncodingModel(FaceModel):
         originals = stream.sample(count, seed)
         return originals, self.reconstruct(originals)
 
-    def show_more(self, count, seed, stream):
-        both = self.faces_and_copies(min(30, count), seed, stream)
-        return {"reconstructions": rows_grid(*both)} if both else {}
+    def gallery(self, count, seed, sampler, stream):
+        pictures = super().gallery(count, seed, sampler, stream)
+        if stream is not None and (both := self.faces_and_copies(min(30, count), seed, stream)):
+            pictures["reconstructions"] = rows_grid(*both)
+        return pictures
 
     def signatures(self):
         shape = (self.image_size, self.image_size, self.channels)

@@ -1,0 +1,329 @@
+"""What all face models share: shapes, sampling, what they show, checks, files."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+from PIL.Image import Image
+
+import keras_faces as kf  # for kf.export, which stands above the models: imported when used
+from keras_faces import model_files
+from keras_faces.errors import UserError, unknown_name
+from keras_faces.pictures import grid
+from keras_faces.training.game import Game
+
+IMAGE_SIZES = (32, 64, 128)
+
+DIVERGED = "Its training diverged: take an earlier model, or train anew at a lower learning rate."
+
+
+class FaceModel(Game):
+    """Base class of models that generate faces.
+
+    A subclass says how it learns, as any `Game`, and how a latent becomes a face where that is
+    not its last `generating` network alone. Saving, generating and exporting are the same for all.
+
+    Args:
+        image_size: Width and height of the faces in pixels: 32, 64 or 128.
+        channels: 1 for grey, 3 for colour.
+        **kwargs: Arguments of `Game`.
+    """
+
+    # Whether the model learns from labels that come with the faces.
+    conditional = False
+
+    # Whether the model learns from sketches, and so takes those of a source that has them.
+    takes_sketches = False
+
+    # How latents can be drawn; the first is the paper's.
+    samplers: tuple[str, ...] = ("prior",)
+
+    # What `keras-faces train` takes where the user says nothing.
+    epochs: int = 20
+    batch_size: int = 64
+
+    # Size of the latent, or None for a model that makes faces from faces.
+    latent_dim: int | None = None
+
+    def __init__(self, image_size: int = 64, channels: int = 3, **kwargs):
+        if image_size not in IMAGE_SIZES:
+            raise UserError(
+                f"image_size must be one of {', '.join(map(str, IMAGE_SIZES))}. "
+                f"Received: {image_size!r}."
+            )
+        if channels not in (1, 3):
+            raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
+        super().__init__(**kwargs)
+        self.image_size = image_size
+        self.channels = channels
+
+    # Generating.
+
+    def generate(self, count: int = 64, seed: int = 0, sampler: str | None = None) -> np.ndarray:
+        """Generate faces.
+
+        Args:
+            count: How many.
+            seed: Seed of the latents: the same seed gives the same faces.
+            sampler: One of `samplers`; None takes the last usable one.
+
+        Returns:
+            A float32 array of shape `(count, image_size, image_size, channels)` in [-1, 1].
+        """
+        return self.decode(self.sample_latents(count, seed, sampler))
+
+    def sample_latents(self, count: int, seed: int = 0, sampler: str | None = None) -> np.ndarray:
+        """Sample latents to generate from, independent of the backend.
+
+        Args:
+            count: How many.
+            seed: Seed of the latents.
+            sampler: One of `samplers`; None takes the last usable one.
+
+        Returns:
+            A float32 array of shape `(count, code_dim)`.
+
+        Raises:
+            UserError: If the model has no latents or no such sampler.
+        """
+        self._needs_latents()
+        sampler = sampler or self.default_sampler
+        if sampler not in self.samplers:
+            raise unknown_name("sampler", sampler, self.samplers)
+        if sampler not in self.usable_samplers:
+            raise UserError(
+                f"Sampler {sampler!r} is not ready: it is fitted when a run is finished, or by "
+                f"model.fit_density(faces). Draw from {self.samplers[0]!r} until then."
+            )
+        if count < 1:
+            raise UserError(f"count must be 1 or more. Received: {count}.")
+        if seed < 0:
+            raise UserError(f"seed must be 0 or more. Received: {seed}.")
+        noise = np.random.default_rng(seed).standard_normal((count, self.latent_dim), np.float32)
+        return ops.convert_to_numpy(self.latents_from_noise(noise, sampler))
+
+    def decode(self, latents) -> np.ndarray:
+        """Turn latents of shape `(count, code_dim)` into faces in [-1, 1]."""
+        self._needs_latents()
+        latents = np.asarray(latents, np.float32)
+        if latents.ndim != 2 or latents.shape[1] != self.code_dim:
+            raise UserError(
+                f"Expected latents of shape (count, {self.code_dim}). Received: {latents.shape}."
+            )
+        return map_batches(self.faces_from_latents, latents)
+
+    def call(self, latents, training=False):
+        return self.faces_from_latents(latents)
+
+    def faces_from_latents(self, latents):
+        """Turn latents into faces, as tensors."""
+        return self.averaged(self.generating[-1])(latents, training=False)
+
+    def latents_from_noise(self, noise, sampler: str):
+        """Map standard normal noise of shape `(count, latent_dim)` to latents of a sampler."""
+        return noise
+
+    def noise_from_latents(self, latents):
+        """Map latents to the standard normal noise from which the prior's sampler makes them."""
+        return latents
+
+    @property
+    def code_dim(self) -> int | None:
+        """Width of what `decode` takes: the latent, and conditions where there are any."""
+        return self.latent_dim
+
+    @property
+    def usable_samplers(self) -> tuple[str, ...]:
+        """The samplers that can be drawn from now."""
+        return self.samplers
+
+    @property
+    def default_sampler(self) -> str:
+        """The sampler that `generate` takes when none is named: the last usable one."""
+        return self.usable_samplers[-1]
+
+    def fit_density(self, faces) -> None:
+        """Fit to training faces what a sampler needs, once training is done: here, nothing."""
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the model can `encode` and `reconstruct`."""
+        return hasattr(self, "latents_from_faces")
+
+    def _needs_latents(self):
+        if self.latent_dim is None:
+            raise UserError(
+                f"A {type(self).__name__} makes faces from faces and has no latents to draw. "
+                "Use translate(faces), or on the command line: keras-faces translate RUN IMAGE"
+            )
+
+    # What it shows, and what others do with it.
+
+    def samples(self, count: int, seed: int, sampler: str, stream) -> np.ndarray:
+        """Return the faces by which the model is judged: `generate`'s, where it has latents.
+
+        Args:
+            count: How many, or fewer where the model makes one of each face of `stream`.
+            seed: Seed of the choice.
+            sampler: One of `samplers`.
+            stream: Real faces, for models that make faces from faces.
+        """
+        return self.generate(count, seed, sampler)
+
+    def faces_and_copies(self, count: int, seed: int, stream) -> tuple | None:
+        """Return some real faces and what `reconstruct` makes of them, or None if it cannot."""
+        return None
+
+    def gallery(self, count: int, seed: int, sampler: str, stream) -> dict[str, Image]:
+        """Return pictures by name: `"samples"`, and what the model does to real faces.
+
+        Args:
+            count: Faces in a picture; of real ones 30 at most.
+            seed: Seed of the choice.
+            sampler: One of `samplers`.
+            stream: Real faces, or None where there are none.
+        """
+        return {"samples": grid(self.samples(count, seed, sampler, stream))}
+
+    def feature_network(self) -> keras.Model | None:
+        """Return a network whose layers tell how alike two faces look, or None where none helps."""
+        return None
+
+    def warnings(self, faces: np.ndarray, logs: Mapping[str, float]) -> list[str]:
+        """Return in words what is going wrong in training, most likely nothing.
+
+        Args:
+            faces: Some training faces, float32 in [-1, 1].
+            logs: The means of the losses and measures since the last look.
+        """
+        return []
+
+    # Files.
+
+    def signatures(self) -> dict:
+        """Return what an export serves: name to `(inputs, function)`.
+
+        `inputs` maps the name of each argument to its shape without the batch; the function takes
+        tensors of those and returns one. The first is what is served by default.
+        """
+        sampler = self.default_sampler
+        latents = (self.latent_dim,)
+        return {
+            "generate": (
+                {"noise": latents},
+                lambda noise: self.faces_from_latents(self.latents_from_noise(noise, sampler)),
+            ),
+            "decode": ({"latents": (self.code_dim,)}, self.faces_from_latents),
+        }
+
+    def export(
+        self,
+        filepath,
+        format: str = "saved_model",
+        verbose: bool = True,
+        pixels: str = "float32",
+        run=None,
+        **kwargs,
+    ):
+        """Write the model for use without keras_faces; see `keras_faces.export.write`.
+
+        Args:
+            filepath: Folder to write.
+            format: One of `keras_faces.export.FORMATS`, or another that Keras knows, which then
+                writes it.
+            verbose: Passed on to Keras.
+            pixels: Type of faces, in and out: `"float32"` in [-1, 1] or `"uint8"`.
+            run: The run that the model is of, for the model card.
+            **kwargs: Passed on to Keras.
+
+        Returns:
+            The folder.
+        """
+        format = "saved_model" if format == "tf_saved_model" else format  # Keras's name
+        if format not in {**kf.export.FORMATS, **kf.export.INSTEAD} or kwargs:
+            return super().export(filepath, format=format, verbose=verbose, **kwargs)
+        return kf.export.write(self, filepath, format, pixels, run).folder
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Load weights that a model of the same class and hyper-parameters saved.
+
+        Args:
+            filepath: A `.keras` or `.weights.h5` file.
+            *args: Passed on to Keras.
+            **kwargs: Passed on to Keras.
+
+        Raises:
+            UserError: If the file is of another model, damaged, or holds what is not finite.
+        """
+        try:
+            weights = model_files.read_weights(Path(filepath), 4 * self.count_params())
+            super().load_weights(weights, *args, **kwargs)
+            self.check_finite()
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{str(filepath)!r} does not hold the weights of this {type(self).__name__}: "
+                f"{reason[:200]} Load the file that a model of the same class, image_size, "
+                "channels and hyper-parameters saved, or the whole model with kf.load_model."
+            ) from error
+
+    def check_finite(self) -> None:
+        """Look at the weights, and at one of each that an export of the model makes.
+
+        Raises:
+            UserError: If a number in them is not finite: pictures of such are black or white.
+        """
+        for variable in self.variables:
+            if not np.isfinite(ops.convert_to_numpy(variable)).all():
+                raise UserError(f"the weights of {variable.path!r} are not finite. {DIVERGED}")
+        noise = np.random.default_rng(0)
+        for name, (inputs, function) in self.signatures().items():
+            given = [np.tanh(noise.standard_normal((1, *s), np.float32)) for s in inputs.values()]
+            made = function(*map(ops.convert_to_tensor, given))
+            if not np.isfinite(ops.convert_to_numpy(made)).all():
+                raise UserError(f"what it makes for {name!r} is not finite. {DIVERGED}")
+
+    # Checks.
+
+    def check_faces(self, faces) -> np.ndarray:
+        """Return faces as float32 NHWC.
+
+        Raises:
+            UserError: If their shape or range is not this model's.
+        """
+        faces = np.asarray(faces)
+        if faces.dtype == np.uint8:
+            raise UserError(
+                "Expected float faces in [-1, 1], received uint8. Convert them with "
+                "kf.data.to_float(faces)."
+            )
+        self.check_shape(faces.shape[1:])
+        if faces.size and (not np.isfinite(faces).all() or np.abs(faces).max() > 1.01):
+            raise UserError(
+                "Expected faces with values in [-1, 1]. "
+                f"Received values from {faces.min():.3g} to {faces.max():.3g}."
+            )
+        return faces.astype(np.float32)
+
+    def check_shape(self, shape):
+        expected = (self.image_size, self.image_size, self.channels)
+        if tuple(shape) != expected:
+            raise UserError(
+                f"Expected images of shape {expected}, as the model was made for. "
+                f"Received: {tuple(shape)}. Load them with image_size={self.image_size} and "
+                f"channels={self.channels}."
+            )
+
+
+def map_batches(function, *inputs: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Apply a function of tensors to arrays, batch by batch."""
+    parts = [
+        ops.convert_to_numpy(
+            function(*(ops.convert_to_tensor(given[i : i + batch_size]) for given in inputs))
+        )
+        for i in range(0, len(inputs[0]), batch_size)
+    ]
+    return np.concatenate(parts) if parts else inputs[0][:0]
