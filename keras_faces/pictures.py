@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_faces.data.stream import to_uint8
 from keras_faces.errors import UserError
 from keras_faces.files import write_whole
+from keras_faces.pixels import to_uint8
 
 
 def grid(faces: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:

@@ -11,8 +11,8 @@ from PIL import Image
 from keras_faces.data.crops import get_crop, resize_square
 from keras_faces.data.decode import FORMATS, BadPicture, decode, open_upright
 from keras_faces.data.framing import DETECTED_SIDE, ORL_FRAME, Frame, best_framing, boxes_in, cut
-from keras_faces.data.stream import to_float
 from keras_faces.errors import UserError
+from keras_faces.pixels import to_float
 
 MAX_BYTES = 25_000_000
 MAX_PIXELS = 50_000_000

@@ -1,3 +1,5 @@
+import numpy as np
+
 from . import cache as cache
 from . import crops as crops
 from . import decode as decode
@@ -15,5 +17,7 @@ from .faces import open_faces as open_faces
 from .sources import DATASETS as DATASETS
 from .sources import open_source as open_source
 from .stream import FaceStream as FaceStream
-from .stream import to_float as to_float
-from .stream import to_uint8 as to_uint8
+
+# Of keras_faces.pixels; lazy_loader takes only what lies within this package.
+def to_float(images: np.ndarray) -> np.ndarray: ...
+def to_uint8(images: np.ndarray) -> np.ndarray: ...

@@ -11,8 +11,8 @@ from keras_faces.data.crops import CROPS, apply_crop
 from keras_faces.data.labels import Attributes
 from keras_faces.data.shards import SIDES
 from keras_faces.data.sources import Source
-from keras_faces.data.stream import to_float
 from keras_faces.pictures import grid
+from keras_faces.pixels import to_float
 
 SHOWN = 10  # names in a list
 

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from keras_faces.data.stream import FaceStream, to_float
+from keras_faces.data.stream import FaceStream
+from keras_faces.pixels import to_float
 
 
 def as_dataset(stream: FaceStream, start: int | None = None) -> tf.data.Dataset:

@@ -8,6 +8,7 @@ import numpy as np
 from keras_faces.data.cache import FaceCache
 from keras_faces.data.labels import Labels
 from keras_faces.errors import UserError
+from keras_faces.pixels import to_float
 
 # What narrows a split and goes without saying in a protocol.
 USUAL = {"test_fraction": 0.1}
@@ -171,15 +172,3 @@ class FaceStream:
         if not self.shuffle:
             return self.indices
         return np.random.default_rng([self.seed, epoch]).permutation(self.indices)
-
-
-def to_float(images: np.ndarray) -> np.ndarray:
-    """Return uint8 images as float32 in [-1, 1]."""
-    faces = np.divide(images, np.float32(127.5), dtype=np.float32)
-    faces -= 1
-    return faces
-
-
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Return float images in [-1, 1] as uint8 in [0, 255], values outside clipped."""
-    return np.clip(np.round((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)

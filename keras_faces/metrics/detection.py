@@ -9,10 +9,9 @@ import threading
 
 import numpy as np
 
-from keras_faces.data.stream import to_uint8
 from keras_faces.errors import UserError
 from keras_faces.metrics.processes import in_processes, serve
-from keras_faces.metrics.sharpness import check
+from keras_faces.pixels import check, to_uint8
 
 UPSAMPLED = 1  # times that the detector doubles a picture's size
 

@@ -867,7 +867,7 @@ class _Batches(keras.utils.PyDataset):
         return self.count
 
     def __getitem__(self, index):
-        from keras_faces.data.stream import to_float
+        from keras_faces.pixels import to_float
 
         images, labels = self.stream.read(self.start + index)
         return (to_float(images),) if labels is None else (to_float(images), labels)
