@@ -522,9 +522,7 @@ def test_a_jpeg_is_turned_wherever_its_header_has_the_notes():
 
 
 def test_without_the_extra_the_averaged_crop_says_what_to_install(picture_folder, monkeypatch):
-    from keras_faces.data import area
-
     folder = picture_folder({"a.png": np.full((8, 8), 9, np.uint8)})
-    monkeypatch.setattr(area.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(kf.UserError, match=r"keras-faces\[fast\]"):
         kf.data.open_faces(folder, 8, crop="center-area", progress=False)

@@ -2,9 +2,11 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import keras_faces as kf
+from keras_faces.optional import LIBRARIES
 
 PACKAGE = Path(kf.__file__).parent
 
@@ -60,6 +62,14 @@ def test_every_module_can_be_imported_first():
         paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     needed = {name: imported_with(name, path, paths.keys()) for name, path in paths.items()}
     graphlib.TopologicalSorter(needed).prepare()  # raises CycleError, which names the circle
+
+
+def test_every_optional_library_is_brought_by_what_its_error_says():
+    text = (PACKAGE.parent / "setup.py").read_text()
+    for library in LIBRARIES.values():
+        name = library.extra or "install_requires"
+        brought = re.search(rf"\b{name} ?= ?\[(.*?)\]", text, re.DOTALL)
+        assert re.search(rf'"{library.package}[>=]', brought[1]), library
 
 
 def test_every_model_is_one_file_named_after_it_that_cites_its_paper():

@@ -1,9 +1,9 @@
 """Frames of videos: which are kept, on which side, upright, and what becomes of damaged files."""
 
-import builtins
 import importlib.util
 import os
 import struct
+import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -348,14 +348,7 @@ def test_frames_that_have_gone_are_bad_pictures(faces, tmp_path):
 
 
 def test_without_pyav_it_says_what_to_install(clip, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *arguments, **keywords):
-        if name == "av":
-            raise ImportError(name)
-        return real(name, *arguments, **keywords)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(kf.UserError, match=r"pip install 'keras-faces\[video\]'"):
         open_source(f"video:{clip}")
 

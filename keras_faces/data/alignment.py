@@ -6,14 +6,13 @@ central square of 178 pixels, which the crop `center` keeps, that is at 39% and 
 51% of the height. Faces are brought to that place here, so that they can be learned beside those.
 """
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from keras_faces.errors import UserError
+from keras_faces.optional import data_file
 
 EYES_APART = (108 - 69) / 178  # as shares of the square's side
 EYES_DOWN = (111 + 0.5 - 20) / 178  # from the edge, half a pixel before the first one's middle
@@ -35,16 +34,9 @@ def model_file(name: str) -> Path:
     Raises:
         UserError: If the package is not installed.
     """
-    package = importlib.util.find_spec("face_recognition_models")
-    folders = package.submodule_search_locations or [] if package else []
-    path = next((Path(folder, "models", name) for folder in folders), None)
-    if path is None or not path.is_file():
-        raise UserError(
-            f"{name}, a model of dlib's, is missing: it comes with the package "
-            "face_recognition_models. Install it with: pip install 'keras-faces[identity]', or: "
-            "pip install face_recognition_models"
-        )
-    return path
+    return data_file(
+        "face_recognition_models", "models", name, purpose=f"{name}, a model of dlib's,"
+    )
 
 
 def eye_finder() -> Callable[[np.ndarray, Sequence[float]], list[float]]:

@@ -27,12 +27,13 @@ import filelock
 import numpy as np
 from tqdm import tqdm
 
-from keras_faces.data import area, decode
+from keras_faces.data import decode
 from keras_faces.data.crops import get_crop
 from keras_faces.data.shards import FORMAT, Shards, bad_picture, checksum
 from keras_faces.data.sources.base import Source
 from keras_faces.errors import UserError
 from keras_faces.files import read_checked, remembered, write_checked
+from keras_faces.optional import require
 
 
 def _files_to_keep_open() -> int:
@@ -248,7 +249,7 @@ def prepare(
         "channels": channels,
     }
     if get_crop(crop).averaged:
-        area.require()
+        require(["simplejpeg", "cv2"], f"The crop {crop!r}", "take another crop")
     listing = source.listing()
     known = _remembered(source, listing)
     cache = _open(facts, known["content"]) if known else None

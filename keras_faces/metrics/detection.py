@@ -6,11 +6,12 @@ something only beside the rate on real faces of the same size: small faces are o
 """
 
 import threading
+from types import ModuleType
 
 import numpy as np
 
-from keras_faces.errors import UserError
 from keras_faces.metrics.processes import in_processes, serve
+from keras_faces.optional import load
 from keras_faces.pixels import check, to_uint8
 
 UPSAMPLED = 1  # times that the detector doubles a picture's size
@@ -56,14 +57,13 @@ def frontal_detector():
     return _own.detector
 
 
-def import_dlib():
-    try:
-        import dlib
-    except ImportError as error:
-        raise UserError(
-            "The face detector is not installed. Install it with: pip install dlib-bin"
-        ) from error
-    return dlib
+def import_dlib() -> ModuleType:
+    """Return dlib.
+
+    Raises:
+        UserError: If it is not installed.
+    """
+    return load("dlib", "The face detector")
 
 
 # As `in_processes` calls it.

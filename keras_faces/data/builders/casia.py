@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources.casia import CREDIT, CasiaSource
-from keras_faces.errors import UserError
+from keras_faces.optional import load
 
 
 class CasiaWebface(tfds.core.GeneratorBasedBuilder):
@@ -57,13 +57,7 @@ class CasiaWebface(tfds.core.GeneratorBasedBuilder):
         path = find_casia(folder)
         count = len(opened(path).entries())
         if self.builder_config.name == "beam":
-            try:
-                import apache_beam as beam
-            except ImportError as error:
-                raise UserError(
-                    "casia_webface/beam needs Apache Beam. Install it with: pip install "
-                    "'keras-faces[beam]', or prepare casia_webface without it."
-                ) from error
+            beam = load("apache_beam", "casia_webface/beam", "prepare casia_webface without it")
             return beam.Create(range(count)) | beam.FlatMap(examples, path)
         return (example for number in range(count) for example in examples(number, path))
 

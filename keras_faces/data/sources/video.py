@@ -24,6 +24,7 @@ from keras_faces.data.names import hidden, natural
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import open_regular, remembered, write_checked
+from keras_faces.optional import import_av
 from keras_faces.screen import visible
 
 SUFFIXES = (".mp4", ".mov", ".webm", ".m4v", ".mkv", ".avi")
@@ -454,15 +455,3 @@ def _number(name: str, given, minimum: float, whole: bool = False) -> float:
             f"Received: {given!r}."
         ) from error
     return number
-
-
-def import_av():
-    """Return PyAV, or say how to install it."""
-    try:
-        import av
-    except ImportError as error:
-        raise UserError(
-            "Videos are read and written by PyAV, which is not installed. Install it with: "
-            "pip install 'keras-faces[video]', or: pip install av"
-        ) from error
-    return av
