@@ -20,7 +20,7 @@ from keras_faces.app import actions, server, uploads
 from keras_faces.app.actions import Given
 from keras_faces.app.served import ServedModels, find_models
 from keras_faces.cli import main
-from keras_faces.data import framing
+from keras_faces.detection import framing
 
 UserError = kf.UserError
 

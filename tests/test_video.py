@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_faces as kf
-from keras_faces.data.alignment import FIVE_POINTS, align
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import LEFT_OUT, open_source
 from keras_faces.data.sources import video as video_module
 from keras_faces.data.sources.video import split_by_time
+from keras_faces.detection.framing import FIVE_POINTS, align
 
 av = pytest.importorskip("av")
 

@@ -17,11 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from keras_faces.data.alignment import FIVE_POINTS, align, eye_finder, model_file
 from keras_faces.data.decode import BadPicture
-from keras_faces.data.framing import faces_in
 from keras_faces.data.names import hidden, natural
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
+from keras_faces.detection.framing import FIVE_POINTS, align, eye_finder, faces_in, model_file
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import open_regular, remembered, write_checked
 from keras_faces.optional import import_av
