@@ -23,7 +23,7 @@ def test_backends_are_named_only_in_steps_in_data_and_in_export():
     allowed = {
         "training/tensorflow_steps.py": {"tensorflow"},
         "training/jax_steps.py": {"jax"},
-        "data/pipeline.py": {"tensorflow"},
+        "data/stream.py": {"tensorflow"},
         "data/sources/tfds.py": {"tensorflow"},
         "export/litert.py": {"tensorflow"},
         "export/onnx.py": {"tensorflow"},

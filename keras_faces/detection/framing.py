@@ -13,7 +13,7 @@ that a model reconstructs best: with a VAE of the ORL faces that lifted the reco
 twelve of these, pasted into larger pictures, from 19.8 to 24.2 dB.
 
 Where no training set says how, `align` turns, scales and places faces by their eyes as those of
-CelebA are. Those were aligned by a similarity transform of the two eyes alone (its README), which
+CelebA are, by a similarity transform of the two eyes alone (CelebA's README), which
 left them at about (69, 111) and (108, 111) of 178x218 pixels (ALAE's align_faces.py). In the
 central square of 178 pixels, which the crop `center` keeps, that is at 39% and 61% of the width and
 51% of the height.
