@@ -34,9 +34,10 @@ from keras_faces.cli import main
 from keras_faces.data.annotations import stem
 from keras_faces.data.sources import LEFT_OUT, SCHEMES, open_source
 from keras_faces.data.sources.base import UnmatchedAnnotations
-from keras_faces.data.sources.dataset import Published, how_to_unpack, once
 from keras_faces.data.sources.ffhq import FfhqSource
+from keras_faces.data.sources.layouts import how_to_unpack, once
 from keras_faces.data.sources.lfw import LfwSource
+from keras_faces.data.sources.published import Published
 from keras_faces.data.sources.utkface import UtkFaceSource
 
 # ---------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from pathlib import Path
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.celeba import CelebaSource
-from keras_faces.data.sources.dataset import how_to_unpack
 from keras_faces.data.sources.ffhq import FfhqSource
 from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.layouts import how_to_unpack
 from keras_faces.data.sources.lfw import LfwSource
 from keras_faces.data.sources.orl import OrlSource
 from keras_faces.data.sources.pairs import PairsSource

@@ -13,17 +13,10 @@ from typing import NamedTuple
 from keras_faces.data.annotations import Table, read_table, stem
 from keras_faces.data.labels import Attributes, Landmarks
 from keras_faces.data.sources.base import LEFT_OUT, Entry
-from keras_faces.data.sources.dataset import (
-    Annotation,
-    DatasetSource,
-    Published,
-    glance,
-    listed,
-    once,
-    one_of,
-    open_place,
-)
+from keras_faces.data.sources.dataset import DatasetSource, one_of
 from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.layouts import glance, once, open_place
+from keras_faces.data.sources.published import Annotation, Published, listed
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from keras_faces.data.annotations import stem
 from keras_faces.data.sources.base import Entry
-from keras_faces.data.sources.dataset import DatasetSource, glance, once
+from keras_faces.data.sources.dataset import DatasetSource
+from keras_faces.data.sources.layouts import glance, once
 from keras_faces.errors import UserError
 
 COUNT, TRAIN = 70_000, 60_000

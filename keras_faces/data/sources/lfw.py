@@ -13,7 +13,9 @@ import numpy as np
 from keras_faces.data.annotations import read_table, stem, text_of
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import LEFT_OUT, Entry
-from keras_faces.data.sources.dataset import Annotation, DatasetSource, Published, glance, listed
+from keras_faces.data.sources.dataset import DatasetSource
+from keras_faces.data.sources.layouts import glance
+from keras_faces.data.sources.published import Annotation, Published, listed
 from keras_faces.errors import UserError
 from keras_faces.screen import visible
 

@@ -15,8 +15,8 @@ from PIL import Image
 from keras_faces.data.decode import BadPicture, opened, silent_pillow
 from keras_faces.data.names import hidden, is_picture
 from keras_faces.data.sources.base import Entry, Source
-from keras_faces.data.sources.dataset import glance
 from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.layouts import glance
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
 

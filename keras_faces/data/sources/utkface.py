@@ -12,7 +12,8 @@ import numpy as np
 
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import Entry
-from keras_faces.data.sources.dataset import DatasetSource, glance, once
+from keras_faces.data.sources.dataset import DatasetSource
+from keras_faces.data.sources.layouts import glance, once
 from keras_faces.errors import UserError
 
 NAMED = re.compile(r"(\d{1,3})_([01])_([0-4])_[^/_]*")
