@@ -19,6 +19,7 @@ from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import LEFT_OUT, open_source
 from keras_faces.data.sources import video as video_module
 from keras_faces.data.sources.video import split_by_time
+from keras_faces.data.sources.video_reader import Video
 from keras_faces.detection.framing import FIVE_POINTS, align
 
 av = pytest.importorskip("av")
@@ -142,7 +143,7 @@ def test_a_thumbnail_is_the_mean_of_each_part():
     pixels = np.random.default_rng(0).integers(0, 256, (160, 320), np.uint8)
     frame = av.VideoFrame.from_ndarray(pixels, format="gray")
     expected = pixels.reshape(16, 10, 16, 20).mean((1, 3))
-    thumbnail = video_module._Video(Path("none")).thumbnail(frame)
+    thumbnail = Video(Path("none")).thumbnail(frame)
     assert np.abs(thumbnail - expected).max() < 1.5
 
 
@@ -235,7 +236,7 @@ def test_the_pass_over_a_video_is_remembered(clip, own_cache, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("the video was decoded again")
 
-    monkeypatch.setattr(video_module._Video, "frames", refuse)
+    monkeypatch.setattr(Video, "frames", refuse)
     after = open_source(before.address)
     assert (after.entries(), after.counts) == (entries, before.counts)
     assert after.listing() == before.listing()
@@ -634,7 +635,7 @@ def test_without_landmarks_it_says_what_to_install_before_decoding(
         return found if lacks == "its files" else None
 
     monkeypatch.setattr(importlib.util, "find_spec", without)
-    monkeypatch.setattr(video_module, "_Video", None)
+    monkeypatch.setattr(video_module, "Video", None)
     with pytest.raises(kf.UserError, match=r"pip install 'keras-faces\[identity\]'"):
         open_source(f"video:{clip}?faces=aligned")
     open_source(f"video:{clip}?faces=yes")  # which does without

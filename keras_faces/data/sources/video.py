@@ -20,14 +20,14 @@ from tqdm import tqdm
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.names import hidden, natural
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
+from keras_faces.data.sources.video_reader import Video
 from keras_faces.detection.framing import FIVE_POINTS, align, eye_finder, faces_in, model_file
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.files import open_regular, remembered, write_checked
+from keras_faces.files import remembered, write_checked
 from keras_faces.optional import import_av
 from keras_faces.screen import visible
 
 SUFFIXES = (".mp4", ".mov", ".webm", ".m4v", ".mkv", ".avi")
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,m4v,mpeg,mpegts"  # FFmpeg's names of them
 
 # Part of every remembered pass: raise it when the same video would give other frames.
 VERSION = 2
@@ -205,7 +205,7 @@ class VideoSource(Source):
         kept, boxes, eyes = [], [], []
         frames = similar = faceless = 0
         last = None
-        with _Video(file) as video:
+        with Video(file) as video:
             bar = tqdm(
                 video.frames(),
                 total=video.expected or None,
@@ -259,7 +259,7 @@ class VideoSource(Source):
                 yield from self._pictures(file, found, own, skipped)
 
     def _pictures(self, file: Path, found: "Pass", entries: list[Entry], place: int):
-        with _Video(file) as video:
+        with Video(file) as video:
             for number, frame in enumerate(video.frames()):
                 if number != found.kept[place]:
                     continue
@@ -304,99 +304,6 @@ class Pass(NamedTuple):
     boxes: list[list[int]]
     eyes: list[list[float]]
     problem: str | None
-
-
-class _Video:
-    """A video that is open. Frames come in order; what cannot be decoded is passed over."""
-
-    def __init__(self, file: Path):
-        av = import_av()
-        self.file = file
-        self.problem: str | None = None
-        # One converter for all frames: a frame's own is set up anew for each of them.
-        self._converter = av.video.reformatter.VideoReformatter()
-        self._shrinker = av.video.reformatter.VideoReformatter()
-
-    def __enter__(self):
-        av = import_av()
-        try:
-            os.close(open_regular(self.file))
-            # FFmpeg looks at the content alone, and a list of videos would make it open others.
-            options = {"format_whitelist": FORMATS}
-            self._container = av.open(
-                str(self.file.absolute()), options=options, metadata_errors="replace"
-            )
-        except av.error.FFmpegError as error:
-            raise UserError(
-                f"Cannot read {str(self.file)!r} as a video: {error.strerror}. An mp4 or mov file "
-                "that was cut has lost the table at its end, without which no frame is found: "
-                "download or copy it again."
-            ) from error
-        except OSError as error:
-            raise UserError(f"Cannot read {str(self.file)!r}: {error.strerror}.") from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise UserError(f"{str(self.file)!r} has no video in it, only sound or subtitles.")
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
-        self.expected = self._stream.frames
-        return self
-
-    def __exit__(self, *_):
-        self._container.close()
-
-    def frames(self) -> Iterator:
-        av = import_av()
-        damaged = count = 0
-        seconds = None
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                break
-            except av.error.FFmpegError:
-                damaged += 1
-                break
-            try:
-                decoded = packet.decode()
-            except av.error.FFmpegError:
-                damaged += 1
-                continue
-            for frame in decoded:
-                count += 1
-                seconds = frame.time if frame.time is not None else seconds
-                yield frame
-        self.problem = self._what_is_wrong(count, seconds, damaged)
-
-    def _what_is_wrong(self, count: int, seconds: float | None, damaged: int) -> str | None:
-        length = self._container.duration and self._container.duration / 1_000_000
-        told = []
-        if self.expected and count < 0.98 * self.expected - 1:
-            told.append(f"{count} of its {self.expected} frames can be decoded")
-        elif length and seconds is not None and seconds < 0.95 * length - 1:
-            told.append(f"it ends after {seconds:.0f} of its {length:.0f} seconds")
-        if damaged:
-            told.append(f"{damaged} parts of it are damaged")
-        if not told:
-            return None
-        return f"{str(self.file)!r} is not whole: {', '.join(told)}. The good frames are used."
-
-    def pixels(self, frame) -> np.ndarray:
-        """Return a frame upright and with square pixels, uint8 of shape `(h, w, 1 or 3)`."""
-        grey = frame.format.name.startswith("gray")
-        width = frame.width
-        if self._stream.sample_aspect_ratio:
-            width = max(1, round(width * self._stream.sample_aspect_ratio))
-        turns = round(frame.rotation / 90) % 4
-        kind = "gray" if grey else "rgb24"
-        pixels = self._converter.reformat(frame, width=width, format=kind).to_ndarray()
-        return np.rot90(pixels[..., None] if grey else pixels, turns)
-
-    def thumbnail(self, frame) -> np.ndarray:
-        """Return the 16x16 grey thumbnail of a frame, each pixel the mean of its part."""
-        small = self._shrinker.reformat(frame, 64, 64, "gray", interpolation="AREA")
-        return small.to_ndarray().reshape(16, 4, 16, 4).mean((1, 3), dtype=np.float32)
 
 
 def split_by_time(count: int, test: int, gap: int) -> list[str]:
