@@ -1,5 +1,6 @@
 """The page on a port of this machine."""
 
+import errno
 import ipaddress
 import logging
 import os
@@ -200,8 +201,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _not_to_be_had(host: str, port: int, error: OSError) -> UserError:
-    import errno
-
     if error.errno == errno.EADDRINUSE:
         return UserError(
             f"Port {port} of {host} is in use, perhaps by another keras-faces serve. Free is, for "

@@ -1,3 +1,5 @@
+import pathlib
+
 import numpy as np
 
 from . import cache as cache
@@ -6,7 +8,6 @@ from . import decode as decode
 from . import sources as sources
 from . import stream as stream
 from .cache import SkippedPictures as SkippedPictures
-from .cache import cache_folder as cache_folder
 from .crops import CROPS as CROPS
 from .crops import get_crop as get_crop
 from .faces import guess_channels as guess_channels
@@ -18,6 +19,7 @@ from .sources import DATASETS as DATASETS
 from .sources import open_source as open_source
 from .stream import FaceStream as FaceStream
 
-# Of keras_faces.pixels; lazy_loader takes only what lies within this package.
+# Of keras_faces.files and keras_faces.pixels; lazy_loader takes only what lies within this package.
+def cache_folder() -> pathlib.Path: ...
 def to_float(images: np.ndarray) -> np.ndarray: ...
 def to_uint8(images: np.ndarray) -> np.ndarray: ...

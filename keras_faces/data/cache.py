@@ -32,7 +32,7 @@ from keras_faces.data.crops import get_crop
 from keras_faces.data.shards import FORMAT, Shards, bad_picture, checksum
 from keras_faces.data.sources.base import Source
 from keras_faces.errors import UserError
-from keras_faces.files import read_checked, remembered, write_checked
+from keras_faces.files import cache_folder, read_checked, remembered, write_checked
 from keras_faces.optional import require
 
 
@@ -266,14 +266,6 @@ def prepare(
             raise UserError(bad_picture(source, name, reason))
         warnings.warn(_summary(source, cache), SkippedPictures, stacklevel=2)
     return cache
-
-
-def cache_folder() -> Path:
-    """Return the folder of all caches: `KERAS_FACES_CACHE`, or one in the user's cache folder."""
-    if "KERAS_FACES_CACHE" in os.environ:
-        return Path(os.environ["KERAS_FACES_CACHE"]).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "keras_faces"
 
 
 def _place(facts: dict, content: str) -> Path:

@@ -9,9 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_faces.data.cache import cache_folder
 from keras_faces.detection.detector import import_dlib
-from keras_faces.files import remembered, write_checked
+from keras_faces.files import cache_folder, remembered, write_checked
 from keras_faces.metrics import identity
 from keras_faces.metrics.detection import detected
 from keras_faces.metrics.sharpness import laplacian_variance

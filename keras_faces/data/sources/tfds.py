@@ -17,7 +17,7 @@ from keras_faces.data.decode import BadPicture
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.files import remembered, write_checked
+from keras_faces.files import cache_folder, remembered, write_checked
 from keras_faces.screen import visible
 
 SIDES = {
@@ -172,8 +172,6 @@ class TfdsSource(Source):
             return self._labels
 
     def _remembered(self):
-        from keras_faces.data.cache import cache_folder
-
         place = cache_folder() / "tfds" / f"{self.listing()}.npz"
         if (known := remembered(place)) is not None:
             with np.load(io.BytesIO(known)) as kept:

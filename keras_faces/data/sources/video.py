@@ -23,7 +23,7 @@ from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.data.sources.video_reader import Video
 from keras_faces.detection.framing import FIVE_POINTS, align, eye_finder, faces_in, model_file
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.files import remembered, write_checked
+from keras_faces.files import cache_folder, remembered, write_checked
 from keras_faces.optional import import_av
 from keras_faces.screen import visible
 
@@ -183,8 +183,6 @@ class VideoSource(Source):
         return entries
 
     def _remembered(self, file: Path) -> "Pass":
-        from keras_faces.data.cache import cache_folder
-
         place = cache_folder() / "videos" / f"{self._digest(file)}.json"
         if (known := remembered(place)) is not None:
             return Pass(**json.loads(known))

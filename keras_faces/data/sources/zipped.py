@@ -14,7 +14,7 @@ from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import hidden, in_natural_order, is_picture
 from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
 from keras_faces.errors import UserError
-from keras_faces.files import open_regular, remembered, write_checked
+from keras_faces.files import cache_folder, open_regular, remembered, write_checked
 from keras_faces.screen import visible
 
 SHOWN = 50  # pictures in an outline
@@ -94,8 +94,6 @@ class ZipSource(Source):
         It is remembered on disk for as long as the zip file stays the same: with 200,000 pictures,
         reading the names takes longer than the start of a training from its cache.
         """
-        from keras_faces.data.cache import cache_folder
-
         note = cache_folder() / "zips" / f"{self.listing()}.json"
         if (known := remembered(note)) is not None:
             return json.loads(known)
