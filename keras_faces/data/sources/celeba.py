@@ -15,7 +15,7 @@ from keras_faces.data.labels import Attributes, Landmarks
 from keras_faces.data.sources.base import LEFT_OUT, Entry
 from keras_faces.data.sources.dataset import DatasetSource, one_of
 from keras_faces.data.sources.folder import FolderSource
-from keras_faces.data.sources.layouts import glance, once, open_place
+from keras_faces.data.sources.layouts import glance, once, open_container
 from keras_faces.data.sources.published import Annotation, Published, listed
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError
@@ -139,17 +139,17 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
         seen = glance(path)
         return not seen.folders.isdisjoint(FOLDERS) or not seen.others.isdisjoint(ATTRIBUTES)
 
-    def open_place(self) -> FolderSource | ZipSource:
+    def open_container(self) -> FolderSource | ZipSource:
         if self.path.is_dir() and not _unpacked(self.path):
             for file in sorted([*self.path.glob("*.*"), *self.path.glob("Img/*.*")]):
                 if file.suffix.lower() == ".zip" and (
                     file.stem in FOLDERS or not glance(file).folders.isdisjoint(FOLDERS)
                 ):
                     return ZipSource(file)
-        return open_place(self.path, self.by_hand)
+        return open_container(self.path, self.by_hand)
 
     def folders_beside(self) -> Iterable[Path]:
-        base = self.place.path
+        base = self.container.path
         if base.is_file() or base.name in FOLDERS:
             base = base.parent
         tops = [self.path] if self.path.is_dir() else []
@@ -166,7 +166,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
     @functools.cached_property
     def _aligned(self) -> list[str]:
         """Names of the pictures in `img_align_celeba`, none where there is no such folder."""
-        inside = self.place.path.name
+        inside = self.container.path.name
         for folder in FOLDERS:
             here = [e.name for e in self.files if f"{inside}/{e.name}".split("/")[-2] == folder]
             if here:

@@ -10,7 +10,7 @@ from pathlib import Path
 from keras_faces.data.names import file_name, natural
 from keras_faces.data.sources.base import Entry, Source
 from keras_faces.data.sources.folder import FolderSource
-from keras_faces.data.sources.layouts import open_place
+from keras_faces.data.sources.layouts import open_container
 from keras_faces.data.sources.published import Annotation, Published, compare
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
@@ -31,7 +31,7 @@ class DatasetSource(Source):
         scheme: What `open_source` takes before the path.
         by_hand: How to get the data set, for the user who does not have it.
         published: Files of it of which a size or a checksum is published.
-        place: The pictures, as plain files of a folder or a zip file.
+        container: The pictures, as plain files of a folder or a zip file.
     """
 
     scheme: str
@@ -47,7 +47,7 @@ class DatasetSource(Source):
         query = "&".join(f"{option}={value}" for option, value in options.items())
         self.address = f"{self.scheme}:{self.path}" + (query and f"?{query}")
         try:
-            self.place = self.open_place()
+            self.container = self.open_container()
         except UserError as error:
             lines = self._archives_of_another_size()
             if not lines:
@@ -56,12 +56,12 @@ class DatasetSource(Source):
 
     @functools.cached_property
     def files(self) -> list[Entry]:
-        """The pictures as they lie in the place, with the folders' names for people."""
-        return self.place.entries()
+        """The pictures as they lie in the container, with the folders' names for people."""
+        return self.container.entries()
 
-    def open_place(self) -> FolderSource | ZipSource:
+    def open_container(self) -> FolderSource | ZipSource:
         """Open the folder or the zip file that holds the pictures."""
-        return open_place(self.path, self.by_hand)
+        return open_container(self.path, self.by_hand)
 
     def list_entries(self) -> list[Entry]:
         """List all pictures of the data set."""
@@ -72,19 +72,21 @@ class DatasetSource(Source):
         return ()
 
     def folders_beside(self) -> Iterable[Path]:
-        """Return folders outside of the place where annotation files may lie."""
+        """Return folders outside of the container where annotation files may lie."""
         return (self.path.parent,) if self.path.is_file() else ()
 
     def annotation(self, *names: str) -> Annotation | None:
         """Return the annotation file of one of these names, the first that is there, or None."""
         wanted = [name.lower() for name in names]
-        inside = [name for name in self.place.others if file_name(name).lower() in wanted]
+        inside = [name for name in self.container.others if file_name(name).lower() in wanted]
         if inside:
             name = min(
                 inside, key=lambda n: (wanted.index(file_name(n).lower()), n.count("/"), natural(n))
             )
-            path = self.place.file(name)
-            return Annotation(visible(path or f"{name} in {self.place.title!r}"), self.place, name)
+            path = self.container.file(name)
+            return Annotation(
+                visible(path or f"{name} in {self.container.title!r}"), self.container, name
+            )
         for folder in self.folders_beside():
             for name in names:
                 if os.path.lexists(folder / name) and not (folder / name).is_dir():
@@ -108,10 +110,10 @@ class DatasetSource(Source):
         return self._entries
 
     def read(self, name: str) -> bytes:
-        return self.place.read(name)
+        return self.container.read(name)
 
     def file(self, name: str) -> str | None:
-        return self.place.file(name)
+        return self.container.file(name)
 
     def compare_with_published(self) -> list[str]:
         lines = []
@@ -125,9 +127,9 @@ class DatasetSource(Source):
     def _copies(self, file: Published) -> list[Annotation]:
         """Return the copies of a published file beside the pictures and among them."""
         wanted = file_name(file.name).lower()
-        inside = [name for name in self.place.others if file_name(name).lower() == wanted]
-        files = filter(None, map(self.place.file, inside))
-        paths = [self.path, self.place.path, *map(Path, files)]
+        inside = [name for name in self.container.others if file_name(name).lower() == wanted]
+        files = filter(None, map(self.container.file, inside))
+        paths = [self.path, self.container.path, *map(Path, files)]
         top = self.path if self.path.is_dir() else self.path.parent
         paths += [
             folder / name
@@ -140,9 +142,9 @@ class DatasetSource(Source):
                 status = path.stat()  # one file may have several paths
                 found.setdefault((status.st_dev, status.st_ino), str(path))
         return [Annotation(visible(path), None, path) for path in found.values()] + [
-            Annotation(f"{name} in {self.place.title!r}", self.place, name)
+            Annotation(f"{name} in {self.container.title!r}", self.container, name)
             for name in inside
-            if self.place.file(name) is None
+            if self.container.file(name) is None
         ]
 
     def _archives_of_another_size(self) -> list[str]:
@@ -157,7 +159,7 @@ class DatasetSource(Source):
         return lines
 
     def make_listing(self) -> str:
-        facts = [self.address, self.place.listing(), *(a.stamp() for a in self.annotations())]
+        facts = [self.address, self.container.listing(), *(a.stamp() for a in self.annotations())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

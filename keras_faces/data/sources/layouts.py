@@ -22,7 +22,7 @@ UNPACK = {
 }
 
 
-def open_place(path: Path, by_hand: str) -> FolderSource | ZipSource:
+def open_container(path: Path, by_hand: str) -> FolderSource | ZipSource:
     """Open a data set's folder or zip file.
 
     Raises:

@@ -101,7 +101,7 @@ answer, figshare has copies.
 
     def list_entries(self) -> list[Entry]:
         names = [entry.name for entry in self.files]
-        people = {name: _person(f"{self.place.path.name}/{name}") for name in names}
+        people = {name: _person(f"{self.container.path.name}/{name}") for name in names}
         named = [name for name in names if people[name]]
         if not named:
             raise UserError(

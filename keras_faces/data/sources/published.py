@@ -21,12 +21,12 @@ class Annotation(NamedTuple):
 
     Attributes:
         title: What errors call it.
-        place: The folder or zip file of the pictures, where the file lies in it.
+        container: The folder or zip file of the pictures, where the file lies in it.
         name: Its name there; else its path.
     """
 
     title: str
-    place: Source | None
+    container: Source | None
     name: str
 
     def read(self) -> bytes:
@@ -36,13 +36,13 @@ class Annotation(NamedTuple):
             UserError: If it cannot be read.
         """
         try:
-            return self.place.read(self.name) if self.place else read_file(self.name)
+            return self.container.read(self.name) if self.container else read_file(self.name)
         except BadPicture as error:
             raise UserError(f"Cannot read {self.title}: {error}.") from error
 
     def stamp(self) -> tuple:
         """Return facts that change with the file."""
-        path = self.place.file(self.name) if self.place else self.name
+        path = self.container.file(self.name) if self.container else self.name
         if path is None:  # in a zip file, whose own time tells
             return (self.title,)
         try:
@@ -99,8 +99,8 @@ def compare(file: Published, copy: Annotation) -> str:
     """Return in words whether a copy of a file is as published."""
     kind, digits = ("SHA-256", file.sha256) if file.sha256 else ("MD5", file.md5)
     try:
-        content = copy.read() if copy.place else None
-        size = len(content) if copy.place else os.path.getsize(copy.name)
+        content = copy.read() if copy.container else None
+        size = len(content) if copy.container else os.path.getsize(copy.name)
         wrong = file.compare_size(size)
         if wrong:
             return wrong
