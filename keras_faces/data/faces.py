@@ -230,14 +230,14 @@ def _sketches(source, cache, crop, strict, progress) -> Labels:
             "has photos alone; a CycleGAN then makes sketches of them by itself."
         )
     made = prepare(sketches, crop, *cache.image_shape[1:], strict, progress)
-    places = {name: place for place, name in enumerate(made.names)}
-    missing = [name for name in cache.names if name not in places]
+    indices = {name: index for index, name in enumerate(made.names)}
+    missing = [name for name in cache.names if name not in indices]
     if missing:
         raise UserError(
             f"{len(missing)} of {cache.count} photos have no usable sketch, the first is "
             f"{missing[0]!r}."
         )
-    return SketchLabels(made, np.array([places[name] for name in cache.names]))
+    return SketchLabels(made, np.array([indices[name] for name in cache.names]))
 
 
 def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, list[str]]:

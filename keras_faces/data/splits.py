@@ -37,7 +37,7 @@ def split_indices(
 
     Args:
         ranks: What `ranks` returned for each picture's person, or its name.
-        own: For each picture the place of its own split in `(None, *SPLITS[:3], LEFT_OUT)`.
+        own: For each picture the index of its own split in `(None, *SPLITS[:3], LEFT_OUT)`.
         split: One of `SPLITS`.
         test_fraction: Share of the people (else of the pictures) on the test side, at least one.
 
@@ -55,7 +55,7 @@ def split_indices(
         wanted = 1 + SPLITS.index(split)
         found = np.flatnonzero(own == wanted)
         if not len(found):
-            has = [name for place, name in enumerate(SPLITS[:3], 1) if np.any(own == place)]
+            has = [name for index, name in enumerate(SPLITS[:3], 1) if np.any(own == index)]
             raise UserError(
                 f"The source has no pictures in the split {split!r}; it has {', '.join(has)}, all."
             )

@@ -168,9 +168,9 @@ def measured_frame(faces: np.ndarray) -> Frame | None:
         return None
     middle, spread = np.median(found, axis=0), np.std(found, axis=0)
     spread[2] /= middle[2]
-    place = tuple(np.median(eyes, axis=0).tolist()) if eyes else None
+    between = tuple(np.median(eyes, axis=0).tolist()) if eyes else None
     # More than a tenth is the detector's mistakes.
-    return Frame(*middle.tolist(), place, tuple(np.minimum(spread, 0.1).tolist()))
+    return Frame(*middle.tolist(), between, tuple(np.minimum(spread, 0.1).tolist()))
 
 
 @functools.cache
@@ -278,7 +278,7 @@ def eye_finder() -> Callable[[np.ndarray, Sequence[float]], list[float]]:
         box = dlib.rectangle(left, top, right - 1, bottom - 1)
         points = [(point.x, point.y) for point in predict(np.asarray(image), box).parts()]
         eyes = [np.mean([points[corner] for corner in pair], 0) for pair in CORNERS]
-        return [float(place) for eye in eyes for place in (eye + 0.5) / scale + (x, y)]
+        return [float(edge) for eye in eyes for edge in (eye + 0.5) / scale + (x, y)]
 
     return find
 

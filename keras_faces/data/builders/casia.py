@@ -81,10 +81,10 @@ def opened(path: str) -> CasiaSource:
 
 def find_casia(folder: str) -> str:
     """Return what CASIA-WebFace is in a folder of manual downloads: that itself, or a zip in it."""
-    place = Path(folder)
-    zips = sorted(file for file in place.glob("*.zip") if "casia" in file.name.lower())
-    if zips and not any(part.is_dir() for part in place.iterdir()):
+    path = Path(folder)
+    zips = sorted(file for file in path.glob("*.zip") if "casia" in file.name.lower())
+    if zips and not any(part.is_dir() for part in path.iterdir()):
         return os.fspath(zips[0])
-    folders = sorted(part for part in place.iterdir() if part.is_dir())
+    folders = sorted(part for part in path.iterdir() if part.is_dir())
     named = [part for part in folders if "casia" in part.name.lower()]
-    return os.fspath(named[0] if named else place)
+    return os.fspath(named[0] if named else path)

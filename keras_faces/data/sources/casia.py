@@ -46,16 +46,16 @@ CASIA-WebFace must be got by hand; it is for research that is not commercial.
 A copy with a folder for each person, as it was published first, serves as well."""
 
     def __init__(self, path: str | os.PathLike):
-        place = Path(path).expanduser()
-        if not place.exists():
+        location = Path(path).expanduser()
+        if not location.exists():
             raise UserError(
                 f"There is no folder or file {os.fspath(path)!r}. Check the path.\n\n{self.by_hand}"
             )
-        records = find_records(place)
+        records = find_records(location)
         if records is not None:
             self._inner = RecordSource(records)
         else:
-            self._inner = FolderSource(path) if place.is_dir() else ZipSource(path)
+            self._inner = FolderSource(path) if location.is_dir() else ZipSource(path)
             if any(entry.identity is None for entry in self._inner.entries()):
                 raise UserError(
                     f"casia: expects a folder of pictures for each identity, or train.rec with "
@@ -64,7 +64,7 @@ A copy with a folder for each person, as it was published first, serves as well.
                 )
         self.path = self._inner.path
         self.title = os.fspath(path)
-        self.address = f"casia:{os.path.abspath(place)}"
+        self.address = f"casia:{os.path.abspath(location)}"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -178,11 +178,11 @@ class RecordSource(Source):
 
     def _labels(self, keys: np.ndarray) -> np.ndarray:
         identities = np.full(len(keys), -1, np.int32)
-        for place, key in enumerate(keys):
+        for index, key in enumerate(keys):
             with contextlib.suppress(BadPicture):
                 label = float(unpack(self._records.read(int(key), limit=1024))[0][0])
                 if 0 <= label < 2**31:
-                    identities[place] = int(label)
+                    identities[index] = int(label)
         return identities
 
     def _check_property(self, people: int) -> None:
@@ -216,11 +216,11 @@ class _Entries(Sequence):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __getitem__(self, place):
-        if isinstance(place, slice):
-            return _Entries(self._keys[place], self._identities[place])
-        person = int(self._identities[place])
-        return Entry(str(self._keys[place]), str(person) if person >= 0 else None)
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return _Entries(self._keys[index], self._identities[index])
+        person = int(self._identities[index])
+        return Entry(str(self._keys[index]), str(person) if person >= 0 else None)
 
 
 def find_records(path: Path) -> Path | None:

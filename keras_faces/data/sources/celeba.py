@@ -324,8 +324,8 @@ def _unpacked(path: Path) -> bool:
     """Whether a folder holds the unpacked pictures, at the depths at which people have them."""
     if path.name in FOLDERS:
         return True
-    places = [top / folder for top in (path, path / "Img") for folder in FOLDERS]
+    pictures = [top / folder for top in (path, path / "Img") for folder in FOLDERS]
     try:
-        return any(place.is_dir() and any(place.iterdir()) for place in places)
+        return any(folder.is_dir() and any(folder.iterdir()) for folder in pictures)
     except OSError:  # which `FolderSource` explains
         return True

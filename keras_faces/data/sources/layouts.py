@@ -71,8 +71,8 @@ def once(names: Iterable[str]) -> list[str]:
     if len(sizes) == 1:
         return names
     rank = {
-        folder: place
-        for place, folder in enumerate(sorted(sizes, key=lambda f: (-sizes[f], natural(f))))
+        folder: index
+        for index, folder in enumerate(sorted(sizes, key=lambda f: (-sizes[f], natural(f))))
     }
     kept: dict[str, str] = {}
     for name in sorted(names, key=lambda name: rank[name.rpartition("/")[0]]):

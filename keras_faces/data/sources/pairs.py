@@ -88,10 +88,10 @@ class PairsSource(Source):
         ):
             if given not in known:
                 raise unknown_name(kind, given, known)
-        place = Path(path).expanduser()
-        if not place.exists():
+        location = Path(path).expanduser()
+        if not location.exists():
             raise UserError(f"There is no folder or file {os.fspath(path)!r}. Check the path.")
-        self._inner = FolderSource(path) if place.is_dir() else ZipSource(path)
+        self._inner = FolderSource(path) if location.is_dir() else ZipSource(path)
         self.path = self._inner.path
         self.title = os.fspath(path)
         self.options = {
@@ -108,7 +108,7 @@ class PairsSource(Source):
             if value not in ("", "auto", "left", "yes")
         }
         query = "&".join(f"{key}={value}" for key, value in chosen.items())
-        self.address = f"pairs:{os.path.abspath(place)}" + (f"?{query}" if query else "")
+        self.address = f"pairs:{os.path.abspath(location)}" + (f"?{query}" if query else "")
         names = [entry.name for entry in self._inner.entries()]
         self._halves = layout == "side-by-side"
         sides = _sides(names, photos, sketches)

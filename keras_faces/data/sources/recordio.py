@@ -76,10 +76,10 @@ class RecordFile:
         Raises:
             BadPicture: If there is no whole record of that key.
         """
-        place = int(np.searchsorted(self.keys, key))
-        if place == len(self.keys) or self.keys[place] != key:
+        index = int(np.searchsorted(self.keys, key))
+        if index == len(self.keys) or self.keys[index] != key:
             raise BadPicture(f"the index has no record {key}")
-        offset = int(self.offsets[place])
+        offset = int(self.offsets[index])
         parts = []
         while True:
             head = self._at(offset, 8)

@@ -183,12 +183,12 @@ class VideoSource(Source):
         return entries
 
     def _remembered(self, file: Path) -> "Pass":
-        place = cache_folder() / "videos" / f"{self._digest(file)}.json"
-        if (known := remembered(place)) is not None:
+        note = cache_folder() / "videos" / f"{self._digest(file)}.json"
+        if (known := remembered(note)) is not None:
             return Pass(**json.loads(known))
         found = self._pass(file)
         with contextlib.suppress(OSError):  # then the next start decodes again
-            write_checked(place, json.dumps(found._asdict()).encode())
+            write_checked(note, json.dumps(found._asdict()).encode())
         return found
 
     def _digest(self, file: Path) -> str:
@@ -256,22 +256,22 @@ class VideoSource(Source):
             if skipped < len(own):
                 yield from self._pictures(file, found, own, skipped)
 
-    def _pictures(self, file: Path, found: "Pass", entries: list[Entry], place: int):
+    def _pictures(self, file: Path, found: "Pass", entries: list[Entry], index: int):
         with Video(file) as video:
             for number, frame in enumerate(video.frames()):
-                if number != found.kept[place]:
+                if number != found.kept[index]:
                     continue
                 pixels = video.pixels(frame)
                 if found.boxes:
-                    left, top, right, bottom = found.boxes[place]
+                    left, top, right, bottom = found.boxes[index]
                     pixels = pixels[top:bottom, left:right]
                 elif found.eyes:
-                    pixels = align(pixels, found.eyes[place])
-                yield entries[place], np.ascontiguousarray(pixels)
-                place += 1
-                if place == len(entries):
+                    pixels = align(pixels, found.eyes[index])
+                yield entries[index], np.ascontiguousarray(pixels)
+                index += 1
+                if index == len(entries):
                     return
-        for entry in entries[place:]:
+        for entry in entries[index:]:
             yield entry, BadPicture("the video ended before this frame, which was there once")
 
     def make_listing(self) -> str:
@@ -325,10 +325,10 @@ def split_by_time(count: int, test: int, gap: int) -> list[str]:
         length = test * (stretch + 1) // stretches - test * stretch // stretches
         sides[end - length : end] = ["test"] * length
     tested = [side == "test" for side in sides]
-    for place in range(count):
-        near = tested[max(0, place - gap) : place + gap + 1]
-        if not tested[place] and any(near):
-            sides[place] = LEFT_OUT
+    for index in range(count):
+        near = tested[max(0, index - gap) : index + gap + 1]
+        if not tested[index] and any(near):
+            sides[index] = LEFT_OUT
     return sides
 
 
