@@ -15,8 +15,8 @@ from keras_faces.data.labels import Attributes, Landmarks
 from keras_faces.data.sources.base import LEFT_OUT, Entry
 from keras_faces.data.sources.dataset import DatasetSource, one_of
 from keras_faces.data.sources.folder import FolderSource
-from keras_faces.data.sources.layouts import glance, once, open_container
-from keras_faces.data.sources.published import Annotation, Published, listed
+from keras_faces.data.sources.layouts import deduplicate, glance, open_container
+from keras_faces.data.sources.published import Annotation, Published, format_files
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError
 
@@ -114,7 +114,7 @@ class CelebaSource(DatasetSource):
 CelebA must be downloaded by hand; it is for research that is not commercial.
 1. Open https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, "Align&Cropped Images" (Google Drive).
 2. Download into one folder, named celeba for example; the first file is enough for pictures alone:
-{listed(published)}
+{format_files(published)}
    Or Kaggle's copy, https://www.kaggle.com/datasets/jessicali9530/celeba-dataset, archive.zip,
    which lacks the people.
 3. Nothing needs to be unpacked. Give celeba:FOLDER or celeba:FILE.zip; or set KERAS_FACES_DATA to
@@ -170,7 +170,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
         for folder in FOLDERS:
             here = [e.name for e in self.files if f"{inside}/{e.name}".split("/")[-2] == folder]
             if here:
-                return once(here)
+                return deduplicate(here)
         return []
 
     @functools.cached_property

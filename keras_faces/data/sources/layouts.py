@@ -57,7 +57,7 @@ def how_to_unpack(path: Path) -> str | None:
     return None
 
 
-def once(names: Iterable[str]) -> list[str]:
+def deduplicate(names: Iterable[str]) -> list[str]:
     """Return each file once where several folders hold it: in the folder that holds the most.
 
     Args:

@@ -15,7 +15,7 @@ from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import LEFT_OUT, Entry
 from keras_faces.data.sources.dataset import DatasetSource
 from keras_faces.data.sources.layouts import glance
-from keras_faces.data.sources.published import Annotation, Published, listed
+from keras_faces.data.sources.published import Annotation, Published, format_files
 from keras_faces.errors import UserError
 from keras_faces.screen import visible
 
@@ -72,10 +72,10 @@ class LfwSource(DatasetSource):
 LFW must be downloaded by hand. Its page is http://vis-www.cs.umass.edu/lfw/; where that does not
 answer, figshare has copies.
 1. Download one of
-{listed(published[:3])}
+{format_files(published[:3])}
 2. Unpack it: tar -xzf lfw.tgz
 3. For the official split put these beside the folder that this makes (from LFW's page):
-{listed(published[3:])}
+{format_files(published[3:])}
    and for attributes lfw_attributes.txt, from
    http://www.cs.columbia.edu/CAVE/databases/pubfig/download/lfw_attributes.txt
 4. Give lfw:FOLDER; or set KERAS_FACES_DATA to the folder that holds lfw/, and give just lfw.

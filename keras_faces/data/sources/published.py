@@ -81,7 +81,7 @@ class Published(NamedTuple):
         return f"{size:,} bytes, published are {self.size:,}: {what}"
 
 
-def listed(files: Sequence[Published]) -> str:
+def format_files(files: Sequence[Published]) -> str:
     """Return what is published of files, as lines of the text on how to get them."""
     names = max(len(file.name) for file in files) + 2
     sizes = [f"{file.size:,} bytes" if file.size else "" for file in files]
