@@ -255,8 +255,8 @@ def prepare(
     cache = _open(facts, known["content"]) if known else None
     if cache is not None:
         for message in known["told"]:
-            if message not in source.told:
-                source.tell(message)
+            if message not in source.mismatches:
+                source.warn(message)
     else:
         with _disk_errors_explained(cache_folder()):
             cache = _make(source, listing, facts, strict, progress)
@@ -326,7 +326,7 @@ def _make(source: Source, listing: str, facts: dict, strict: bool, progress: boo
             part.rename(folder)
         else:  # the same pictures, from another place
             shutil.rmtree(part)
-        found = {"content": content, "unreadable": unreadable, "told": source.told}
+        found = {"content": content, "unreadable": unreadable, "told": source.mismatches}
         write_checked(_place_of(listing), json.dumps(found).encode())
     return FaceCache(folder)
 

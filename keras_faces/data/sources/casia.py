@@ -76,7 +76,7 @@ A copy with a folder for each person, as it was published first, serves as well.
 
     def entries(self) -> Sequence[Entry]:
         entries = self._inner.entries()
-        self.told = self._inner.told
+        self.mismatches = self._inner.mismatches
         return entries
 
     def read(self, name: str) -> bytes:
@@ -120,12 +120,12 @@ class RecordSource(Source):
                 f"1 to {ends[0] - 1}, the index has none of those."
             )
         if len(pictures) < ends[0] - 1:
-            self.tell(
+            self.warn(
                 f"{self.title!r} has {len(pictures):,} of the {ends[0] - 1:,} pictures that its "
                 "first record counts. Look whether its .idx and .rec files are whole."
             )
         if keys[-1] >= ends[1]:
-            self.tell(
+            self.warn(
                 f"The index of {self.title!r} has {np.sum(keys >= ends[1]):,} records more than "
                 "its first record counts, which are left out. Do the two files belong together?"
             )
@@ -187,10 +187,10 @@ class RecordSource(Source):
 
     def _check_property(self, people: int) -> None:
         with contextlib.suppress(BadPicture, ValueError):
-            told = int(read_file(self.path.parent / "property").split(b",")[0])
-            if told != people:
-                self.tell(
-                    f"The file 'property' beside {self.title!r} says {told} identities, its "
+            stated = int(read_file(self.path.parent / "property").split(b",")[0])
+            if stated != people:
+                self.warn(
+                    f"The file 'property' beside {self.title!r} says {stated} identities, its "
                     f"records say {people}. The records are believed."
                 )
 

@@ -255,7 +255,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
     def _warn(self, table: Table, rows: list[int | None], what: str) -> None:
         missing = rows.count(None)
         if missing:
-            self.tell(
+            self.warn(
                 f"{missing:,} of {len(rows):,} pictures have no row in {table.title}, so they "
                 f"{what}; the first is {self._names[rows.index(None)]!r}."
             )

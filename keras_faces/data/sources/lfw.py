@@ -117,7 +117,7 @@ answer, figshare has copies.
             )
         if len(named) < len(names):
             first = next(name for name in names if not people[name])
-            self.tell(
+            self.warn(
                 f"{len(names) - len(named)} of {len(names)} pictures in {self.title!r} are not "
                 f"named as LFW's are and are passed over; the first is {first!r}."
             )

@@ -78,16 +78,16 @@ class Video:
 
     def _what_is_wrong(self, count: int, seconds: float | None, damaged: int) -> str | None:
         length = self._container.duration and self._container.duration / 1_000_000
-        told = []
+        problems = []
         if self.expected and count < 0.98 * self.expected - 1:
-            told.append(f"{count} of its {self.expected} frames can be decoded")
+            problems.append(f"{count} of its {self.expected} frames can be decoded")
         elif length and seconds is not None and seconds < 0.95 * length - 1:
-            told.append(f"it ends after {seconds:.0f} of its {length:.0f} seconds")
+            problems.append(f"it ends after {seconds:.0f} of its {length:.0f} seconds")
         if damaged:
-            told.append(f"{damaged} parts of it are damaged")
-        if not told:
+            problems.append(f"{damaged} parts of it are damaged")
+        if not problems:
             return None
-        return f"{str(self.file)!r} is not whole: {', '.join(told)}. The good frames are used."
+        return f"{str(self.file)!r} is not whole: {', '.join(problems)}. The good frames are used."
 
     def pixels(self, frame) -> np.ndarray:
         """Return a frame upright and with square pixels, uint8 of shape `(h, w, 1 or 3)`."""

@@ -124,9 +124,9 @@ class ZipSource(Source):
         with open(self.path, "rb") as file:
             file.seek(max(0, os.path.getsize(self.path) - END_BYTES))
             end = file.read()
-        [told] = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
-        if told != found % 2**16 and told != 2**16 - 1:  # which says that it is told elsewhere
-            raise zipfile.BadZipFile(f"it lists {found:,} files, its end says {told:,}")
+        [stated] = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
+        if stated != found % 2**16 and stated != 2**16 - 1:  # which says that it is told elsewhere
+            raise zipfile.BadZipFile(f"it lists {found:,} files, its end says {stated:,}")
 
     def entries(self) -> list[Entry]:
         return with_identities(self._listed()[1])
