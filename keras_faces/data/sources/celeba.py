@@ -18,12 +18,12 @@ from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.layouts import deduplicate, glance, open_container
 from keras_faces.data.sources.published import Annotation, Published, format_files
 from keras_faces.data.sources.zipped import ZipSource
+from keras_faces.data.splits import SPLITS
 from keras_faces.errors import UserError
 
 COUNT = 202_599
 PARTITIONS = ("official", "sfu", "identity")
 POINTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
-SIDES = ("train", "validation", "test")
 BOUNDARIES = (162_770, 182_637, COUNT)  # last numbers of the official sides
 SFU_TRAIN, SFU_TEST = 9000, 1000
 
@@ -237,11 +237,11 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             ]
             if not all(1 <= number <= COUNT for number in numbers):
                 return [None] * len(numbers)
-            return [SIDES[sum(number > last for last in BOUNDARIES)] for number in numbers]
-        sides = [SIDES[side] for side in table.values[:, 0].tolist()]
+            return [SPLITS[sum(number > last for last in BOUNDARIES)] for number in numbers]
+        splits = [SPLITS[number] for number in table.values[:, 0].tolist()]
         rows = table.match(self._stems)
         self._warn(table, rows, "are left out of every split")
-        return [LEFT_OUT if row is None else sides[row] for row in rows]
+        return [LEFT_OUT if row is None else splits[row] for row in rows]
 
     def _sfu_splits(self) -> list[str]:
         count, used = len(self._names), SFU_TRAIN + SFU_TEST

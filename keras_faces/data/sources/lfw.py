@@ -135,11 +135,11 @@ answer, figshare has copies.
             )
         # Together they name everybody; with one alone, all others are on the other side.
         if test is None:
-            sides = ["train" if person in train else "test" for person in people]
+            splits = ["train" if person in train else "test" for person in people]
         elif train is None:
-            sides = ["test" if person in test else "train" for person in people]
+            splits = ["test" if person in test else "train" for person in people]
         else:
-            sides = [
+            splits = [
                 "train" if person in train else "test" if person in test else LEFT_OUT
                 for person in people
             ]
@@ -148,7 +148,7 @@ answer, figshare has copies.
                 f"peopleDevTrain and peopleDevTest name none of the people in {self.title!r}, "
                 f"such as {people[0]!r}. Put LFW's own files there."
             )
-        return sides
+        return splits
 
     def _side(self, names: tuple[str, ...]) -> set[str] | None:
         annotation = self.annotation(*names)

@@ -20,7 +20,7 @@ from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import cache_folder, remembered, write_checked
 from keras_faces.screen import visible
 
-SIDES = {
+SPLITS = {
     "train": "train",
     "training": "train",
     "validation": "validation",
@@ -78,7 +78,7 @@ class TfdsSource(Source):
         )
         self.address = f"tfds:{self.path.resolve()}{query}"
         order = {"train": 0, "validation": 1, "test": 2}
-        names = sorted(info.splits, key=lambda name: (order.get(SIDES.get(name), 3), name))
+        names = sorted(info.splits, key=lambda name: (order.get(SPLITS.get(name), 3), name))
         self._splits = [(name, info.splits[name]) for name in names]
         self._lock = threading.Lock()
         self._labels: tuple[np.ndarray, list[str], np.ndarray] | None = None
@@ -86,12 +86,12 @@ class TfdsSource(Source):
     def entries(self) -> Sequence[Entry]:
         counts = [split.num_examples for _, split in self._splits]
         names = [name for name, _ in self._splits]
-        several = len({SIDES[name] for name in names if name in SIDES}) > 1
-        sides = [SIDES.get(name, LEFT_OUT) if several else None for name in names]
+        several = len({SPLITS[name] for name in names if name in SPLITS}) > 1
+        splits = [SPLITS.get(name, LEFT_OUT) if several else None for name in names]
         people, known = None, []
         if self._identity:
             people, known, _ = self._looked_up()
-        return _Entries(names, sides, counts, people, known)
+        return _Entries(names, splits, counts, people, known)
 
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | Exception]]:
         import tensorflow_datasets as tfds
@@ -250,8 +250,8 @@ def _examples_of(batch: dict) -> Iterator[dict]:
 class _Entries(Sequence):
     """The entries of a data set, made when asked for: `train/000000`, `train/000001`, ..."""
 
-    def __init__(self, names, sides, counts, people, known, chosen: range | None = None):
-        self._all = (names, sides, counts, people, known)
+    def __init__(self, names, splits, counts, people, known, chosen: range | None = None):
+        self._all = (names, splits, counts, people, known)
         self._starts = np.cumsum([0, *counts]).tolist()
         self._chosen = range(self._starts[-1]) if chosen is None else chosen
 
@@ -262,12 +262,12 @@ class _Entries(Sequence):
         if isinstance(index, slice):
             return _Entries(*self._all, self._chosen[index])
         index = self._chosen[index]
-        names, sides, _, people, known = self._all
+        names, splits, _, people, known = self._all
         split = bisect.bisect_right(self._starts, index) - 1
         person = None
         if people is not None and people[index] >= 0:
             person = known[people[index]]
-        return Entry(f"{names[split]}/{index - self._starts[split]:06d}", person, sides[split])
+        return Entry(f"{names[split]}/{index - self._starts[split]:06d}", person, splits[split])
 
 
 def _prepared(name: str, data_dir: str):

@@ -305,7 +305,7 @@ class Pass(NamedTuple):
 
 
 def split_by_time(count: int, test: int, gap: int) -> list[str]:
-    """Return the side of each of `count` frames in their order.
+    """Return the split of each of `count` frames in their order.
 
     Args:
         count: Number of frames.
@@ -314,22 +314,22 @@ def split_by_time(count: int, test: int, gap: int) -> list[str]:
         gap: Frames left out at every border between the sides; fewer where a video is so short
             that they would outnumber a third of it.
     """
-    sides = ["train"] * count
+    splits = ["train"] * count
     if test < 1 or count < 3:
-        return sides
+        return splits
     test = min(test, count // 2)
     stretches = max(1, min(STRETCHES, test // FRAMES_A_STRETCH))
     gap = min(gap, max(1, count // (3 * (2 * stretches - 1))))
     for stretch in range(stretches):
         end = count * (stretch + 1) // stretches
         length = test * (stretch + 1) // stretches - test * stretch // stretches
-        sides[end - length : end] = ["test"] * length
-    tested = [side == "test" for side in sides]
+        splits[end - length : end] = ["test"] * length
+    tested = [split == "test" for split in splits]
     for index in range(count):
         near = tested[max(0, index - gap) : index + gap + 1]
         if not tested[index] and any(near):
-            sides[index] = LEFT_OUT
-    return sides
+            splits[index] = LEFT_OUT
+    return splits
 
 
 def _largest(pixels: np.ndarray):
