@@ -436,7 +436,7 @@ def test_faces_are_cut_out_of_frames_that_show_one(people):
         assert 150 < width < 320
         number = int(entry.name)
         centre = 20 + 25 * number + 92
-        ((_, found),) = [found for found in source._look()[1]]
+        ((_, found),) = [found for found in source._scan_all()[1]]
         left, top, right, bottom = found.boxes[found.kept.index(number)]
         assert abs((left + right) / 2 - centre) < 45
         assert np.array_equal(pixels, frames[entry.name][top:bottom, left:right])

@@ -104,7 +104,7 @@ class VideoSource(Source):
         if faces == "aligned":
             model_file(FIVE_POINTS)  # missing, it is told now and not after the first face
         self._files = self._videos()
-        self._found: tuple[list[Entry], list[tuple[Path, Pass]]] | None = None
+        self._scanned: tuple[list[Entry], list[tuple[Path, VideoScan]]] | None = None
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -126,7 +126,7 @@ class VideoSource(Source):
         return files
 
     def entries(self) -> list[Entry]:
-        return self._look()[0]
+        return self._scan_all()[0]
 
     def remarks(self) -> list[str]:
         counts = self.counts
@@ -138,58 +138,58 @@ class VideoSource(Source):
 
     @property
     def counts(self) -> dict[str, int]:
-        passes = [found for _, found in self._look()[1]]
+        scans = [scan for _, scan in self._scan_all()[1]]
         return {
-            "frames": sum(found.frames for found in passes),
-            "similar": sum(found.similar for found in passes),
-            "without a face": sum(found.faceless for found in passes),
-            "kept": sum(len(found.kept) for found in passes),
+            "frames": sum(scan.frames for scan in scans),
+            "similar": sum(scan.similar for scan in scans),
+            "without a face": sum(scan.faceless for scan in scans),
+            "kept": sum(len(scan.kept) for scan in scans),
         }
 
-    def _look(self):
-        if self._found is None:
-            passes, problems = [], []
+    def _scan_all(self):
+        if self._scanned is None:
+            scans, problems = [], []
             for file in self._files:
                 try:
-                    found = self._remembered(file)
+                    scan = self._remembered(file)
                 except UserError as error:
                     if self.path.is_file():
                         raise
                     problems.append(str(error))
                     continue
-                passes.append((file, found))
-                if found.problem:
-                    problems.append(found.problem)
-            if not passes:
+                scans.append((file, scan))
+                if scan.problem:
+                    problems.append(scan.problem)
+            if not scans:
                 raise UserError(f"No video in {self.title!r} can be used. {' '.join(problems[:5])}")
             for problem in problems:
                 warnings.warn(problem, stacklevel=4)
-            self._found = self._entries(passes), passes
-        return self._found
+            self._scanned = self._entries(scans), scans
+        return self._scanned
 
-    def _entries(self, passes: Sequence[tuple[Path, "Pass"]]) -> list[Entry]:
+    def _entries(self, scans: Sequence[tuple[Path, "VideoScan"]]) -> list[Entry]:
         entries = []
-        total = sum(len(found.kept) for _, found in passes)
-        for file, found in passes:
-            count = len(found.kept)
+        total = sum(len(scan.kept) for _, scan in scans)
+        for file, scan in scans:
+            count = len(scan.kept)
             share = self._test / total if self._test >= 1 else self._test
             test = max(1, round(share * count)) if self._test else 0
             splits = split_by_time(count, test, self._gap)
             folder = "" if self.path.is_file() else f"{visible(file.name)}/"
             entries += [
                 Entry(f"{folder}{number:06d}", None, split)
-                for number, split in zip(found.kept, splits)
+                for number, split in zip(scan.kept, splits)
             ]
         return entries
 
-    def _remembered(self, file: Path) -> "Pass":
+    def _remembered(self, file: Path) -> "VideoScan":
         note = cache_folder() / "videos" / f"{self._digest(file)}.json"
         if (known := remembered(note)) is not None:
-            return Pass(**json.loads(known))
-        found = self._pass(file)
+            return VideoScan(**json.loads(known))
+        scan = self._scan(file)
         with contextlib.suppress(OSError):  # then the next start decodes again
-            write_checked(note, json.dumps(found._asdict()).encode())
-        return found
+            write_checked(note, json.dumps(scan._asdict()).encode())
+        return scan
 
     def _digest(self, file: Path) -> str:
         status = file.stat()
@@ -197,7 +197,7 @@ class VideoSource(Source):
         facts = (VERSION, str(file.resolve()), status.st_size, status.st_mtime_ns, *options)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def _pass(self, file: Path) -> "Pass":
+    def _scan(self, file: Path) -> "VideoScan":
         detect = None if self._faces == "no" else _largest
         find_eyes = eye_finder() if self._faces == "aligned" else None
         kept, boxes, eyes = [], [], []
@@ -221,11 +221,11 @@ class VideoSource(Source):
                     continue
                 if detect is not None:
                     pixels = video.pixels(frame)
-                    found = detect(pixels)
-                    if found is None:
+                    detected = detect(pixels)
+                    if detected is None:
                         faceless += 1
                         continue
-                    face, scale = found
+                    face, scale = detected
                     if find_eyes is None:
                         boxes.append(_square(face, scale, *pixels.shape[:2]))
                     else:
@@ -244,29 +244,29 @@ class VideoSource(Source):
                 f"None of the {faceless} frames looked at in {str(file)!r} shows a face that the "
                 f"detector finds. Look at more frames, or leave faces={self._faces} out."
             )
-        return Pass(frames, similar, faceless, kept, boxes, eyes, problem)
+        return VideoScan(frames, similar, faceless, kept, boxes, eyes, problem)
 
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, np.ndarray | Exception]]:
-        entries, passes = self._look()
+        entries, scans = self._scan_all()
         first = 0
-        for file, found in passes:
-            own = entries[first : first + len(found.kept)]
+        for file, scan in scans:
+            own = entries[first : first + len(scan.kept)]
             skipped = max(0, start - first)
             first += len(own)
             if skipped < len(own):
-                yield from self._pictures(file, found, own, skipped)
+                yield from self._pictures(file, scan, own, skipped)
 
-    def _pictures(self, file: Path, found: "Pass", entries: list[Entry], index: int):
+    def _pictures(self, file: Path, scan: "VideoScan", entries: list[Entry], index: int):
         with Video(file) as video:
             for number, frame in enumerate(video.frames()):
-                if number != found.kept[index]:
+                if number != scan.kept[index]:
                     continue
                 pixels = video.pixels(frame)
-                if found.boxes:
-                    left, top, right, bottom = found.boxes[index]
+                if scan.boxes:
+                    left, top, right, bottom = scan.boxes[index]
                     pixels = pixels[top:bottom, left:right]
-                elif found.eyes:
-                    pixels = align(pixels, found.eyes[index])
+                elif scan.eyes:
+                    pixels = align(pixels, scan.eyes[index])
                 yield entries[index], np.ascontiguousarray(pixels)
                 index += 1
                 if index == len(entries):
@@ -281,7 +281,7 @@ class VideoSource(Source):
         return digest.hexdigest()
 
 
-class Pass(NamedTuple):
+class VideoScan(NamedTuple):
     """What a pass over a video found.
 
     Attributes:
