@@ -25,7 +25,7 @@ from keras_faces.data import decoders, shards
 from keras_faces.data.cache import FaceCache, prepare
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import LEFT_OUT, Entry, Source
-from keras_faces.data.splits import ranks
+from keras_faces.data.splits import split_hashes
 
 
 @pytest.fixture(autouse=True)
@@ -351,7 +351,7 @@ def test_ranks_are_the_beginning_of_sha256():
     import hashlib
 
     names = ["s1", "ä", "\udcff"]
-    found = ranks(names)
+    found = split_hashes(names)
     assert found.dtype == np.uint64
     for name, rank in zip(names, found, strict=True):
         whole = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()

@@ -126,7 +126,7 @@ class FaceCache:
 
     @property
     def ranks(self) -> np.ndarray:
-        """What each picture's place in a split depends on, uint64; see `splits.ranks`."""
+        """What each picture's place in a split depends on, uint64; see `splits.split_hashes`."""
         return self._mapped("ranks")
 
     @property
