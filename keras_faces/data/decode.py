@@ -88,8 +88,8 @@ def decode_with_size(
     rule = get_crop(crop)
     try:
         if isinstance(data, bytes):
-            if rule.averaged and (found := _averaged(data, rule, size, channels)):
-                return found
+            if rule.averaged and (record := _averaged(data, rule, size, channels)):
+                return record
             image, upright = opened(data)
             image = _loaded(image, 2 * size if rule.scaled_decoding else None)
         else:
@@ -213,9 +213,9 @@ def _has_too_many_scans(data: bytes) -> bool:
     if not data.startswith(b"\xff\xd8") or data.count(_SCAN) <= MAX_SCANS:
         return False
     at = scans = 0
-    while scans <= MAX_SCANS and (found := _MARKER.search(data, at)) and found[0] != _END:
-        scans += found[0] == _SCAN
-        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    while scans <= MAX_SCANS and (marker := _MARKER.search(data, at)) and marker[0] != _END:
+        scans += marker[0] == _SCAN
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
     return scans > MAX_SCANS
 
 

@@ -169,7 +169,7 @@ def begin(folder: Path, made_from: str, taken: Sequence[Path]) -> Path:
     mark = folder / UNFINISHED
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{str(folder)!r} is a file. Give a folder that is empty or not there yet.")
-    others = [found for found in folder.iterdir() if found != mark] if folder.is_dir() else []
+    others = [path for path in folder.iterdir() if path != mark] if folder.is_dir() else []
     if mark.is_file() and others:
         earlier = mark.read_text(encoding="utf-8", errors="surrogateescape")
         if earlier != made_from:

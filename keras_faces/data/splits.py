@@ -53,13 +53,13 @@ def split_indices(
         return np.arange(len(hashes))
     if np.any(own):
         wanted = 1 + SPLITS.index(split)
-        found = np.flatnonzero(own == wanted)
-        if not len(found):
+        chosen = np.flatnonzero(own == wanted)
+        if not len(chosen):
             has = [name for index, name in enumerate(SPLITS[:3], 1) if np.any(own == index)]
             raise UserError(
                 f"The source has no pictures in the split {split!r}; it has {', '.join(has)}, all."
             )
-        return found
+        return chosen
     if split == "validation":
         raise UserError(
             "Only a source with splits of its own has a validation split. Take train, test or all."

@@ -152,7 +152,7 @@ def measured_frame(faces: np.ndarray) -> Frame | None:
         faces: uint8 faces of shape `(count, size, size, 1 or 3)`; 64 are enough.
     """
     find = find_eyes()
-    found, eyes = [], []
+    boxes, eyes = [], []
     for face in faces:
         side = max(LOOKED_AT, len(face))
         pixels = np.asarray(
@@ -160,13 +160,13 @@ def measured_frame(faces: np.ndarray) -> Frame | None:
         )
         for box in boxes_in(pixels)[:1]:
             x, y, width = _middle(box)
-            found.append((x / side, y / side, width / side))
+            boxes.append((x / side, y / side, width / side))
             if find is not None:
                 pair = np.reshape(find(pixels, box), (2, 2)) / side
                 eyes.append((*pair.mean(axis=0), np.hypot(*(pair[1] - pair[0]))))
-    if len(found) < ENOUGH:
+    if len(boxes) < ENOUGH:
         return None
-    middle, spread = np.median(found, axis=0), np.std(found, axis=0)
+    middle, spread = np.median(boxes, axis=0), np.std(boxes, axis=0)
     spread[2] /= middle[2]
     between = tuple(np.median(eyes, axis=0).tolist()) if eyes else None
     # More than a tenth is the detector's mistakes.

@@ -163,8 +163,8 @@ def _folder(name: str) -> str:
 
 def no_picture(title: str, others: list[str]) -> str:
     suffixes = Counter(PurePosixPath(name).suffix or "no suffix" for name in others)
-    found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
+    files = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
     return (
         f"No picture in {title!r}: expected files ending in {', '.join(SUFFIXES)}, "
-        f"found {found or 'nothing'}."
+        f"found {files or 'nothing'}."
     )

@@ -238,16 +238,16 @@ def find_records(path: Path) -> Path | None:
                 f"{str(path)!r} is an index without its records. Put {records.name} beside it."
             )
         return records
-    found = sorted(path.glob("*.rec")) or sorted(path.glob("*/*.rec"))
-    named = [file for file in found if file.name == "train.rec"]
-    if len(named or found) > 1:
-        names = ", ".join(file.relative_to(path).as_posix() for file in found[:5])
+    files = sorted(path.glob("*.rec")) or sorted(path.glob("*/*.rec"))
+    named = [file for file in files if file.name == "train.rec"]
+    if len(named or files) > 1:
+        names = ", ".join(file.relative_to(path).as_posix() for file in files[:5])
         raise UserError(
-            f"{str(path)!r} has {len(found)} .rec files: {names}. Give the path of the one you "
+            f"{str(path)!r} has {len(files)} .rec files: {names}. Give the path of the one you "
             "want."
         )
-    if not found and (path / "train.idx").is_file() and not any(map(is_picture, os.listdir(path))):
+    if not files and (path / "train.idx").is_file() and not any(map(is_picture, os.listdir(path))):
         raise UserError(
             f"{str(path)!r} has train.idx, an index without its records. Put train.rec beside it."
         )
-    return (named or found or [None])[0]
+    return (named or files or [None])[0]

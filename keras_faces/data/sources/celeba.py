@@ -158,10 +158,10 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             yield from (top, top / "Anno", top / "Eval", top / "Img")
 
     def annotations(self) -> list[Annotation]:
-        found = (
+        annotations = (
             self.annotation(*names) for names in (ATTRIBUTES, IDENTITIES, PARTITION, LANDMARKS)
         )
-        return [annotation for annotation in found if annotation]
+        return [annotation for annotation in annotations if annotation]
 
     @functools.cached_property
     def _aligned(self) -> list[str]:
@@ -304,12 +304,12 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
 
     def matches(self) -> list[Match]:
         """Compare each annotation file that is there with the pictures."""
-        found = []
+        matches = []
         for which in ANNOTATIONS:
             table = self.table(which)
             if table is not None:
                 rows, stems = {stem(name) for name in table.names}, set(self._stems)
-                found.append(
+                matches.append(
                     Match(
                         table.title,
                         len(table.names),
@@ -317,7 +317,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
                         [name for name in table.names if stem(name) not in stems],
                     )
                 )
-        return found
+        return matches
 
 
 def _unpacked(path: Path) -> bool:

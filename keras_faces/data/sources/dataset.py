@@ -136,12 +136,12 @@ class DatasetSource(Source):
             for folder in (top, *self.folders_beside())
             for name in (file_name(file.name), file.name)
         ]
-        found = {}
+        copies = {}
         for path in paths:
             if path.name.lower() == wanted and os.path.isfile(path):
                 status = path.stat()  # one file may have several paths
-                found.setdefault((status.st_dev, status.st_ino), str(path))
-        return [Annotation(visible(path), None, path) for path in found.values()] + [
+                copies.setdefault((status.st_dev, status.st_ino), str(path))
+        return [Annotation(visible(path), None, path) for path in copies.values()] + [
             Annotation(f"{name} in {self.container.title!r}", self.container, name)
             for name in inside
             if self.container.file(name) is None

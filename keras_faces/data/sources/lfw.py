@@ -96,8 +96,8 @@ answer, figshare has copies.
         return [*beside, self.path.parent] if self.path.name in VERSIONS else beside
 
     def annotations(self) -> list[Annotation]:
-        found = (self.annotation(*names) for names in (TRAIN, TEST, ATTRIBUTES))
-        return [annotation for annotation in found if annotation]
+        annotations = (self.annotation(*names) for names in (TRAIN, TEST, ATTRIBUTES))
+        return [annotation for annotation in annotations if annotation]
 
     def list_entries(self) -> list[Entry]:
         names = [entry.name for entry in self.files]

@@ -130,9 +130,9 @@ class PairsSource(Source):
             self._check_domains(names[:looked_at])
             return True
         folders = Counter(name.rpartition("/")[0] or "." for name in names)
-        found = ", ".join(f"{folder} ({count})" for folder, count in folders.most_common(5))
+        seen = ", ".join(f"{folder} ({count})" for folder, count in folders.most_common(5))
         raise UserError(
-            f"{self.title!r} shows no layout of photos with sketches. {EXPECTED} Found: {found}"
+            f"{self.title!r} shows no layout of photos with sketches. {EXPECTED} Found: {seen}"
             + (f", pictures of {sizes[0][0]}x{sizes[0][1]} pixels" if sizes else "")
             + ". Where the folders have other names, say so: "
             "pairs:PATH?photos=FOLDER&sketches=FOLDER. Halves of another shape: "
@@ -156,8 +156,8 @@ class PairsSource(Source):
             )
 
     def _matched(self, photos: dict[str, str], sketches: dict[str, str]) -> list[tuple[str, str]]:
-        for kind, found in (("photos", photos), ("sketches", sketches)):
-            if not found:
+        for kind, names in (("photos", photos), ("sketches", sketches)):
+            if not names:
                 raise UserError(f"{self.title!r} has no folder of {kind}. {EXPECTED}")
         if self.options["paired"] == "no":
             return _dealt_out(photos, sketches)
@@ -254,14 +254,14 @@ def match(photos: Sequence[str], sketches: Sequence[str]) -> dict[str, str]:
         left = _unique(key, [name for name in photos if name not in partners])
         used = set(partners.values())
         right = _unique(key, [name for name in sketches if name not in used])
-        partners |= {name: right[found] for found, name in left.items() if found in right}
+        partners |= {name: right[key] for key, name in left.items() if key in right}
     return partners
 
 
 def _unique(key: Callable[[str], object], names: Sequence[str]) -> dict:
     keys = [key(name) for name in names]
     counts = Counter(keys)
-    return {found: name for found, name in zip(keys, names) if found and counts[found] == 1}
+    return {key: name for key, name in zip(keys, names) if key and counts[key] == 1}
 
 
 def _plain(name: str) -> str:
@@ -279,8 +279,8 @@ def _without_first_number(name: str) -> str:
 def _numbers(name: str, first: bool = False) -> tuple:
     folder, _, stem = _without_first_number(name).rpartition("/")
     words = tuple(re.findall(r"[a-z]+", stem))
-    found = [digits.lstrip("0") for digits in re.findall(r"[0-9]+", stem)]
-    return (folder, words, *found[: 1 if first else None]) if found else ()
+    numbers = [digits.lstrip("0") for digits in re.findall(r"[0-9]+", stem)]
+    return (folder, words, *numbers[: 1 if first else None]) if numbers else ()
 
 
 KEYS = (

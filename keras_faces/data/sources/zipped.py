@@ -99,10 +99,10 @@ class ZipSource(Source):
             return json.loads(known)
         files, pictures, others = self._listed()
         folders = {part for name in files for part in name.split("/")[:-1]}
-        found = {"folders": sorted(folders), "others": others, "pictures": pictures[:SHOWN]}
+        outline = {"folders": sorted(folders), "others": others, "pictures": pictures[:SHOWN]}
         with contextlib.suppress(OSError):  # no room: then it is read again
-            write_checked(note, json.dumps(found).encode())
-        return found
+            write_checked(note, json.dumps(outline).encode())
+        return outline
 
     def _archive(self) -> zipfile.ZipFile:
         # A ZipFile has one read position, so each thread has its own.
@@ -115,7 +115,7 @@ class ZipSource(Source):
             self._threads.archive = archive
         return self._threads.archive
 
-    def _check_count(self, found: int) -> None:
+    def _check_count(self, listed: int) -> None:
         """Compare the number of members with what the file's end says, which `zipfile` does not.
 
         Raises:
@@ -125,8 +125,8 @@ class ZipSource(Source):
             file.seek(max(0, os.path.getsize(self.path) - END_BYTES))
             end = file.read()
         [stated] = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
-        if stated != found % 2**16 and stated != 2**16 - 1:  # which says that it is told elsewhere
-            raise zipfile.BadZipFile(f"it lists {found:,} files, its end says {stated:,}")
+        if stated != listed % 2**16 and stated != 2**16 - 1:  # which says that it is told elsewhere
+            raise zipfile.BadZipFile(f"it lists {listed:,} files, its end says {stated:,}")
 
     def entries(self) -> list[Entry]:
         return with_identities(self._listed()[1])
