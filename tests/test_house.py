@@ -41,7 +41,7 @@ ROOMS = """
     cli __main__
     commands
     app session
-    trained reports callbacks export ledger
+    trained reports callbacks export
     latent saving plan
     models
     metrics training
@@ -100,12 +100,6 @@ LATE = {
     "export.other_backends": "export",
     "export.web": "models",
     "latent.encoding": "models",
-    "ledger": "models training.base",
-    "ledger.began": "models",
-    "ledger.cyclegan": "models pencil",
-    "ledger.probes": "data.faces",
-    "ledger.shared": "data data.crops data.faces models.vae training.encoding",
-    "ledger.wgan": "models",
     "metrics.faces": "importlib.metadata",
     "runs": "filelock models training.base",
     "training.base": "export pixels",
