@@ -159,8 +159,8 @@ class DatasetSource(Source):
         return lines
 
     def make_listing(self) -> str:
-        facts = [self.address, self.container.listing(), *(a.stamp() for a in self.annotations())]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        stamp = [self.address, self.container.listing(), *(a.stamp() for a in self.annotations())]
+        return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
 
 
 def one_of(option: str, given: str, known: Sequence[str]) -> str:

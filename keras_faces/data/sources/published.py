@@ -41,7 +41,7 @@ class Annotation(NamedTuple):
             raise UserError(f"Cannot read {self.title}: {error}.") from error
 
     def stamp(self) -> tuple:
-        """Return facts that change with the file."""
+        """Return what changes with the file."""
         path = self.container.file(self.name) if self.container else self.name
         if path is None:  # in a zip file, whose own time tells
             return (self.title,)

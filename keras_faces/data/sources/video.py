@@ -194,8 +194,8 @@ class VideoSource(Source):
     def _digest(self, file: Path) -> str:
         status = file.stat()
         options = (self._every, self._similar, self._faces)
-        facts = (VERSION, str(file.resolve()), status.st_size, status.st_mtime_ns, *options)
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        stamp = (VERSION, str(file.resolve()), status.st_size, status.st_mtime_ns, *options)
+        return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
 
     def _scan(self, file: Path) -> "VideoScan":
         detect = None if self._faces == "no" else _largest

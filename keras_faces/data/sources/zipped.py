@@ -149,9 +149,9 @@ class ZipSource(Source):
 
     def make_listing(self) -> str:
         status = self.path.stat()
-        facts = (status.st_size, status.st_mtime_ns, status.st_ino)
+        stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
-        digest.update(json.dumps(facts).encode())
+        digest.update(json.dumps(stamp).encode())
         with open(self.path, "rb") as file:  # the directory, which has every picture's checksum
             file.seek(max(0, status.st_size - (1 << 20)))
             digest.update(file.read())
