@@ -50,7 +50,14 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["keras_faces", "keras_faces.*"]),
     package_data={
-        "keras_faces": ["*.pyi", "data/*.pyi", "data/*.csv", "recipes/*.toml", "export/web/page/*"]
+        "keras_faces": [
+            "*.pyi",
+            "data/*.pyi",
+            "data/sources/*.pyi",
+            "data/*.csv",
+            "recipes/*.toml",
+            "export/web/page/*",
+        ]
     },
     python_requires=">=3.11,<3.14",
     install_requires=[

@@ -160,6 +160,14 @@ _KINDS = {
 }
 
 
+def cache_folder() -> Path:
+    """Return the folder of all caches: `KERAS_FACES_CACHE`, or one in the user's cache folder."""
+    if "KERAS_FACES_CACHE" in os.environ:
+        return Path(os.environ["KERAS_FACES_CACHE"]).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "keras_faces"
+
+
 def write_checked(path: str | os.PathLike, data: bytes) -> Path:
     """Write a file with a checksum of its content behind it, for `read_checked`."""
     return write_whole(path, data + _SEAL + hashlib.sha256(data).hexdigest().encode())

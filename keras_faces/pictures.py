@@ -4,14 +4,16 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from keras_faces.data.stream import to_uint8
 from keras_faces.errors import UserError
 from keras_faces.files import write_whole
+from keras_faces.optional import import_av
+from keras_faces.pixels import to_uint8
 
 
 def grid(faces: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:
@@ -101,10 +103,6 @@ def save_video(pictures: Sequence[Image.Image], path: str | os.PathLike, seconds
     Raises:
         UserError: If PyAV is not installed.
     """
-    from fractions import Fraction
-
-    from keras_faces.data.sources.video import import_av
-
     av = import_av()
     data = io.BytesIO()
     with av.open(data, "w", format="mp4") as file:

@@ -222,7 +222,7 @@ def condition_count(model):
 
 def sketch_pairing(model):
     """Whose sketch lies beside a photo."""
-    from keras_faces.models.cyclegan import pencil_sketch
+    from keras_faces.pencil import pencil_sketch
 
     photos = _faces(model)
     sketches = [np.array(part) for part in (model.sample_noise(photos)[1], pencil_sketch(photos))]

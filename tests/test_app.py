@@ -20,7 +20,7 @@ from keras_faces.app import actions, server, uploads
 from keras_faces.app.actions import Given
 from keras_faces.app.served import ServedModels, find_models
 from keras_faces.cli import main
-from keras_faces.data import framing
+from keras_faces.detection import framing
 
 UserError = kf.UserError
 
@@ -100,7 +100,7 @@ def test_a_found_face_is_framed_as_training_faces_are(portrait):
 def test_eyes_come_to_the_place_where_they_are_in_training(tilt, portrait):
     tilted = portrait[1].rotate(tilt, Image.Resampling.BICUBIC, fillcolor=120)
     found = uploads.face_of(as_bytes(tilted), 128, 1, frame=framing.ORL_FRAME).face
-    pixels = kf.data.stream.to_uint8(found)
+    pixels = kf.data.to_uint8(found)
     left, right = np.reshape(framing.find_eyes()(pixels, framing.boxes_in(pixels)[0]), (2, 2)) / 128
     across, down, apart = framing.ORL_FRAME.eyes
     np.testing.assert_allclose(left, (across - apart / 2, down), atol=0.03)
@@ -110,7 +110,7 @@ def test_eyes_come_to_the_place_where_they_are_in_training(tilt, portrait):
 def test_without_landmarks_the_detectors_box_decides(portrait, monkeypatch):
     monkeypatch.setattr(framing, "find_eyes", lambda: None)
     found = uploads.face_of(as_bytes(portrait[1]), 128, 1, frame=framing.ORL_FRAME).face
-    pixels = kf.data.stream.to_uint8(found)
+    pixels = kf.data.to_uint8(found)
     left, top, right, bottom = np.array(framing.boxes_in(pixels)[0]) / 128
     measured = ((left + right) / 2, (top + bottom) / 2, right - left)
     np.testing.assert_allclose(measured, framing.ORL_FRAME[:3], atol=0.12)
@@ -118,7 +118,7 @@ def test_without_landmarks_the_detectors_box_decides(portrait, monkeypatch):
 
 def test_the_frame_of_the_orl_faces_is_the_one_that_is_measured():
     faces = kf.data.open_faces("orl", 64, split="all", channels=1).sample(64)
-    measured = framing.measured_frame(kf.data.stream.to_uint8(faces))
+    measured = framing.measured_frame(kf.data.to_uint8(faces))
     np.testing.assert_allclose(measured[:3], framing.ORL_FRAME[:3], atol=0.03)
     np.testing.assert_allclose(measured.eyes, framing.ORL_FRAME.eyes, atol=0.03)
     assert framing.measured_frame(np.zeros((20, 32, 32, 1), np.uint8)) is None
@@ -240,7 +240,7 @@ def test_a_cropped_picture_that_is_square_is_only_resized(portrait):
     face = as_bytes(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64))
     # A crop of aligned CelebA would look for 178x218 pixels.
     found = uploads.face_of(face, 64, 1, crop="began", cropped=True)
-    assert np.array_equal(kf.data.stream.to_uint8(found.face).ravel(), np.arange(4096) % 256)
+    assert np.array_equal(kf.data.to_uint8(found.face).ravel(), np.arange(4096) % 256)
     with pytest.raises(UserError, match="too few for crop 'began'"):
         uploads.face_of(portrait[0], 64, 1, crop="began", cropped=True)
 

@@ -25,7 +25,7 @@ from keras_faces.data import decoders, shards
 from keras_faces.data.cache import FaceCache, prepare
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import LEFT_OUT, Entry, Source
-from keras_faces.data.splits import ranks
+from keras_faces.data.splits import split_hashes
 
 
 @pytest.fixture(autouse=True)
@@ -351,7 +351,7 @@ def test_ranks_are_the_beginning_of_sha256():
     import hashlib
 
     names = ["s1", "ä", "\udcff"]
-    found = ranks(names)
+    found = split_hashes(names)
     assert found.dtype == np.uint64
     for name, rank in zip(names, found, strict=True):
         whole = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
@@ -522,9 +522,7 @@ def test_a_jpeg_is_turned_wherever_its_header_has_the_notes():
 
 
 def test_without_the_extra_the_averaged_crop_says_what_to_install(picture_folder, monkeypatch):
-    from keras_faces.data import area
-
     folder = picture_folder({"a.png": np.full((8, 8), 9, np.uint8)})
-    monkeypatch.setattr(area.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(kf.UserError, match=r"keras-faces\[fast\]"):
         kf.data.open_faces(folder, 8, crop="center-area", progress=False)

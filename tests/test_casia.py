@@ -15,7 +15,8 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces.data.decode import BadPicture
-from keras_faces.data.sources import casia, open_source
+from keras_faces.data.sources import open_source
+from keras_faces.data.sources.recordio import RecordFile
 
 # ---------------------------------------------------------------------------------------------
 # A writer to the format's definition, https://mxnet.apache.org/api/architecture/note_data_loading
@@ -183,11 +184,11 @@ def test_the_listing_changes_with_the_files(folder, faces):
 @example([MAGIC, MAGIC * 3, b"", b"x" + MAGIC])
 def test_every_record_reads_back_whatever_it_holds(tmp_path_factory, records):
     folder = write(tmp_path_factory.mktemp("records"), dict(enumerate(records)))
-    file = casia.RecordFile(folder / "train.rec")
+    file = RecordFile(folder / "train.rec")
     assert [file.read(key) for key in range(len(records))] == records
     (folder / "train.idx").unlink()
     with pytest.warns(UserWarning, match="numbered"):
-        scanned = casia.RecordFile(folder / "train.rec")
+        scanned = RecordFile(folder / "train.rec")
     assert scanned.offsets.tolist() == file.offsets.tolist()
 
 

@@ -44,7 +44,7 @@ from keras_faces.data.preparation import attributes_csv, people_folders
 from keras_faces.data.sources import LEFT_OUT, Entry, open_source
 from keras_faces.data.sources.base import UnmatchedAnnotations
 from keras_faces.data.sources.celeba import CelebaSource
-from keras_faces.data.sources.dataset import Published
+from keras_faces.data.sources.published import Published
 
 SIDES = ("train", "validation", "test")
 

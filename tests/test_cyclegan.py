@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_faces as kf
-from keras_faces.models.cyclegan import pencil_sketch
+from keras_faces.pencil import pencil_sketch
 
 
 def cyclegan(**given):

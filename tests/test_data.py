@@ -29,7 +29,7 @@ from keras_faces.data.crops import CROPS, apply_crop
 from keras_faces.data.decode import BadPicture, decode, decode_with_size
 from keras_faces.data.names import in_natural_order, natural
 from keras_faces.data.sources.folder import FolderSource
-from keras_faces.data.splits import ranks, split_indices
+from keras_faces.data.splits import split_hashes, split_indices
 from keras_faces.files import read_checked, write_checked
 
 # ---------------------------------------------------------------------------------------------
@@ -769,16 +769,16 @@ def test_sides_are_disjoint_and_together_all_whatever_the_order(people, fraction
     names = [f"{number}.png" for number in range(len(people))]
     units = people if known else names
     own = np.zeros(len(names), np.int8)
-    train, test = (split_indices(ranks(units), own, side, fraction) for side in SIDES)
+    train, test = (split_indices(split_hashes(units), own, side, fraction) for side in SIDES)
     assert sorted([*train, *test]) == list(range(len(people)))
     assert len(test) >= 1
     if known and len(set(people)) > 1:
         assert not {people[i] for i in train} & {people[i] for i in test}
     order = random.sample(range(len(names)), len(names))
-    moved = split_indices(ranks(units[i] for i in order), own, "test", fraction)
+    moved = split_indices(split_hashes(units[i] for i in order), own, "test", fraction)
     assert {names[order[i]] for i in moved} == {names[i] for i in test}
     np.testing.assert_array_equal(
-        split_indices(ranks(units), own, "all", fraction), np.arange(len(names))
+        split_indices(split_hashes(units), own, "all", fraction), np.arange(len(names))
     )
 
 

@@ -2,9 +2,11 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import keras_faces as kf
+from keras_faces.optional import LIBRARIES
 
 PACKAGE = Path(kf.__file__).parent
 
@@ -21,7 +23,7 @@ def test_backends_are_named_only_in_steps_in_data_and_in_export():
     allowed = {
         "training/tensorflow_steps.py": {"tensorflow"},
         "training/jax_steps.py": {"jax"},
-        "data/pipeline.py": {"tensorflow"},
+        "data/stream.py": {"tensorflow"},
         "data/sources/tfds.py": {"tensorflow"},
         "export/litert.py": {"tensorflow"},
         "export/onnx.py": {"tensorflow"},
@@ -34,32 +36,171 @@ def test_backends_are_named_only_in_steps_in_data_and_in_export():
     assert {path: names for path, names in found.items() if names} == allowed
 
 
+# From top to bottom; a room may import those below it, and those beside it.
+ROOMS = """
+    cli __main__
+    commands
+    app session
+    trained reports callbacks export
+    latent saving plan
+    models
+    metrics training
+    data
+    detection pictures runs
+    pixels optional recipes checkpoints model_files schema
+    process errors files pencil screen
+"""
+LEVELS = {room: level for level, line in enumerate(ROOMS.split("\n")) for room in line.split()}
+
+# Imports that still run up or in a circle. The list may only become shorter.
+ASTRAY = {
+    ("export.other_backends", "export"),
+    ("runs", "models"),
+    ("runs", "training.base"),
+    ("training.base", "export"),
+}
+
+# What may be imported within functions, since it is wanted by few and takes long, or is an extra.
+HEAVY = {
+    "absl": "comes with TensorFlow Datasets",
+    "ai_edge_litert": "an extra",
+    "cv2": "an extra",
+    "fastapi": "an extra",
+    "gradio": "an extra",
+    "h5py": "takes a fifth of a second, for files of weights",
+    "keras": "takes seconds, and runs are found and described without it",
+    "matplotlib": "takes half a second, for figures",
+    "onnxruntime": "an extra",
+    "resource": "Windows has none",
+    "simplejpeg": "an extra",
+    "tensorboard": "takes seconds, and another backend's user may lack it",
+    "tensorflow": "takes seconds, and another backend's user may lack it",
+    "tensorflow_datasets": "takes seconds",
+    "tf2onnx": "an extra",
+    "uvicorn": "an extra",
+}
+
+# Of our own modules those that import something heavy, where it has to wait.
+WAITING = {
+    ("app.server", "app.actions"): "Gradio, missing, is told before Keras is loaded",
+    ("app.server", "app.gate"): "needs Gradio",
+    ("app.server", "app.page"): "needs Gradio",
+    ("app.server", "app.served"): "Gradio, missing, is told before Keras is loaded",
+    ("app.server", "app.uploads"): "Gradio, missing, is told before Keras is loaded",
+    ("data.sources.tfds", "data.builders"): "needs TensorFlow Datasets",
+    ("metrics.scores", "metrics.inception"): "needs Keras",
+}
+
+# Other imports within functions. The list may only become shorter.
+LATE = {
+    "app.actions": "latent metrics.reconstruction metrics.scores metrics.tables runs "
+    "training.encoding",
+    "app.served": "data.faces data.sources models",
+    "export.card": "metrics.tables models runs",
+    "export.other_backends": "export",
+    "export.web": "models",
+    "latent.encoding": "models",
+    "metrics.faces": "importlib.metadata",
+    "runs": "filelock models training.base",
+    "training.base": "export pixels",
+}
+
+
+def modules():
+    """Return the path of every module, by its name without the package's."""
+    paths = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
+
+
+def lazily(package):
+    """Return the modules behind the names that a package imports when they are first used."""
+    stub = PACKAGE.joinpath(*package.split("."), "__init__.pyi")
+    nodes = ast.parse(stub.read_text()).body if stub.exists() else []
+    found = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+    return {alias.name: node.module for node in found for alias in node.names if node.module}
+
+
+def imported(node, known):
+    """Yield the modules that an import names, our own without the package's name."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    else:
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+    for name in names:
+        module, _, last = name.rpartition(".")
+        if not f"{name}.".startswith("keras_faces."):
+            yield name if isinstance(node, ast.Import) else node.module
+            continue
+        name, module = (text.removeprefix("keras_faces").lstrip(".") for text in (name, module))
+        behind = lazily(module).get(last, "")
+        yield name if name in known else f"{module}.{behind}".strip(".")
+
+
+def all_imports(known):
+    """Return for each module what it imports: as it is imported itself, and within functions."""
+    found = {}
+    for name, path in known.items():
+        tree = ast.parse(path.read_text())
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        inner = {id(node) for function in functions for node in ast.walk(function)}
+        early, late = found[name] = set(), set()
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                (late if id(node) in inner else early).update(imported(node, known))
+    return found
+
+
 def with_packages(module):
     while module:
         yield module
         module = module.rpartition(".")[0]
 
 
-def imported_with(name, path, known):
-    """Return the modules that have to be imported before this one is, but for its own packages."""
-    needed = set()
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Import):
-            needed |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            needed |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    whole = {package for module in needed for package in with_packages(module)}
-    return whole & known - set(with_packages(name))
-
-
-def test_every_module_can_be_imported_first():
-    # What imports each other works in one order of imports, and fails in another.
-    paths = {}
-    for path in PACKAGE.rglob("*.py"):
-        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    needed = {name: imported_with(name, path, paths.keys()) for name, path in paths.items()}
+def test_nothing_imports_itself_by_a_circle_or_what_lies_above_it():
+    known = modules()
+    needed, above = {}, set()
+    for name, (early, late) in all_imports(known).items():
+        own = {module for module in early | late if module in known}
+        needed[name] = {
+            package
+            for module in own
+            if (name, module) not in ASTRAY
+            for package in with_packages(module)
+        } - set(with_packages(name))
+        rooms = ((name, module) for module in own if name and module)
+        above |= {
+            pair
+            for pair in rooms
+            if LEVELS[pair[0].partition(".")[0]] > LEVELS[pair[1].partition(".")[0]]
+        }
+        assert {pair for pair in ASTRAY if pair[0] == name} <= {(name, module) for module in own}
     graphlib.TopologicalSorter(needed).prepare()  # raises CycleError, which names the circle
+    assert above <= ASTRAY
+
+
+def test_imports_within_functions_are_of_what_is_heavy():
+    # But for the command line, whose help waits for nothing.
+    known = modules()
+    found = {
+        (name, module)
+        for name, (_, late) in all_imports(known).items()
+        for module in late
+        if name.partition(".")[0] not in ("cli", "commands")
+        if module and module.partition(".")[0] not in HEAVY
+    }
+    late = {(name, module) for name, modules in LATE.items() for module in modules.split()}
+    assert found == WAITING.keys() | late
+
+
+def test_every_optional_library_is_brought_by_what_its_error_says():
+    text = (PACKAGE.parent / "setup.py").read_text()
+    for library in LIBRARIES.values():
+        name = library.extra or "install_requires"
+        brought = re.search(rf"\b{name} ?= ?\[(.*?)\]", text, re.DOTALL)
+        assert re.search(rf'"{library.package}[>=]', brought[1]), library
 
 
 def test_every_model_is_one_file_named_after_it_that_cites_its_paper():

@@ -34,9 +34,10 @@ from keras_faces.cli import main
 from keras_faces.data.annotations import stem
 from keras_faces.data.sources import LEFT_OUT, SCHEMES, open_source
 from keras_faces.data.sources.base import UnmatchedAnnotations
-from keras_faces.data.sources.dataset import Published, how_to_unpack, once
 from keras_faces.data.sources.ffhq import FfhqSource
+from keras_faces.data.sources.layouts import deduplicate, how_to_unpack
 from keras_faces.data.sources.lfw import LfwSource
+from keras_faces.data.sources.published import Published
 from keras_faces.data.sources.utkface import UtkFaceSource
 
 # ---------------------------------------------------------------------------------------------
@@ -530,6 +531,10 @@ def test_archives_are_known_by_their_suffix(name):
 
 
 def test_once_takes_each_picture_from_the_fullest_folder():
-    assert once(["a/1.jpg", "b/1.jpg", "b/2.png", "c/3.jpg"]) == ["b/1.jpg", "b/2.png", "c/3.jpg"]
-    assert once(["10.jpg", "9.jpg"]) == ["10.jpg", "9.jpg"]
-    assert once([]) == []
+    assert deduplicate(["a/1.jpg", "b/1.jpg", "b/2.png", "c/3.jpg"]) == [
+        "b/1.jpg",
+        "b/2.png",
+        "c/3.jpg",
+    ]
+    assert deduplicate(["10.jpg", "9.jpg"]) == ["10.jpg", "9.jpg"]
+    assert deduplicate([]) == []

@@ -21,7 +21,7 @@ from keras_faces.data.decode import BadPicture
 from keras_faces.data.sketches import write_sketches
 from keras_faces.data.sources import open_source
 from keras_faces.data.sources.pairs import match
-from keras_faces.models.cyclegan import pencil_sketch
+from keras_faces.pencil import pencil_sketch
 from keras_faces.pictures import rows_grid, save_picture
 
 

@@ -1,9 +1,9 @@
 """Frames of videos: which are kept, on which side, upright, and what becomes of damaged files."""
 
-import builtins
 import importlib.util
 import os
 import struct
+import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_faces as kf
-from keras_faces.data.alignment import FIVE_POINTS, align
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import LEFT_OUT, open_source
 from keras_faces.data.sources import video as video_module
 from keras_faces.data.sources.video import split_by_time
+from keras_faces.data.sources.video_reader import Video
+from keras_faces.detection.framing import FIVE_POINTS, align
 
 av = pytest.importorskip("av")
 
@@ -142,7 +143,7 @@ def test_a_thumbnail_is_the_mean_of_each_part():
     pixels = np.random.default_rng(0).integers(0, 256, (160, 320), np.uint8)
     frame = av.VideoFrame.from_ndarray(pixels, format="gray")
     expected = pixels.reshape(16, 10, 16, 20).mean((1, 3))
-    thumbnail = video_module._Video(Path("none")).thumbnail(frame)
+    thumbnail = Video(Path("none")).thumbnail(frame)
     assert np.abs(thumbnail - expected).max() < 1.5
 
 
@@ -235,7 +236,7 @@ def test_the_pass_over_a_video_is_remembered(clip, own_cache, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("the video was decoded again")
 
-    monkeypatch.setattr(video_module._Video, "frames", refuse)
+    monkeypatch.setattr(Video, "frames", refuse)
     after = open_source(before.address)
     assert (after.entries(), after.counts) == (entries, before.counts)
     assert after.listing() == before.listing()
@@ -348,14 +349,7 @@ def test_frames_that_have_gone_are_bad_pictures(faces, tmp_path):
 
 
 def test_without_pyav_it_says_what_to_install(clip, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *arguments, **keywords):
-        if name == "av":
-            raise ImportError(name)
-        return real(name, *arguments, **keywords)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(kf.UserError, match=r"pip install 'keras-faces\[video\]'"):
         open_source(f"video:{clip}")
 
@@ -442,7 +436,7 @@ def test_faces_are_cut_out_of_frames_that_show_one(people):
         assert 150 < width < 320
         number = int(entry.name)
         centre = 20 + 25 * number + 92
-        ((_, found),) = [found for found in source._look()[1]]
+        ((_, found),) = [found for found in source._scan_all()[1]]
         left, top, right, bottom = found.boxes[found.kept.index(number)]
         assert abs((left + right) / 2 - centre) < 45
         assert np.array_equal(pixels, frames[entry.name][top:bottom, left:right])
@@ -641,7 +635,7 @@ def test_without_landmarks_it_says_what_to_install_before_decoding(
         return found if lacks == "its files" else None
 
     monkeypatch.setattr(importlib.util, "find_spec", without)
-    monkeypatch.setattr(video_module, "_Video", None)
+    monkeypatch.setattr(video_module, "Video", None)
     with pytest.raises(kf.UserError, match=r"pip install 'keras-faces\[identity\]'"):
         open_source(f"video:{clip}?faces=aligned")
     open_source(f"video:{clip}?faces=yes")  # which does without

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
+from PIL import Image
 
 from keras_faces.app import actions
 from keras_faces.app.actions import Given, Shown
@@ -312,8 +313,6 @@ class _Page:
             pixels = picture_of(read(path), 3)
         except UserError:
             return gr.skip()  # which `_look` tells
-        from PIL import Image
-
         with self.visitors.writing(visitor, "picture.png") as target:
             Image.fromarray(pixels).save(target)
         return str(target)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_faces.app.uploads import Upload, face_of
-from keras_faces.data.framing import ORL_FRAME, Frame, measured_frame
-from keras_faces.data.stream import to_uint8
+from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.pixels import to_uint8
 from keras_faces.runs import Run, find, load_model, training_data_facts
 
 FOLDERS = ("saved_models", "runs")

@@ -1,5 +1,6 @@
 """The page on a port of this machine."""
 
+import errno
 import ipaddress
 import logging
 import os
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from keras_faces.app.visitors import Visitors
 from keras_faces.errors import UserError
+from keras_faces.optional import load
 
 HOST, PORT = "127.0.0.1", 7860
 WAITING = 64  # requests, beyond which more are told to come back
@@ -162,13 +164,7 @@ def require_gradio() -> None:
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"The web page is made with Gradio, which cannot be imported ({error}). Install it "
-            "with: pip install 'keras-faces[web]', or: pip install gradio"
-        ) from error
+    load("gradio", "The web page")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -205,8 +201,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _not_to_be_had(host: str, port: int, error: OSError) -> UserError:
-    import errno
-
     if error.errno == errno.EADDRINUSE:
         return UserError(
             f"Port {port} of {host} is in use, perhaps by another keras-faces serve. Free is, for "

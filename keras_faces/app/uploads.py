@@ -10,9 +10,16 @@ from PIL import Image
 
 from keras_faces.data.crops import get_crop, resize_square
 from keras_faces.data.decode import FORMATS, BadPicture, decode, open_upright
-from keras_faces.data.framing import DETECTED_SIDE, ORL_FRAME, Frame, best_framing, boxes_in, cut
-from keras_faces.data.stream import to_float
+from keras_faces.detection.framing import (
+    DETECTED_SIDE,
+    ORL_FRAME,
+    Frame,
+    best_framing,
+    boxes_in,
+    cut,
+)
 from keras_faces.errors import UserError
+from keras_faces.pixels import to_float
 
 MAX_BYTES = 25_000_000
 MAX_PIXELS = 50_000_000
@@ -62,7 +69,7 @@ def face_of(
         size: Width and height of the model's faces.
         channels: Channels of the model's faces.
         crop: The crop that the model was trained with.
-        frame: Where faces lie in its training faces, see `keras_faces.data.framing`.
+        frame: Where faces lie in its training faces, see `keras_faces.detection.framing`.
         cropped: Whether the picture shows a face as the training pictures do: then it is cropped
             as these, or only resized where it is square, and no face is looked for.
         error: Callable that returns how badly a model knows each of several faces: then the

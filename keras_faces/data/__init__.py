@@ -6,4 +6,12 @@ pictures need few of them.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from keras_faces.files import cache_folder
+from keras_faces.pixels import to_float, to_uint8
+
+__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["cache_folder", "to_float", "to_uint8"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -36,14 +36,14 @@ class Table(NamedTuple):
             UserError: If not one picture has a row.
         """
         rows = {stem(name): row for row, name in enumerate(self.names)}
-        found = [rows.get(name) for name in stems]
-        if stems and all(row is None for row in found):
+        matched = [rows.get(name) for name in stems]
+        if stems and all(row is None for row in matched):
             raise UserError(
                 f"{self.title} names none of the {len(stems):,} pictures: its first is "
                 f"{self.names[0]!r}, theirs is {stems[0]!r}. It belongs to another data set; put "
                 "the right file there, or move this one away."
             )
-        return found
+        return matched
 
 
 def stem(name: str) -> str:
@@ -111,9 +111,9 @@ def read_table(data: bytes, title: str, kind: str, header: bool = True) -> Table
             values.extend(map(value, cells[1:]))
         except (KeyError, ValueError, OverflowError) as error:
             many = f"{width} values, each {kind}" if width > 1 else kind
-            found = "" if len(cells) == width + 1 else f" {len(cells) - 1} after the name"
+            more = "" if len(cells) == width + 1 else f" {len(cells) - 1} after the name"
             raise UserError(
-                f"{title}, line {number}: expected a file name and {many}. Received{found}: "
+                f"{title}, line {number}: expected a file name and {many}. Received{more}: "
                 f"{line[:80]!r}."
             ) from error
         names.append(cells[0])

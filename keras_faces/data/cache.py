@@ -27,12 +27,13 @@ import filelock
 import numpy as np
 from tqdm import tqdm
 
-from keras_faces.data import area, decode
+from keras_faces.data import decode
 from keras_faces.data.crops import get_crop
 from keras_faces.data.shards import FORMAT, Shards, bad_picture, checksum
 from keras_faces.data.sources.base import Source
 from keras_faces.errors import UserError
-from keras_faces.files import read_checked, remembered, write_checked
+from keras_faces.files import cache_folder, read_checked, remembered, write_checked
+from keras_faces.optional import require
 
 
 def _files_to_keep_open() -> int:
@@ -125,7 +126,7 @@ class FaceCache:
 
     @property
     def ranks(self) -> np.ndarray:
-        """What each picture's place in a split depends on, uint64; see `splits.ranks`."""
+        """What each picture's place in a split depends on, uint64; see `splits.split_hashes`."""
         return self._mapped("ranks")
 
     @property
@@ -248,14 +249,14 @@ def prepare(
         "channels": channels,
     }
     if get_crop(crop).averaged:
-        area.require()
+        require(["simplejpeg", "cv2"], f"The crop {crop!r}", "take another crop")
     listing = source.listing()
     known = _remembered(source, listing)
     cache = _open(facts, known["content"]) if known else None
     if cache is not None:
         for message in known["told"]:
-            if message not in source.told:
-                source.tell(message)
+            if message not in source.mismatches:
+                source.warn(message)
     else:
         with _disk_errors_explained(cache_folder()):
             cache = _make(source, listing, facts, strict, progress)
@@ -265,14 +266,6 @@ def prepare(
             raise UserError(bad_picture(source, name, reason))
         warnings.warn(_summary(source, cache), SkippedPictures, stacklevel=2)
     return cache
-
-
-def cache_folder() -> Path:
-    """Return the folder of all caches: `KERAS_FACES_CACHE`, or one in the user's cache folder."""
-    if "KERAS_FACES_CACHE" in os.environ:
-        return Path(os.environ["KERAS_FACES_CACHE"]).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "keras_faces"
 
 
 def _place(facts: dict, content: str) -> Path:
@@ -333,7 +326,7 @@ def _make(source: Source, listing: str, facts: dict, strict: bool, progress: boo
             part.rename(folder)
         else:  # the same pictures, from another place
             shutil.rmtree(part)
-        found = {"content": content, "unreadable": unreadable, "told": source.told}
+        found = {"content": content, "unreadable": unreadable, "told": source.mismatches}
         write_checked(_place_of(listing), json.dumps(found).encode())
     return FaceCache(folder)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from keras_faces.data import area
+from keras_faces.data import fast_jpeg
 from keras_faces.errors import UserError, unknown_name
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the raw picture
@@ -27,7 +27,7 @@ class Crop(NamedTuple):
         cut_first: Whether the region is cut out before it is resized, so that pixels outside of it
             change nothing; else the whole picture is resized and then cut.
         scaled_decoding: Whether JPEGs of more than twice the wanted size are decoded no larger.
-        averaged: Whether OpenCV averages areas instead, see `keras_faces.data.area`.
+        averaged: Whether OpenCV averages areas instead, see `keras_faces.data.fast_jpeg`.
     """
 
     description: str
@@ -151,7 +151,7 @@ def apply_crop(
             "crop 'center' takes any size"
         )
     if crop.averaged:
-        return Image.fromarray(area.resize(np.asarray(image), box, size))
+        return Image.fromarray(fast_jpeg.resize(np.asarray(image), box, size))
     reduction = round(width / image.width)  # by which libjpeg divides, rounding up
     if reduction > 1:
         box = tuple(edge / reduction for edge in box)
@@ -164,7 +164,7 @@ def resize_square(image: Image.Image, name: str, size: int) -> Image.Image:
     """Resize a square that is cut out already as a crop resizes those that it cuts out."""
     crop = get_crop(name)
     if crop.averaged:
-        return Image.fromarray(area.resize(np.asarray(image), (0, 0, *image.size), size))
+        return Image.fromarray(fast_jpeg.resize(np.asarray(image), (0, 0, *image.size), size))
     return _resized(image, crop, size, None, image.width)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_faces.data import area
+from keras_faces.data import fast_jpeg
 from keras_faces.data.crops import Crop, apply_crop, get_crop
 from keras_faces.errors import UserError
 from keras_faces.files import open_regular
@@ -88,8 +88,8 @@ def decode_with_size(
     rule = get_crop(crop)
     try:
         if isinstance(data, bytes):
-            if rule.averaged and (found := _averaged(data, rule, size, channels)):
-                return found
+            if rule.averaged and (record := _averaged(data, rule, size, channels)):
+                return record
             image, upright = opened(data)
             image = _loaded(image, 2 * size if rule.scaled_decoding else None)
         else:
@@ -164,18 +164,18 @@ def opened(
 def _averaged(
     data: bytes, rule: Crop, size: int, channels: int
 ) -> tuple[np.ndarray, tuple[int, int]] | None:
-    """Return what `decode_with_size` returns where `area` can decode it, else None.
+    """Return what `decode_with_size` returns where `fast_jpeg` can decode it, else None.
 
     What is damaged or too large is left to Pillow, which says for all crops what can be used.
     """
-    raw = area.plain_size(data)
+    raw = fast_jpeg.plain_size(data)
     if raw is not None and raw[0] * raw[1] <= MAX_PIXELS:
         _check_header(data, *raw)
     else:
         image, raw = opened(data)
         if image.format != "JPEG" or image.mode not in ("L", "RGB") or image.getexif():
             return None
-    record = area.decode_jpeg(data, raw, rule.box, size, channels)
+    record = fast_jpeg.decode_jpeg(data, raw, rule.box, size, channels)
     return None if record is None else (record, raw)
 
 
@@ -213,9 +213,9 @@ def _has_too_many_scans(data: bytes) -> bool:
     if not data.startswith(b"\xff\xd8") or data.count(_SCAN) <= MAX_SCANS:
         return False
     at = scans = 0
-    while scans <= MAX_SCANS and (found := _MARKER.search(data, at)) and found[0] != _END:
-        scans += found[0] == _SCAN
-        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    while scans <= MAX_SCANS and (marker := _MARKER.search(data, at)) and marker[0] != _END:
+        scans += marker[0] == _SCAN
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
     return scans > MAX_SCANS
 
 

@@ -3,17 +3,19 @@
 import contextlib
 import io
 import os
+from itertools import islice
 
 import numpy as np
 
-from keras_faces.data.cache import cache_folder, prepare
+from keras_faces.data import decode
+from keras_faces.data.cache import prepare
 from keras_faces.data.crops import get_crop
 from keras_faces.data.labels import CONDITIONS, LABELS, Labels, NameLabels, SketchLabels
 from keras_faces.data.sources import DATASETS, open_source
 from keras_faces.data.splits import SPLITS, split_indices
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.files import remembered, write_checked
+from keras_faces.files import cache_folder, remembered, write_checked
 
 
 def list_datasets() -> list[str]:
@@ -228,14 +230,14 @@ def _sketches(source, cache, crop, strict, progress) -> Labels:
             "has photos alone; a CycleGAN then makes sketches of them by itself."
         )
     made = prepare(sketches, crop, *cache.image_shape[1:], strict, progress)
-    places = {name: place for place, name in enumerate(made.names)}
-    missing = [name for name in cache.names if name not in places]
+    indices = {name: index for index, name in enumerate(made.names)}
+    missing = [name for name in cache.names if name not in indices]
     if missing:
         raise UserError(
             f"{len(missing)} of {cache.count} photos have no usable sketch, the first is "
             f"{missing[0]!r}."
         )
-    return SketchLabels(made, np.array([places[name] for name in cache.names]))
+    return SketchLabels(made, np.array([indices[name] for name in cache.names]))
 
 
 def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, list[str]]:
@@ -265,10 +267,6 @@ def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, 
 
 def guess_channels(source, looked_at: int = 16) -> int:
     """Return 1 where the first readable pictures of a source are all grey, else 3."""
-    from itertools import islice
-
-    from keras_faces.data.decode import BadPicture, opened, silent_pillow
-
     note = cache_folder() / "channels" / source.listing()
     if known := remembered(note):
         return int(known)
@@ -281,7 +279,7 @@ def guess_channels(source, looked_at: int = 16) -> int:
         for entry in source.entries():
             try:
                 yield source.read(entry.name)
-            except BadPicture as error:
+            except decode.BadPicture as error:
                 yield error
 
     for data in islice(pictures(), looked_at):
@@ -289,8 +287,8 @@ def guess_channels(source, looked_at: int = 16) -> int:
             modes.add("L" if data.shape[-1] == 1 else "RGB")
         if not isinstance(data, bytes):
             continue  # `prepare` will name it
-        with silent_pillow(), contextlib.suppress(Exception):  # as many types as formats
-            modes.add(opened(data)[0].mode)
+        with decode.silent_pillow(), contextlib.suppress(Exception):  # as many types as formats
+            modes.add(decode.opened(data)[0].mode)
     channels = 1 if modes and modes <= {"1", "L", "LA", "I", "I;16", "F"} else 3
     with contextlib.suppress(OSError):  # it is quickly looked up again
         write_checked(note, str(channels).encode())

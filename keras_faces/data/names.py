@@ -6,7 +6,12 @@ from keras_faces.data.decode import SUFFIXES
 
 
 def is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not hidden(name.rpartition("/")[2])
+    return name.lower().endswith(SUFFIXES) and not hidden(file_name(name))
+
+
+def file_name(name: str) -> str:
+    """Return the name without its folders."""
+    return name.rpartition("/")[2]
 
 
 def hidden(name: str) -> bool:

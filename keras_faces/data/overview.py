@@ -11,8 +11,8 @@ from keras_faces.data.crops import CROPS, apply_crop
 from keras_faces.data.labels import Attributes
 from keras_faces.data.shards import SIDES
 from keras_faces.data.sources import Source
-from keras_faces.data.stream import to_float
 from keras_faces.pictures import grid
+from keras_faces.pixels import to_float
 
 SHOWN = 10  # names in a list
 
@@ -149,14 +149,14 @@ def contact_sheet(
     positions = np.random.default_rng(seed).permutation(cache.count)
     if sketches is None:
         return grid(to_float(cache.read(np.sort(positions[:count]))))
-    places = {name: place for place, name in enumerate(sketches.names)}
+    indices = {name: index for index, name in enumerate(sketches.names)}
     names = cache.names
-    chosen = [place for place in positions.tolist() if names[place] in places]
+    chosen = [index for index in positions.tolist() if names[index] in indices]
     chosen = sorted(chosen[: max(1, count // 2)])
     if not chosen:  # every pair lacks one side
         return contact_sheet(cache, count, seed)
     photos = cache.read(chosen)
-    drawn = sketches.read([places[names[place]] for place in chosen])
+    drawn = sketches.read([indices[names[index]] for index in chosen])
     both = np.stack([photos, drawn], axis=1).reshape(-1, *photos.shape[1:])
     return grid(to_float(both), columns=2 * math.ceil(math.sqrt(len(chosen) / 2)))
 

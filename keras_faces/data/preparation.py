@@ -128,14 +128,14 @@ def people_folders(
     mark = begin(folder, opened.address, [folder])
     bad = []
     bar = tqdm(
-        _places(known),
+        _with_paths(known),
         total=len(known),
         desc=f"People of {opened.title}",
         unit=" pictures",
         disable=None if progress else True,
     )
-    for entry, place in bar:
-        target = folder / place
+    for entry, path in bar:
+        target = folder / path
         if os.path.lexists(target):  # of an earlier call
             continue
         try:
@@ -169,7 +169,7 @@ def begin(folder: Path, made_from: str, taken: Sequence[Path]) -> Path:
     mark = folder / UNFINISHED
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{str(folder)!r} is a file. Give a folder that is empty or not there yet.")
-    others = [found for found in folder.iterdir() if found != mark] if folder.is_dir() else []
+    others = [path for path in folder.iterdir() if path != mark] if folder.is_dir() else []
     if mark.is_file() and others:
         earlier = mark.read_text(encoding="utf-8", errors="surrogateescape")
         if earlier != made_from:
@@ -178,10 +178,10 @@ def begin(folder: Path, made_from: str, taken: Sequence[Path]) -> Path:
                 "one to go on with it, or another folder."
             )
         return mark
-    for place in taken:
-        if place.exists() and not (place.is_dir() and set(place.iterdir()) <= {mark}):
+    for path in taken:
+        if path.exists() and not (path.is_dir() and set(path.iterdir()) <= {mark}):
             raise UserError(
-                f"The folder {str(place)!r} is not empty. Give one that is empty or not there yet."
+                f"The folder {str(path)!r} is not empty. Give one that is empty or not there yet."
             )
     return write_whole(mark, os.fsencode(made_from))
 
@@ -195,18 +195,18 @@ def cannot_write(target: Path, error: OSError, otherwise: str = "") -> UserError
     )
 
 
-def _places(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Path]]:
-    """Yield each picture with its place, `person/file`; no two have the same."""
+def _with_paths(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Path]]:
+    """Yield each picture with its path, `person/file`; no two have the same."""
     taken = set()
     for entry in entries:
         # A zip file may hold any name, and nothing may be written outside of the folder.
         person = [part for part in entry.identity.split("/") if part not in ("", ".", "..")]
         file = entry.name.rpartition("/")[2]
-        place = Path(*person, file)
-        if place in taken:
-            place = Path(*person, entry.name.replace("/", "_"))
-        taken.add(place)
-        yield entry, place
+        path = Path(*person, file)
+        if path in taken:
+            path = Path(*person, entry.name.replace("/", "_"))
+        taken.add(path)
+        yield entry, path
 
 
 def _put(source: Source, entry: Entry, target: Path, link: str) -> None:

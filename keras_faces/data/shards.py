@@ -23,7 +23,7 @@ from keras_faces.data import decode
 from keras_faces.data.chunks import Found
 from keras_faces.data.decoders import decode_all
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
-from keras_faces.data.splits import ranks
+from keras_faces.data.splits import split_hashes
 from keras_faces.errors import UserError
 from keras_faces.files import open_regular, read_checked, write_checked, write_whole
 
@@ -304,10 +304,10 @@ class Index:
         arrays["raw_sizes"] = arrays["raw_sizes"].reshape(-1, 2)
         people = arrays["people"]
         if len(self.people) > 1 and (people >= 0).all():
-            arrays["ranks"] = ranks(self.people)[people]
+            arrays["ranks"] = split_hashes(self.people)[people]
         else:
             starts = [0, *arrays["name_ends"].tolist()]
-            arrays["ranks"] = ranks(
+            arrays["ranks"] = split_hashes(
                 bytes(self.names[a:b]).decode("utf-8", "surrogatepass") for a, b in pairwise(starts)
             )
         for name, column in arrays.items():

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from keras_faces.data import open_faces, open_source
 from keras_faces.data.preparation import begin, cannot_write
+from keras_faces.pencil import pencil_sketch
 from keras_faces.pictures import grid, save_picture
 
 
@@ -36,8 +37,6 @@ def write_sketches(
         UserError: If the source has no usable picture, `out` has such folders already, or cannot
             be written.
     """
-    from keras_faces.models.cyclegan import pencil_sketch
-
     out = Path(out).expanduser()
     folders = [out / side for side in ("photos", "sketches")]
     opened = open_source(source)

@@ -10,7 +10,7 @@ from keras_faces.errors import UserError, unknown_name
 SPLITS = ("train", "validation", "test", "all")
 
 
-def ranks(units: Iterable[str]) -> np.ndarray:
+def split_hashes(units: Iterable[str]) -> np.ndarray:
     """Return numbers that put people, or else pictures, into an order that only names decide.
 
     Args:
@@ -27,7 +27,7 @@ def ranks(units: Iterable[str]) -> np.ndarray:
 
 
 def split_indices(
-    ranks: np.ndarray, own: np.ndarray, split: str, test_fraction: float = 0.1
+    hashes: np.ndarray, own: np.ndarray, split: str, test_fraction: float = 0.1
 ) -> np.ndarray:
     """Return the positions of the pictures in a split.
 
@@ -36,8 +36,8 @@ def split_indices(
     sides, and the choice depends neither on a seed nor on the platform.
 
     Args:
-        ranks: What `ranks` returned for each picture's person, or its name.
-        own: For each picture the place of its own split in `(None, *SPLITS[:3], LEFT_OUT)`.
+        hashes: What `split_hashes` returned for each picture's person, or its name.
+        own: For each picture the index of its own split in `(None, *SPLITS[:3], LEFT_OUT)`.
         split: One of `SPLITS`.
         test_fraction: Share of the people (else of the pictures) on the test side, at least one.
 
@@ -50,21 +50,21 @@ def split_indices(
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     if split == "all":
-        return np.arange(len(ranks))
+        return np.arange(len(hashes))
     if np.any(own):
         wanted = 1 + SPLITS.index(split)
-        found = np.flatnonzero(own == wanted)
-        if not len(found):
-            has = [name for place, name in enumerate(SPLITS[:3], 1) if np.any(own == place)]
+        chosen = np.flatnonzero(own == wanted)
+        if not len(chosen):
+            has = [name for index, name in enumerate(SPLITS[:3], 1) if np.any(own == index)]
             raise UserError(
                 f"The source has no pictures in the split {split!r}; it has {', '.join(has)}, all."
             )
-        return found
+        return chosen
     if split == "validation":
         raise UserError(
             "Only a source with splits of its own has a validation split. Take train, test or all."
         )
-    ranked = np.unique(ranks)
+    ranked = np.unique(hashes)
     held_out = ranked[: max(1, round(test_fraction * len(ranked)))]
-    in_test = ranks <= held_out[-1] if len(ranked) else np.zeros(0, bool)
+    in_test = hashes <= held_out[-1] if len(ranked) else np.zeros(0, bool)
     return np.flatnonzero(in_test == (split == "test"))

@@ -1,5 +1,6 @@
 """The order in which faces reach training: a pure function of the seed and the step."""
 
+import itertools
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -8,6 +9,7 @@ import numpy as np
 from keras_faces.data.cache import FaceCache
 from keras_faces.data.labels import Labels
 from keras_faces.errors import UserError
+from keras_faces.pixels import to_float
 
 # What narrows a split and goes without saying in a protocol.
 USUAL = {"test_fraction": 0.1}
@@ -137,15 +139,67 @@ class FaceStream:
         return self.label_table.at(positions) if self.label_table else None
 
     def dataset(self, start: int | None = None):
-        """Return a `tf.data.Dataset` of float32 images in [-1, 1].
+        """Return the stream as a tf.data pipeline of float32 NHWC images in [-1, 1].
 
         Args:
             start: None for one epoch, a new permutation each time it is iterated; or the step to
                 start from for a stream without end.
-        """
-        from keras_faces.data.pipeline import as_dataset
 
-        return as_dataset(self, start)
+        Returns:
+            A `tf.data.Dataset` whose attribute `stream` is this one: our models' `fit` finds the
+            stream there, and so can go on from any step.
+        """
+        import tensorflow as tf
+
+        steps = self.steps_per_epoch
+        if start is None:
+            epochs = itertools.count()
+
+            def next_epoch(_):
+                first = tf.numpy_function(lambda: np.int64(next(epochs) * steps), [], tf.int64)
+                return tf.data.Dataset.range(first, first + steps)
+
+            numbers = tf.data.Dataset.range(1).flat_map(next_epoch)
+        else:
+            numbers = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
+
+        # TensorFlow 2.21 idles at the end of an epoch for as long as the epoch took when any stage
+        # is tuned automatically, so parallelism is fixed here and the tuner is off.
+        dataset = numbers.map(self._tensors, num_parallel_calls=2, deterministic=True).prefetch(4)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.deterministic = True
+        dataset = dataset.with_options(options)
+        if start is None:
+            dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+        dataset.stream = self
+        return dataset
+
+    def _tensors(self, step):
+        """Return batch number `step`, a tensor, as tensors of known shapes."""
+        import tensorflow as tf
+
+        table = self.label_table
+        kinds = (tf.float32,)
+        if table:
+            kinds += (tf.string if table.dtype == "object" else tf.as_dtype(table.dtype),)
+
+        def on_cpu(number):
+            try:
+                images, labels = self.read(number)
+            except Exception as error:
+                self.failure = error  # TensorFlow raises one of its own, with the stack as its text
+                raise
+            images = to_float(images)
+            return (images, labels) if table else (images,)
+
+        batch = self.batch_size if self.drop_remainder else None
+        images, *labels = tf.numpy_function(on_cpu, [step], kinds)
+        images.set_shape((batch, *self.image_shape))
+        if not table:
+            return images
+        labels[0].set_shape((batch, *table.shape))
+        return images, labels[0]
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -171,15 +225,3 @@ class FaceStream:
         if not self.shuffle:
             return self.indices
         return np.random.default_rng([self.seed, epoch]).permutation(self.indices)
-
-
-def to_float(images: np.ndarray) -> np.ndarray:
-    """Return uint8 images as float32 in [-1, 1]."""
-    faces = np.divide(images, np.float32(127.5), dtype=np.float32)
-    faces -= 1
-    return faces
-
-
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Return float images in [-1, 1] as uint8 in [0, 255], values outside clipped."""
-    return np.clip(np.round((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)

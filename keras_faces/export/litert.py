@@ -1,6 +1,5 @@
 """A LiteRT (TensorFlow Lite) file, for phones and small computers."""
 
-import importlib.util
 import tempfile
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import keras
 from keras_faces.errors import UserError
 from keras_faces.export.signatures import Signature, largest_difference
 from keras_faces.export.tensorflow import write_archive
+from keras_faces.optional import require
 
 FILE = "model.tflite"
 LACKING = {"Erf"}
@@ -28,10 +28,7 @@ def litert_file(model, signatures: dict[str, Signature], folder: Path) -> dict[s
     Raises:
         UserError: If the package is missing, or LiteRT cannot compute the model.
     """
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        raise UserError(
-            "A LiteRT file needs ai-edge-litert. Install it with: pip install 'keras-faces[litert]'"
-        )
+    require(["ai_edge_litert"], "A LiteRT file")
     names = [name for name in signatures if not LACKING & _operations(signatures[name])]
     (folder / FILE).write_bytes(_converted(model, {name: signatures[name] for name in names}))
     from ai_edge_litert.interpreter import Interpreter

@@ -1,14 +1,13 @@
 """ONNX files, which onnxruntime and many others run."""
 
-import importlib.util
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from keras_faces.errors import UserError
 from keras_faces.export.signatures import Signature, largest_difference
+from keras_faces.optional import require
 
 OPSET = 18  # which onnxruntime reads since 1.14
 OUTPUT = "output_0"  # as a SavedModel calls it
@@ -26,29 +25,13 @@ def onnx_files(model, signatures: dict[str, Signature], folder: Path) -> dict[st
     Raises:
         UserError: If a package is missing.
     """
-    require_onnx("ONNX files")
+    require(NEEDS, "Writing ONNX files")
     differences = {}
     for name, signature in signatures.items():
         path = folder / f"{name}.onnx"
         path.write_bytes(onnx_graph(signature))
         differences[name] = largest_difference(signature, served_by_onnx(path.read_bytes()))
     return differences
-
-
-def require_onnx(what: str) -> None:
-    """Refuse to go on where ONNX graphs cannot be made and run.
-
-    Args:
-        what: What is made of them, for example `"ONNX files"`.
-
-    Raises:
-        UserError: If a package is missing.
-    """
-    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"{what} need {' and '.join(missing)}. Install with: pip install 'keras-faces[onnx]'"
-        )
 
 
 def served_by_onnx(graph: bytes) -> Callable[[dict], np.ndarray]:

@@ -3,7 +3,6 @@
 What JAX hands to TensorFlow itself TensorFlow can read only while both are of about one age.
 """
 
-import importlib.util
 import json
 import subprocess
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 import keras
 
 from keras_faces.errors import UserError
+from keras_faces.optional import require
 from keras_faces.process import python
 from keras_faces.runs import load_model, save_model
 
@@ -36,10 +36,7 @@ def written_on_tensorflow(model, **order) -> dict[str, float | None]:
     Raises:
         UserError: If TensorFlow is not installed, or as `write` raises it.
     """
-    if importlib.util.find_spec("tensorflow") is None:
-        raise UserError(
-            f"Format {order['format']} needs TensorFlow. Install it with: pip install tensorflow"
-        )
+    require(["tensorflow"], f"Format {order['format']}")
     code = f"import sys; from {__name__} import write_order; write_order(sys.argv[1])"
     start = python("-c", code)
     # The accelerator's memory belongs to this process.

@@ -20,8 +20,8 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from keras_faces.data.sources.video import import_av
 from keras_faces.errors import UserError, require_above, require_whole, unknown_name
+from keras_faces.optional import import_av
 from keras_faces.pictures import grid, picture_suffix, save_gif, save_picture, save_video
 
 PATHS = ("linear", "spherical")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_faces.data.stream import to_uint8
 from keras_faces.errors import UserError
 from keras_faces.pictures import save_figure
+from keras_faces.pixels import to_uint8
 
 WITH, WITHOUT = "tab:orange", "tab:blue"
 THUMBNAIL = 34  # pixels

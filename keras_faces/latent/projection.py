@@ -12,6 +12,7 @@ from scipy.special import ndtri
 
 from keras_faces.errors import UserError, require_whole, unknown_name
 from keras_faces.metrics.conditions import principal_components
+from keras_faces.optional import load
 
 PROJECTIONS = ("pca", "tsne", "first")
 
@@ -79,16 +80,12 @@ def _checked(latents) -> np.ndarray:
 
 
 def _tsne(latents, seed):
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError as error:
-        raise UserError(
-            f"t-SNE is scikit-learn's, which cannot be imported ({error}). Install it with: "
-            "pip install 'keras-faces[plots]', or: pip install scikit-learn; or choose pca."
-        ) from error
+    manifold = load("sklearn.manifold", "t-SNE", "choose pca")
     # Its perplexity, about the number of neighbours that count, must be below the number of all.
     perplexity = min(30.0, (len(latents) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(latents)
+    return manifold.TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(
+        latents
+    )
 
 
 def manifold(model, latents=None, columns: int = 15) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError
-from keras_faces.metrics.sharpness import check
+from keras_faces.pixels import check
 
 REAL_FACES = 4096  # at most, which bounds memory and time
 PARTS = 5

@@ -5,18 +5,10 @@ the Face_recognition project does and so as Zhang et al. measured (their table 1
 something only beside the rate on real faces of the same size: small faces are often missed.
 """
 
-import threading
-
 import numpy as np
 
-from keras_faces.data.stream import to_uint8
-from keras_faces.errors import UserError
+from keras_faces.detection.detector import UPSAMPLED, frontal_detector, import_dlib, to_rgb
 from keras_faces.metrics.processes import in_processes, serve
-from keras_faces.metrics.sharpness import check
-
-UPSAMPLED = 1  # times that the detector doubles a picture's size
-
-_own = threading.local()
 
 
 def face_detection_rate(faces: np.ndarray, processes: int | None = None) -> float:
@@ -39,32 +31,9 @@ def detected(faces: np.ndarray, processes: int | None = None) -> np.ndarray:
     return in_processes(_detect, __name__, images, processes)
 
 
-def to_rgb(faces: np.ndarray) -> np.ndarray:
-    """Return float faces in [-1, 1] or uint8 faces as uint8 of three channels, as dlib wants."""
-    images = to_uint8(check(faces))
-    return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
-
-
 def _detect(images: np.ndarray) -> np.ndarray:
     detector = frontal_detector()
     return np.array([len(detector(np.ascontiguousarray(image), UPSAMPLED)) > 0 for image in images])
-
-
-def frontal_detector():
-    """Return dlib's detector, this thread's own: made once, which takes longer than 400 faces."""
-    if not hasattr(_own, "detector"):
-        _own.detector = import_dlib().get_frontal_face_detector()
-    return _own.detector
-
-
-def import_dlib():
-    try:
-        import dlib
-    except ImportError as error:
-        raise UserError(
-            "The face detector is not installed. Install it with: pip install dlib-bin"
-        ) from error
-    return dlib
 
 
 # As `in_processes` calls it.

@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 
 from keras_faces.errors import UserError, require_whole
 from keras_faces.files import write_whole
-from keras_faces.metrics.sharpness import as_array
+from keras_faces.pixels import as_array
 
 FEW_IMAGES = 2048  # as many as Inception has features: below, a covariance lacks rank
 BLOCK = 512  # rows of a matrix of kernels in memory at a time

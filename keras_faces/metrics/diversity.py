@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_faces.errors import UserError, require_whole
-from keras_faces.metrics.sharpness import check
+from keras_faces.pixels import check
 
 
 def mean_pair_difference(faces: np.ndarray, pairs: int = 4000, seed: int = 0) -> float:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_faces.data.cache import cache_folder
-from keras_faces.data.stream import to_uint8
-from keras_faces.files import remembered, write_checked
+from keras_faces.detection.detector import import_dlib
+from keras_faces.files import cache_folder, remembered, write_checked
 from keras_faces.metrics import identity
-from keras_faces.metrics.detection import detected, import_dlib
+from keras_faces.metrics.detection import detected
 from keras_faces.metrics.sharpness import laplacian_variance
+from keras_faces.pixels import to_uint8
 
 # What scores need besides the pictures, as the protocol records it.
 NEEDS = ("pixels", "detector", "descriptors", "inception")

@@ -22,12 +22,12 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.distance import cdist
 
-from keras_faces.data.alignment import FIVE_POINTS, model_file
+from keras_faces.detection.detector import UPSAMPLED, import_dlib, to_rgb
+from keras_faces.detection.framing import FIVE_POINTS, model_file
 from keras_faces.errors import UserError, require_at_least
-from keras_faces.metrics.detection import UPSAMPLED, import_dlib, to_rgb
 from keras_faces.metrics.processes import in_processes, serve
-from keras_faces.metrics.sharpness import check
 from keras_faces.pictures import rows_grid
+from keras_faces.pixels import check
 
 DESCRIPTOR_NET = "dlib_face_recognition_resnet_model_v1.dat"
 NUMBERS = 128  # in a descriptor

@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from keras_faces.data.stream import to_float, to_uint8
 from keras_faces.errors import NotComputed, UserError
-from keras_faces.metrics.sharpness import check
+from keras_faces.pixels import check, to_float, to_uint8
 
 VARIABLE = "KERAS_FACES_INCEPTION"
 FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels.h5"

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from keras_faces.errors import UserError
 from keras_faces.metrics.identity import face_descriptors
-from keras_faces.metrics.sharpness import check
+from keras_faces.pixels import check
 
 PEAK = 255.0
 WINDOW, SIGMA = 11, 1.5  # of SSIM's Gaussian window

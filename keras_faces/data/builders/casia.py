@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources.casia import CREDIT, CasiaSource
-from keras_faces.errors import UserError
+from keras_faces.optional import load
 
 
 class CasiaWebface(tfds.core.GeneratorBasedBuilder):
@@ -57,13 +57,7 @@ class CasiaWebface(tfds.core.GeneratorBasedBuilder):
         path = find_casia(folder)
         count = len(opened(path).entries())
         if self.builder_config.name == "beam":
-            try:
-                import apache_beam as beam
-            except ImportError as error:
-                raise UserError(
-                    "casia_webface/beam needs Apache Beam. Install it with: pip install "
-                    "'keras-faces[beam]', or prepare casia_webface without it."
-                ) from error
+            beam = load("apache_beam", "casia_webface/beam", "prepare casia_webface without it")
             return beam.Create(range(count)) | beam.FlatMap(examples, path)
         return (example for number in range(count) for example in examples(number, path))
 
@@ -87,10 +81,10 @@ def opened(path: str) -> CasiaSource:
 
 def find_casia(folder: str) -> str:
     """Return what CASIA-WebFace is in a folder of manual downloads: that itself, or a zip in it."""
-    place = Path(folder)
-    zips = sorted(file for file in place.glob("*.zip") if "casia" in file.name.lower())
-    if zips and not any(part.is_dir() for part in place.iterdir()):
+    path = Path(folder)
+    zips = sorted(file for file in path.glob("*.zip") if "casia" in file.name.lower())
+    if zips and not any(part.is_dir() for part in path.iterdir()):
         return os.fspath(zips[0])
-    folders = sorted(part for part in place.iterdir() if part.is_dir())
+    folders = sorted(part for part in path.iterdir() if part.is_dir())
     named = [part for part in folders if "casia" in part.name.lower()]
-    return os.fspath(named[0] if named else place)
+    return os.fspath(named[0] if named else path)

@@ -48,7 +48,7 @@ class Source:
         credit: Whom to name beside the pictures.
         sequential: Whether `pictures` is the only way to them.
         attributes_hint: What to do where `attributes` are wanted and there are none.
-        told: What was found not to match so far, see `tell`.
+        mismatches: What does not match so far, see `warn`.
     """
 
     title: str
@@ -60,7 +60,7 @@ class Source:
         "'file,glasses,smiling' and a row of 0 and 1 for each picture."
     )
 
-    told: tuple[str, ...] = ()
+    mismatches: tuple[str, ...] = ()
     _listing: str | None = None
 
     @classmethod
@@ -86,9 +86,9 @@ class Source:
         """Yield the entries from number `start` with their pictures, or with a `BadPicture`."""
         raise NotImplementedError
 
-    def tell(self, message: str) -> None:
+    def warn(self, message: str) -> None:
         """Warn that pictures and annotations do not match, now and at every later start."""
-        self.told = (*self.told, message)
+        self.mismatches = (*self.mismatches, message)
         warnings.warn(message, UnmatchedAnnotations, stacklevel=3)
 
     def file(self, name: str) -> str | None:
@@ -163,8 +163,8 @@ def _folder(name: str) -> str:
 
 def no_picture(title: str, others: list[str]) -> str:
     suffixes = Counter(PurePosixPath(name).suffix or "no suffix" for name in others)
-    found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
+    files = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
     return (
         f"No picture in {title!r}: expected files ending in {', '.join(SUFFIXES)}, "
-        f"found {found or 'nothing'}."
+        f"found {files or 'nothing'}."
     )

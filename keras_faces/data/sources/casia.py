@@ -1,38 +1,24 @@
 """CASIA-WebFace: a folder for each identity, or the RecordIO pair train.rec and train.idx.
 
-The records are those of MXNet's tools, read here by their definition: every part of a record is
-the magic number, a word with 3 bits that tell which part it is and 29 bits of its length, the
-bytes, and zeros up to a multiple of four. A record is cut wherever it holds the magic number
-itself, which is then left out. Within it comes a header (flag, label, two numbers; flag > 0 tells
-that as many float labels follow), then the picture's file.
-
 insightface's copies begin with a record that holds no picture: its two labels tell where the
 pictures end, and where the records end that give each identity's range of pictures.
 """
 
 import contextlib
-import hashlib
 import os
-import struct
-import threading
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture, read_file
+from keras_faces.data.decode import BadPicture, read_file
 from keras_faces.data.labels import Attributes
 from keras_faces.data.names import is_picture
 from keras_faces.data.sources.base import Entry, Source
 from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.recordio import RecordFile, unpack
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError
-from keras_faces.files import open_regular
-
-MAGIC = 0xCED7230A
-MAGIC_BYTES = struct.pack("<I", MAGIC)
-WHOLE, FIRST, MIDDLE, LAST = range(4)
 
 CREDIT = "CASIA-WebFace (Yi, Lei, Liao and Li, 2014), for research only"
 
@@ -60,16 +46,16 @@ CASIA-WebFace must be got by hand; it is for research that is not commercial.
 A copy with a folder for each person, as it was published first, serves as well."""
 
     def __init__(self, path: str | os.PathLike):
-        place = Path(path).expanduser()
-        if not place.exists():
+        location = Path(path).expanduser()
+        if not location.exists():
             raise UserError(
                 f"There is no folder or file {os.fspath(path)!r}. Check the path.\n\n{self.by_hand}"
             )
-        records = find_records(place)
+        records = find_records(location)
         if records is not None:
             self._inner = RecordSource(records)
         else:
-            self._inner = FolderSource(path) if place.is_dir() else ZipSource(path)
+            self._inner = FolderSource(path) if location.is_dir() else ZipSource(path)
             if any(entry.identity is None for entry in self._inner.entries()):
                 raise UserError(
                     f"casia: expects a folder of pictures for each identity, or train.rec with "
@@ -78,7 +64,7 @@ A copy with a folder for each person, as it was published first, serves as well.
                 )
         self.path = self._inner.path
         self.title = os.fspath(path)
-        self.address = f"casia:{os.path.abspath(place)}"
+        self.address = f"casia:{os.path.abspath(location)}"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -90,7 +76,7 @@ A copy with a folder for each person, as it was published first, serves as well.
 
     def entries(self) -> Sequence[Entry]:
         entries = self._inner.entries()
-        self.told = self._inner.told
+        self.mismatches = self._inner.mismatches
         return entries
 
     def read(self, name: str) -> bytes:
@@ -134,12 +120,12 @@ class RecordSource(Source):
                 f"1 to {ends[0] - 1}, the index has none of those."
             )
         if len(pictures) < ends[0] - 1:
-            self.tell(
+            self.warn(
                 f"{self.title!r} has {len(pictures):,} of the {ends[0] - 1:,} pictures that its "
                 "first record counts. Look whether its .idx and .rec files are whole."
             )
         if keys[-1] >= ends[1]:
-            self.tell(
+            self.warn(
                 f"The index of {self.title!r} has {np.sum(keys >= ends[1]):,} records more than "
                 "its first record counts, which are left out. Do the two files belong together?"
             )
@@ -192,19 +178,19 @@ class RecordSource(Source):
 
     def _labels(self, keys: np.ndarray) -> np.ndarray:
         identities = np.full(len(keys), -1, np.int32)
-        for place, key in enumerate(keys):
+        for index, key in enumerate(keys):
             with contextlib.suppress(BadPicture):
                 label = float(unpack(self._records.read(int(key), limit=1024))[0][0])
                 if 0 <= label < 2**31:
-                    identities[place] = int(label)
+                    identities[index] = int(label)
         return identities
 
     def _check_property(self, people: int) -> None:
         with contextlib.suppress(BadPicture, ValueError):
-            told = int(read_file(self.path.parent / "property").split(b",")[0])
-            if told != people:
-                self.tell(
-                    f"The file 'property' beside {self.title!r} says {told} identities, its "
+            stated = int(read_file(self.path.parent / "property").split(b",")[0])
+            if stated != people:
+                self.warn(
+                    f"The file 'property' beside {self.title!r} says {stated} identities, its "
                     f"records say {people}. The records are believed."
                 )
 
@@ -230,195 +216,11 @@ class _Entries(Sequence):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __getitem__(self, place):
-        if isinstance(place, slice):
-            return _Entries(self._keys[place], self._identities[place])
-        person = int(self._identities[place])
-        return Entry(str(self._keys[place]), str(person) if person >= 0 else None)
-
-
-class RecordFile:
-    """A RecordIO file and its index: records by key, from any thread.
-
-    Args:
-        path: The .rec file.
-
-    Attributes:
-        keys: The records' keys, int64, ascending.
-        offsets: Where they begin in the file.
-    """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self._lock = threading.Lock()
-        try:
-            self._file = open_regular(path)
-        except OSError as error:
-            raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
-        self._status = os.fstat(self._file)
-        self.size = self._status.st_size
-        if self._at(0, 4) != MAGIC_BYTES:
-            raise UserError(
-                f"{str(path)!r} is no RecordIO file: it begins with {self._at(0, 4).hex() or '-'} "
-                f"instead of {MAGIC_BYTES.hex()}. If it was downloaded, look whether it is whole."
-            )
-        index = path.with_suffix(".idx")
-        if os.path.lexists(index):
-            keys, offsets = read_index(index)
-            self._check_index(index, keys, offsets)
-        else:
-            warnings.warn(
-                f"There is no {index.name} beside {str(path)!r}: the records are numbered in "
-                "their order.",
-                stacklevel=2,
-            )
-            offsets = self._scan()
-            keys = np.arange(len(offsets))
-        order = np.argsort(keys, kind="stable")
-        self.keys, self.offsets = keys[order], offsets[order]
-
-    def __del__(self):
-        with contextlib.suppress(AttributeError, OSError):
-            os.close(self._file)
-
-    def read(self, key: int, limit: int | None = None) -> bytes:
-        """Return a record's bytes, all or about the first `limit`.
-
-        Raises:
-            BadPicture: If there is no whole record of that key.
-        """
-        place = int(np.searchsorted(self.keys, key))
-        if place == len(self.keys) or self.keys[place] != key:
-            raise BadPicture(f"the index has no record {key}")
-        offset = int(self.offsets[place])
-        parts = []
-        while True:
-            head = self._at(offset, 8)
-            if len(head) < 8:
-                raise BadPicture(
-                    f"its record lies beyond the end of {self.path.name}, which is cut at "
-                    f"{self.size:,} bytes"
-                )
-            magic, word = struct.unpack("<II", head)
-            part, length = word >> 29, word & (1 << 29) - 1
-            if magic != MAGIC or part not in ((FIRST, WHOLE) if not parts else (MIDDLE, LAST)):
-                raise BadPicture(f"there is no record at byte {offset:,} of {self.path.name}")
-            if length > MAX_FILE_BYTES:
-                raise BadPicture(f"it has {length:,} bytes, the limit is {MAX_FILE_BYTES:,}")
-            wanted = length if limit is None else min(length, limit)
-            data = self._at(offset + 8, wanted)
-            if len(data) < wanted:
-                raise BadPicture(
-                    f"its record is cut: {self.path.name} ends after {self.size:,} bytes"
-                )
-            parts.append(data)
-            if part in (WHOLE, LAST):
-                return MAGIC_BYTES.join(parts)
-            offset += 8 + length + -length % 4
-
-    def listing(self) -> str:
-        """Return a digest of the file's place, size and time, and of the index."""
-        digest = hashlib.sha256(os.fsencode(self.path.resolve()))
-        digest.update(f"{self.size} {self._status.st_mtime_ns}".encode())
-        digest.update(self.keys.astype("<i8").tobytes())
-        digest.update(self.offsets.astype("<i8").tobytes())
-        return digest.hexdigest()
-
-    def _at(self, offset: int, count: int) -> bytes:
-        try:
-            if hasattr(os, "pread"):
-                return os.pread(self._file, count, offset)
-            with self._lock:  # Windows reads only from the file's one position
-                os.lseek(self._file, offset, os.SEEK_SET)
-                return os.read(self._file, count)
-        except OSError as error:  # a disk that has gone; a place before the beginning
-            raise BadPicture(f"byte {offset:,} of {self.path.name}: {error.strerror}") from error
-
-    def _check_index(self, index: Path, keys: np.ndarray, offsets: np.ndarray) -> None:
-        within = offsets[(offsets >= 0) & (offsets < self.size)]
-        looked_at = within[np.linspace(0, len(within) - 1, min(64, len(within))).astype(int)]
-        wrong = [int(offset) for offset in looked_at if self._at(offset, 4) != MAGIC_BYTES]
-        # Where a few are wrong the records are damaged, and are named one by one.
-        if 2 * len(wrong) > len(looked_at) or not len(within):
-            where = f"At byte {wrong[0]:,} it has a record begin, there is none." if wrong else ""
-            raise UserError(
-                f"{str(index)!r} is not the index of {self.path.name}, which has {self.size:,} "
-                f"bytes. {where} Put the two files of one download together, or remove the .idx "
-                "file: then the records are numbered in their order."
-            )
-        for column in (keys, offsets):
-            values, counts = np.unique(column, return_counts=True)
-            if counts.max() > 1:
-                raise UserError(
-                    f"{str(index)!r} is damaged: {values[counts.argmax()]} is there twice. Get it "
-                    "anew, or remove it: then the records are numbered in their order."
-                )
-
-    def _scan(self) -> np.ndarray:
-        offsets = []
-        offset = 0
-        while offset + 8 <= self.size:
-            magic, word = struct.unpack("<II", self._at(offset, 8))
-            if magic != MAGIC:
-                warnings.warn(
-                    f"{str(self.path)!r} is damaged at byte {offset:,} of {self.size:,}: the "
-                    f"{len(offsets):,} records before it are used. An index would find the others.",
-                    stacklevel=3,
-                )
-                break
-            if word >> 29 in (WHOLE, FIRST):
-                offsets.append(offset)
-            length = word & (1 << 29) - 1
-            offset += 8 + length + -length % 4
-        return np.array(offsets, np.int64)
-
-
-def unpack(record: bytes) -> tuple[np.ndarray, bytes]:
-    """Return the labels and the picture of a record.
-
-    Raises:
-        BadPicture: If it is too short for its header.
-    """
-    if len(record) < 24:
-        raise BadPicture(f"its record has {len(record)} bytes, fewer than a header")
-    count, label = struct.unpack_from("<If", record)
-    if not count:
-        return np.array([label], np.float32), record[24:]
-    if len(record) < 24 + 4 * count:
-        raise BadPicture(f"its record has {len(record)} bytes, too few for its {count} labels")
-    return np.frombuffer(record, "<f4", count, 24), record[24 + 4 * count :]
-
-
-def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the keys and offsets of an .idx file: lines of a key, a tabulator and an offset.
-
-    Raises:
-        UserError: If it holds anything else.
-    """
-    try:
-        text = read_file(path).decode("ascii", errors="replace")
-    except BadPicture as error:
-        raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            numbers = np.fromstring(text, np.int64, sep=" ")
-            if len(numbers) % 2 or not len(numbers):
-                raise ValueError
-    except (ValueError, DeprecationWarning) as error:
-        raise UserError(
-            f"{str(path)!r} is no index of records: expected lines of a key and an offset, such "
-            f"as '1\\t4096'. Received: {_first_bad_line(text)}."
-        ) from error
-    return numbers[0::2], numbers[1::2]
-
-
-def _first_bad_line(text: str) -> str:
-    for number, line in enumerate(text.splitlines(), 1):
-        cells = line.split()
-        if cells and (len(cells) != 2 or not all(cell.isdigit() for cell in cells)):
-            return f"line {number}, {line.strip()[:60]!r}"
-    return "no line"
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return _Entries(self._keys[index], self._identities[index])
+        person = int(self._identities[index])
+        return Entry(str(self._keys[index]), str(person) if person >= 0 else None)
 
 
 def find_records(path: Path) -> Path | None:
@@ -436,16 +238,16 @@ def find_records(path: Path) -> Path | None:
                 f"{str(path)!r} is an index without its records. Put {records.name} beside it."
             )
         return records
-    found = sorted(path.glob("*.rec")) or sorted(path.glob("*/*.rec"))
-    named = [file for file in found if file.name == "train.rec"]
-    if len(named or found) > 1:
-        names = ", ".join(file.relative_to(path).as_posix() for file in found[:5])
+    files = sorted(path.glob("*.rec")) or sorted(path.glob("*/*.rec"))
+    named = [file for file in files if file.name == "train.rec"]
+    if len(named or files) > 1:
+        names = ", ".join(file.relative_to(path).as_posix() for file in files[:5])
         raise UserError(
-            f"{str(path)!r} has {len(found)} .rec files: {names}. Give the path of the one you "
+            f"{str(path)!r} has {len(files)} .rec files: {names}. Give the path of the one you "
             "want."
         )
-    if not found and (path / "train.idx").is_file() and not any(map(is_picture, os.listdir(path))):
+    if not files and (path / "train.idx").is_file() and not any(map(is_picture, os.listdir(path))):
         raise UserError(
             f"{str(path)!r} has train.idx, an index without its records. Put train.rec beside it."
         )
-    return (named or found or [None])[0]
+    return (named or files or [None])[0]

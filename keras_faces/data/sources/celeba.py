@@ -13,24 +13,17 @@ from typing import NamedTuple
 from keras_faces.data.annotations import Table, read_table, stem
 from keras_faces.data.labels import Attributes, Landmarks
 from keras_faces.data.sources.base import LEFT_OUT, Entry
-from keras_faces.data.sources.dataset import (
-    Annotation,
-    DatasetSource,
-    Published,
-    glance,
-    listed,
-    once,
-    one_of,
-    open_place,
-)
+from keras_faces.data.sources.dataset import DatasetSource, one_of
 from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.layouts import deduplicate, glance, open_container
+from keras_faces.data.sources.published import Annotation, Published, format_files
 from keras_faces.data.sources.zipped import ZipSource
+from keras_faces.data.splits import SPLITS
 from keras_faces.errors import UserError
 
 COUNT = 202_599
 PARTITIONS = ("official", "sfu", "identity")
 POINTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
-SIDES = ("train", "validation", "test")
 BOUNDARIES = (162_770, 182_637, COUNT)  # last numbers of the official sides
 SFU_TRAIN, SFU_TEST = 9000, 1000
 
@@ -121,7 +114,7 @@ class CelebaSource(DatasetSource):
 CelebA must be downloaded by hand; it is for research that is not commercial.
 1. Open https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, "Align&Cropped Images" (Google Drive).
 2. Download into one folder, named celeba for example; the first file is enough for pictures alone:
-{listed(published)}
+{format_files(published)}
    Or Kaggle's copy, https://www.kaggle.com/datasets/jessicali9530/celeba-dataset, archive.zip,
    which lacks the people.
 3. Nothing needs to be unpacked. Give celeba:FOLDER or celeba:FILE.zip; or set KERAS_FACES_DATA to
@@ -146,17 +139,17 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
         seen = glance(path)
         return not seen.folders.isdisjoint(FOLDERS) or not seen.others.isdisjoint(ATTRIBUTES)
 
-    def open_place(self) -> FolderSource | ZipSource:
+    def open_container(self) -> FolderSource | ZipSource:
         if self.path.is_dir() and not _unpacked(self.path):
             for file in sorted([*self.path.glob("*.*"), *self.path.glob("Img/*.*")]):
                 if file.suffix.lower() == ".zip" and (
                     file.stem in FOLDERS or not glance(file).folders.isdisjoint(FOLDERS)
                 ):
                     return ZipSource(file)
-        return open_place(self.path, self.by_hand)
+        return open_container(self.path, self.by_hand)
 
     def folders_beside(self) -> Iterable[Path]:
-        base = self.place.path
+        base = self.container.path
         if base.is_file() or base.name in FOLDERS:
             base = base.parent
         tops = [self.path] if self.path.is_dir() else []
@@ -165,19 +158,19 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             yield from (top, top / "Anno", top / "Eval", top / "Img")
 
     def annotations(self) -> list[Annotation]:
-        found = (
+        annotations = (
             self.annotation(*names) for names in (ATTRIBUTES, IDENTITIES, PARTITION, LANDMARKS)
         )
-        return [annotation for annotation in found if annotation]
+        return [annotation for annotation in annotations if annotation]
 
     @functools.cached_property
     def _aligned(self) -> list[str]:
         """Names of the pictures in `img_align_celeba`, none where there is no such folder."""
-        inside = self.place.path.name
+        inside = self.container.path.name
         for folder in FOLDERS:
             here = [e.name for e in self.files if f"{inside}/{e.name}".split("/")[-2] == folder]
             if here:
-                return once(here)
+                return deduplicate(here)
         return []
 
     @functools.cached_property
@@ -244,11 +237,11 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             ]
             if not all(1 <= number <= COUNT for number in numbers):
                 return [None] * len(numbers)
-            return [SIDES[sum(number > last for last in BOUNDARIES)] for number in numbers]
-        sides = [SIDES[side] for side in table.values[:, 0].tolist()]
+            return [SPLITS[sum(number > last for last in BOUNDARIES)] for number in numbers]
+        splits = [SPLITS[number] for number in table.values[:, 0].tolist()]
         rows = table.match(self._stems)
         self._warn(table, rows, "are left out of every split")
-        return [LEFT_OUT if row is None else sides[row] for row in rows]
+        return [LEFT_OUT if row is None else splits[row] for row in rows]
 
     def _sfu_splits(self) -> list[str]:
         count, used = len(self._names), SFU_TRAIN + SFU_TEST
@@ -262,7 +255,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
     def _warn(self, table: Table, rows: list[int | None], what: str) -> None:
         missing = rows.count(None)
         if missing:
-            self.tell(
+            self.warn(
                 f"{missing:,} of {len(rows):,} pictures have no row in {table.title}, so they "
                 f"{what}; the first is {self._names[rows.index(None)]!r}."
             )
@@ -311,12 +304,12 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
 
     def matches(self) -> list[Match]:
         """Compare each annotation file that is there with the pictures."""
-        found = []
+        matches = []
         for which in ANNOTATIONS:
             table = self.table(which)
             if table is not None:
                 rows, stems = {stem(name) for name in table.names}, set(self._stems)
-                found.append(
+                matches.append(
                     Match(
                         table.title,
                         len(table.names),
@@ -324,15 +317,15 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
                         [name for name in table.names if stem(name) not in stems],
                     )
                 )
-        return found
+        return matches
 
 
 def _unpacked(path: Path) -> bool:
     """Whether a folder holds the unpacked pictures, at the depths at which people have them."""
     if path.name in FOLDERS:
         return True
-    places = [top / folder for top in (path, path / "Img") for folder in FOLDERS]
+    pictures = [top / folder for top in (path, path / "Img") for folder in FOLDERS]
     try:
-        return any(place.is_dir() and any(place.iterdir()) for place in places)
+        return any(folder.is_dir() and any(folder.iterdir()) for folder in pictures)
     except OSError:  # which `FolderSource` explains
         return True

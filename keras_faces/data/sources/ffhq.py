@@ -11,7 +11,8 @@ from pathlib import Path
 
 from keras_faces.data.annotations import stem
 from keras_faces.data.sources.base import Entry
-from keras_faces.data.sources.dataset import DatasetSource, glance, once
+from keras_faces.data.sources.dataset import DatasetSource
+from keras_faces.data.sources.layouts import deduplicate, glance
 from keras_faces.errors import UserError
 
 COUNT, TRAIN = 70_000, 60_000
@@ -75,8 +76,8 @@ FFHQ must be downloaded by hand, with its authors' script or from their Google D
                 f"{self.title!r} holds the same faces in two sizes. Give the one to use: "
                 f"ffhq:{self.path / held[0]} or ffhq:{self.path / held[1]}."
             )
-        sides = ("train", "validation")
-        return [Entry(name, None, sides[int(stem(name)) >= TRAIN]) for name in once(names)]
+        splits = ("train", "validation")
+        return [Entry(name, None, splits[int(stem(name)) >= TRAIN]) for name in deduplicate(names)]
 
     def _numbered(self) -> Iterator[str]:
         for entry in self.files:

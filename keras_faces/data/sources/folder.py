@@ -104,10 +104,10 @@ class FolderSource(Source):
         for name in (ATTRIBUTES_FILE, *sorted(self._names)):
             try:
                 status = os.stat(self.file(name))
-                facts = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
+                stamp = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
             except OSError:
-                facts = f"{name}\0gone\n"
-            digest.update(os.fsencode(facts))
+                stamp = f"{name}\0gone\n"
+            digest.update(os.fsencode(stamp))
         return digest.hexdigest()
 
     def attributes(self) -> Attributes | None:

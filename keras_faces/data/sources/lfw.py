@@ -13,7 +13,9 @@ import numpy as np
 from keras_faces.data.annotations import read_table, stem, text_of
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import LEFT_OUT, Entry
-from keras_faces.data.sources.dataset import Annotation, DatasetSource, Published, glance, listed
+from keras_faces.data.sources.dataset import DatasetSource
+from keras_faces.data.sources.layouts import glance
+from keras_faces.data.sources.published import Annotation, Published, format_files
 from keras_faces.errors import UserError
 from keras_faces.screen import visible
 
@@ -70,10 +72,10 @@ class LfwSource(DatasetSource):
 LFW must be downloaded by hand. Its page is http://vis-www.cs.umass.edu/lfw/; where that does not
 answer, figshare has copies.
 1. Download one of
-{listed(published[:3])}
+{format_files(published[:3])}
 2. Unpack it: tar -xzf lfw.tgz
 3. For the official split put these beside the folder that this makes (from LFW's page):
-{listed(published[3:])}
+{format_files(published[3:])}
    and for attributes lfw_attributes.txt, from
    http://www.cs.columbia.edu/CAVE/databases/pubfig/download/lfw_attributes.txt
 4. Give lfw:FOLDER; or set KERAS_FACES_DATA to the folder that holds lfw/, and give just lfw.
@@ -94,12 +96,12 @@ answer, figshare has copies.
         return [*beside, self.path.parent] if self.path.name in VERSIONS else beside
 
     def annotations(self) -> list[Annotation]:
-        found = (self.annotation(*names) for names in (TRAIN, TEST, ATTRIBUTES))
-        return [annotation for annotation in found if annotation]
+        annotations = (self.annotation(*names) for names in (TRAIN, TEST, ATTRIBUTES))
+        return [annotation for annotation in annotations if annotation]
 
     def list_entries(self) -> list[Entry]:
         names = [entry.name for entry in self.files]
-        people = {name: _person(f"{self.place.path.name}/{name}") for name in names}
+        people = {name: _person(f"{self.container.path.name}/{name}") for name in names}
         named = [name for name in names if people[name]]
         if not named:
             raise UserError(
@@ -115,7 +117,7 @@ answer, figshare has copies.
             )
         if len(named) < len(names):
             first = next(name for name in names if not people[name])
-            self.tell(
+            self.warn(
                 f"{len(names) - len(named)} of {len(names)} pictures in {self.title!r} are not "
                 f"named as LFW's are and are passed over; the first is {first!r}."
             )
@@ -133,11 +135,11 @@ answer, figshare has copies.
             )
         # Together they name everybody; with one alone, all others are on the other side.
         if test is None:
-            sides = ["train" if person in train else "test" for person in people]
+            splits = ["train" if person in train else "test" for person in people]
         elif train is None:
-            sides = ["test" if person in test else "train" for person in people]
+            splits = ["test" if person in test else "train" for person in people]
         else:
-            sides = [
+            splits = [
                 "train" if person in train else "test" if person in test else LEFT_OUT
                 for person in people
             ]
@@ -146,7 +148,7 @@ answer, figshare has copies.
                 f"peopleDevTrain and peopleDevTest name none of the people in {self.title!r}, "
                 f"such as {people[0]!r}. Put LFW's own files there."
             )
-        return sides
+        return splits
 
     def _side(self, names: tuple[str, ...]) -> set[str] | None:
         annotation = self.annotation(*names)

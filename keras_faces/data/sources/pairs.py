@@ -15,8 +15,8 @@ from PIL import Image
 from keras_faces.data.decode import BadPicture, opened, silent_pillow
 from keras_faces.data.names import hidden, is_picture
 from keras_faces.data.sources.base import Entry, Source
-from keras_faces.data.sources.dataset import glance
 from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.layouts import glance
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
 
@@ -25,7 +25,7 @@ HALVES = ("left", "right")
 
 PHOTO_WORDS = r"photos?|photographs?"
 SKETCH_WORDS = r"sketch(?:es)?|drawings?"
-SIDES = [re.compile(rf"(?<![a-z])(?:{words})(?![a-z])") for words in (PHOTO_WORDS, SKETCH_WORDS)]
+DOMAINS = [re.compile(rf"(?<![a-z])(?:{words})(?![a-z])") for words in (PHOTO_WORDS, SKETCH_WORDS)]
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -67,7 +67,7 @@ class PairsSource(Source):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         seen = glance(path)
-        words = [any(map(side.search, map(str.lower, seen.folders))) for side in SIDES]
+        words = [any(map(domain.search, map(str.lower, seen.folders))) for domain in DOMAINS]
         return all(words) and not any(map(_elsewhere, _top_folders(path, seen.pictures)))
 
     def __init__(
@@ -88,10 +88,10 @@ class PairsSource(Source):
         ):
             if given not in known:
                 raise unknown_name(kind, given, known)
-        place = Path(path).expanduser()
-        if not place.exists():
+        location = Path(path).expanduser()
+        if not location.exists():
             raise UserError(f"There is no folder or file {os.fspath(path)!r}. Check the path.")
-        self._inner = FolderSource(path) if place.is_dir() else ZipSource(path)
+        self._inner = FolderSource(path) if location.is_dir() else ZipSource(path)
         self.path = self._inner.path
         self.title = os.fspath(path)
         self.options = {
@@ -108,13 +108,13 @@ class PairsSource(Source):
             if value not in ("", "auto", "left", "yes")
         }
         query = "&".join(f"{key}={value}" for key, value in chosen.items())
-        self.address = f"pairs:{os.path.abspath(place)}" + (f"?{query}" if query else "")
+        self.address = f"pairs:{os.path.abspath(location)}" + (f"?{query}" if query else "")
         names = [entry.name for entry in self._inner.entries()]
         self._halves = layout == "side-by-side"
-        sides = _sides(names, photos, sketches)
-        if layout == "auto" and not (sides[0] and sides[1]):
+        domains = _by_domain(names, photos, sketches)
+        if layout == "auto" and not (domains[0] and domains[1]):
             self._halves = self._side_by_side(names)
-        pairs = [(name, name) for name in names] if self._halves else self._matched(*sides)
+        pairs = [(name, name) for name in names] if self._halves else self._matched(*domains)
         self._entries = _with_splits(pairs)
         self._sketch_of = {photo: sketch for photo, sketch in pairs}
 
@@ -127,19 +127,19 @@ class PairsSource(Source):
             except BadPicture:
                 continue  # it will be named when it is used
         if sizes and all(width == 2 * height for width, height in sizes):
-            self._check_sides(names[:looked_at])
+            self._check_domains(names[:looked_at])
             return True
         folders = Counter(name.rpartition("/")[0] or "." for name in names)
-        found = ", ".join(f"{folder} ({count})" for folder, count in folders.most_common(5))
+        seen = ", ".join(f"{folder} ({count})" for folder, count in folders.most_common(5))
         raise UserError(
-            f"{self.title!r} shows no layout of photos with sketches. {EXPECTED} Found: {found}"
+            f"{self.title!r} shows no layout of photos with sketches. {EXPECTED} Found: {seen}"
             + (f", pictures of {sizes[0][0]}x{sizes[0][1]} pixels" if sizes else "")
             + ". Where the folders have other names, say so: "
             "pairs:PATH?photos=FOLDER&sketches=FOLDER. Halves of another shape: "
             "pairs:PATH?layout=side-by-side."
         )
 
-    def _check_sides(self, names: Sequence[str]) -> None:
+    def _check_domains(self, names: Sequence[str]) -> None:
         """Warn where what should be photos has more of blank paper than what should be sketches."""
         blank = {half: [] for half in HALVES}
         for name in names:
@@ -156,8 +156,8 @@ class PairsSource(Source):
             )
 
     def _matched(self, photos: dict[str, str], sketches: dict[str, str]) -> list[tuple[str, str]]:
-        for kind, found in (("photos", photos), ("sketches", sketches)):
-            if not found:
+        for kind, names in (("photos", photos), ("sketches", sketches)):
+            if not names:
                 raise UserError(f"{self.title!r} has no folder of {kind}. {EXPECTED}")
         if self.options["paired"] == "no":
             return _dealt_out(photos, sketches)
@@ -254,14 +254,14 @@ def match(photos: Sequence[str], sketches: Sequence[str]) -> dict[str, str]:
         left = _unique(key, [name for name in photos if name not in partners])
         used = set(partners.values())
         right = _unique(key, [name for name in sketches if name not in used])
-        partners |= {name: right[found] for found, name in left.items() if found in right}
+        partners |= {name: right[key] for key, name in left.items() if key in right}
     return partners
 
 
 def _unique(key: Callable[[str], object], names: Sequence[str]) -> dict:
     keys = [key(name) for name in names]
     counts = Counter(keys)
-    return {found: name for found, name in zip(keys, names) if found and counts[found] == 1}
+    return {key: name for key, name in zip(keys, names) if key and counts[key] == 1}
 
 
 def _plain(name: str) -> str:
@@ -279,8 +279,8 @@ def _without_first_number(name: str) -> str:
 def _numbers(name: str, first: bool = False) -> tuple:
     folder, _, stem = _without_first_number(name).rpartition("/")
     words = tuple(re.findall(r"[a-z]+", stem))
-    found = [digits.lstrip("0") for digits in re.findall(r"[0-9]+", stem)]
-    return (folder, words, *found[: 1 if first else None]) if found else ()
+    numbers = [digits.lstrip("0") for digits in re.findall(r"[0-9]+", stem)]
+    return (folder, words, *numbers[: 1 if first else None]) if numbers else ()
 
 
 KEYS = (
@@ -292,21 +292,21 @@ KEYS = (
 )
 
 
-def _sides(names: Sequence[str], photos: str, sketches: str) -> tuple[dict, dict]:
-    """Return photos and sketches, each `{name without suffix and words of its side: name}`."""
-    sides: tuple[dict, dict] = ({}, {})
+def _by_domain(names: Sequence[str], photos: str, sketches: str) -> tuple[dict, dict]:
+    """Return photos and sketches, each `{name without suffix and words of its domain: name}`."""
+    domains: tuple[dict, dict] = ({}, {})
     for name in names:
         folders = PurePosixPath(name).parts[:-1]
-        side = _side_of(name, folders, photos.strip("/"), sketches.strip("/"))
-        if side is None:
+        domain = _domain_of(name, folders, photos.strip("/"), sketches.strip("/"))
+        if domain is None:
             continue
-        given = (photos, sketches)[side].strip("/")
+        given = (photos, sketches)[domain].strip("/")
         rest = name.removeprefix(f"{given}/") if given else name
         kept = [_neutral(folder) for folder in PurePosixPath(rest).parts[:-1]]
         key = "/".join([*filter(None, kept), PurePosixPath(name).stem])
         # Two files of one stem, such as a.jpg and a.png, stay two.
-        sides[side][name if key in sides[side] else key] = name
-    return sides
+        domains[domain][name if key in domains[domain] else key] = name
+    return domains
 
 
 def _top_folders(path: Path, pictures: Sequence[str]) -> Iterator[str]:
@@ -324,19 +324,19 @@ def _top_folders(path: Path, pictures: Sequence[str]) -> Iterator[str]:
 
 
 def _elsewhere(folder: str) -> bool:
-    return not any(side.search(folder.lower()) for side in SIDES)
+    return not any(domain.search(folder.lower()) for domain in DOMAINS)
 
 
-def _side_of(name: str, folders: Sequence[str], photos: str, sketches: str) -> int | None:
-    for side, given in ((0, photos), (1, sketches)):
+def _domain_of(name: str, folders: Sequence[str], photos: str, sketches: str) -> int | None:
+    for domain, given in ((0, photos), (1, sketches)):
         if given and name.startswith(f"{given}/"):
-            return side
+            return domain
     for folder in reversed(folders):
-        for side, word in enumerate(SIDES):
-            given = (photos, sketches)[side]
-            letter = rf"^(?:{'|'.join(SPLIT_WORDS)})?[-_ ]?{'ab'[side]}$"
+        for domain, word in enumerate(DOMAINS):
+            given = (photos, sketches)[domain]
+            letter = rf"^(?:{'|'.join(SPLIT_WORDS)})?[-_ ]?{'ab'[domain]}$"
             if not given and (word.search(folder.lower()) or re.search(letter, folder.lower())):
-                return side
+                return domain
     return None
 
 

@@ -17,10 +17,10 @@ from keras_faces.data.decode import BadPicture
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.files import remembered, write_checked
+from keras_faces.files import cache_folder, remembered, write_checked
 from keras_faces.screen import visible
 
-SIDES = {
+SPLITS = {
     "train": "train",
     "training": "train",
     "validation": "validation",
@@ -71,14 +71,14 @@ class TfdsSource(Source):
         self._image = _image_feature(info.features, image, self.title)
         self._identity = _identity_feature(info.features, identity, self.title)
         query = "".join(
-            f"{'&' if place else '?'}{name}={value}"
-            for place, (name, value) in enumerate(
+            f"{'&' if index else '?'}{name}={value}"
+            for index, (name, value) in enumerate(
                 (name, value) for name, value in (("image", image), ("identity", identity)) if value
             )
         )
         self.address = f"tfds:{self.path.resolve()}{query}"
         order = {"train": 0, "validation": 1, "test": 2}
-        names = sorted(info.splits, key=lambda name: (order.get(SIDES.get(name), 3), name))
+        names = sorted(info.splits, key=lambda name: (order.get(SPLITS.get(name), 3), name))
         self._splits = [(name, info.splits[name]) for name in names]
         self._lock = threading.Lock()
         self._labels: tuple[np.ndarray, list[str], np.ndarray] | None = None
@@ -86,12 +86,12 @@ class TfdsSource(Source):
     def entries(self) -> Sequence[Entry]:
         counts = [split.num_examples for _, split in self._splits]
         names = [name for name, _ in self._splits]
-        several = len({SIDES[name] for name in names if name in SIDES}) > 1
-        sides = [SIDES.get(name, LEFT_OUT) if several else None for name in names]
+        several = len({SPLITS[name] for name in names if name in SPLITS}) > 1
+        splits = [SPLITS.get(name, LEFT_OUT) if several else None for name in names]
         people, known = None, []
         if self._identity:
             people, known, _ = self._looked_up()
-        return _Entries(names, sides, counts, people, known)
+        return _Entries(names, splits, counts, people, known)
 
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | Exception]]:
         import tensorflow_datasets as tfds
@@ -99,11 +99,11 @@ class TfdsSource(Source):
         entries = self.entries()
         decoders = {self._image: tfds.decode.SkipDecoding()}
         wanted = tfds.decode.PartialDecoding({self._image: True}, decoders=decoders)
-        for place, example in self._examples(wanted, start):
+        for index, example in self._examples(wanted, start):
             if isinstance(example, Exception):
-                yield entries[place], BadPicture(f"its file of records is damaged ({example})")
+                yield entries[index], BadPicture(f"its file of records is damaged ({example})")
             else:
-                yield entries[place], example[self._image]
+                yield entries[index], example[self._image]
 
     def _examples(self, decoders, start: int = 0) -> Iterator[tuple[int, dict | Exception]]:
         """Yield examples by their number. Damage costs the rest of its file of records alone."""
@@ -158,7 +158,7 @@ class TfdsSource(Source):
         names = _attribute_features(self._builder.info.features)[1]
         entries = self.entries()
         known = np.flatnonzero(values[:, 0] < 2)
-        rows = {entries[int(place)].name: int(place) for place in known}
+        rows = {entries[int(index)].name: int(index) for index in known}
         return Attributes(tuple(names), rows, values)
 
     def _looked_up(self) -> tuple[np.ndarray, list[str], np.ndarray]:
@@ -172,17 +172,15 @@ class TfdsSource(Source):
             return self._labels
 
     def _remembered(self):
-        from keras_faces.data.cache import cache_folder
-
-        place = cache_folder() / "tfds" / f"{self.listing()}.npz"
-        if (known := remembered(place)) is not None:
+        note = cache_folder() / "tfds" / f"{self.listing()}.npz"
+        if (known := remembered(note)) is not None:
             with np.load(io.BytesIO(known)) as kept:
                 return kept["people"], json.loads(str(kept["names"])), kept["attributes"]
         people, names, attributes = self._pass()
         data = io.BytesIO()
         np.savez(data, people=people, names=json.dumps(names), attributes=attributes)
         with contextlib.suppress(OSError):  # then the next start looks them up again
-            write_checked(place, data.getvalue())
+            write_checked(note, data.getvalue())
         return people, names, attributes
 
     def _pass(self):
@@ -203,7 +201,7 @@ class TfdsSource(Source):
             unit=" pictures",
             disable=None,
         )
-        for place, example in bar:
+        for index, example in bar:
             if isinstance(example, Exception):
                 continue
             if self._identity:
@@ -213,9 +211,9 @@ class TfdsSource(Source):
                     if isinstance(person, bytes)
                     else to_text(int(person))
                 )
-                people[place] = numbers.setdefault(visible(person), len(numbers))
+                people[index] = numbers.setdefault(visible(person), len(numbers))
             if group:
-                attributes[place] = [example[group][name] for name in attribute_names]
+                attributes[index] = [example[group][name] for name in attribute_names]
         return people, list(numbers), attributes
 
     def make_listing(self) -> str:
@@ -252,24 +250,24 @@ def _examples_of(batch: dict) -> Iterator[dict]:
 class _Entries(Sequence):
     """The entries of a data set, made when asked for: `train/000000`, `train/000001`, ..."""
 
-    def __init__(self, names, sides, counts, people, known, chosen: range | None = None):
-        self._all = (names, sides, counts, people, known)
+    def __init__(self, names, splits, counts, people, known, chosen: range | None = None):
+        self._all = (names, splits, counts, people, known)
         self._starts = np.cumsum([0, *counts]).tolist()
         self._chosen = range(self._starts[-1]) if chosen is None else chosen
 
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def __getitem__(self, place):
-        if isinstance(place, slice):
-            return _Entries(*self._all, self._chosen[place])
-        place = self._chosen[place]
-        names, sides, _, people, known = self._all
-        split = bisect.bisect_right(self._starts, place) - 1
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return _Entries(*self._all, self._chosen[index])
+        index = self._chosen[index]
+        names, splits, _, people, known = self._all
+        split = bisect.bisect_right(self._starts, index) - 1
         person = None
-        if people is not None and people[place] >= 0:
-            person = known[people[place]]
-        return Entry(f"{names[split]}/{place - self._starts[split]:06d}", person, sides[split])
+        if people is not None and people[index] >= 0:
+            person = known[people[index]]
+        return Entry(f"{names[split]}/{index - self._starts[split]:06d}", person, splits[split])
 
 
 def _prepared(name: str, data_dir: str):

@@ -12,7 +12,8 @@ import numpy as np
 
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import Entry
-from keras_faces.data.sources.dataset import DatasetSource, glance, once
+from keras_faces.data.sources.dataset import DatasetSource
+from keras_faces.data.sources.layouts import deduplicate, glance
 from keras_faces.errors import UserError
 
 NAMED = re.compile(r"(\d{1,3})_([01])_([0-4])_[^/_]*")
@@ -63,7 +64,7 @@ UTKFace must be downloaded by hand; it is for research that is not commercial.
                 f"25_1_0_20170116174525125.jpg.chip.jpg; the first is {names[0]!r}. Give the "
                 "folder or zip file without utkface: in front."
             )
-        return [Entry(name) for name in once(names)]
+        return [Entry(name) for name in deduplicate(names)]
 
     def attributes(self) -> Attributes:
         known = [(entry.name, _fields(entry.name)) for entry in self.files]

@@ -17,17 +17,17 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from keras_faces.data.alignment import FIVE_POINTS, align, eye_finder, model_file
 from keras_faces.data.decode import BadPicture
-from keras_faces.data.framing import faces_in
 from keras_faces.data.names import hidden, natural
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
+from keras_faces.data.sources.video_reader import Video
+from keras_faces.detection.framing import FIVE_POINTS, align, eye_finder, faces_in, model_file
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.files import open_regular, remembered, write_checked
+from keras_faces.files import cache_folder, remembered, write_checked
+from keras_faces.optional import import_av
 from keras_faces.screen import visible
 
 SUFFIXES = (".mp4", ".mov", ".webm", ".m4v", ".mkv", ".avi")
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,m4v,mpeg,mpegts"  # FFmpeg's names of them
 
 # Part of every remembered pass: raise it when the same video would give other frames.
 VERSION = 2
@@ -104,7 +104,7 @@ class VideoSource(Source):
         if faces == "aligned":
             model_file(FIVE_POINTS)  # missing, it is told now and not after the first face
         self._files = self._videos()
-        self._found: tuple[list[Entry], list[tuple[Path, Pass]]] | None = None
+        self._scanned: tuple[list[Entry], list[tuple[Path, VideoScan]]] | None = None
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -126,7 +126,7 @@ class VideoSource(Source):
         return files
 
     def entries(self) -> list[Entry]:
-        return self._look()[0]
+        return self._scan_all()[0]
 
     def remarks(self) -> list[str]:
         counts = self.counts
@@ -138,74 +138,72 @@ class VideoSource(Source):
 
     @property
     def counts(self) -> dict[str, int]:
-        passes = [found for _, found in self._look()[1]]
+        scans = [scan for _, scan in self._scan_all()[1]]
         return {
-            "frames": sum(found.frames for found in passes),
-            "similar": sum(found.similar for found in passes),
-            "without a face": sum(found.faceless for found in passes),
-            "kept": sum(len(found.kept) for found in passes),
+            "frames": sum(scan.frames for scan in scans),
+            "similar": sum(scan.similar for scan in scans),
+            "without a face": sum(scan.faceless for scan in scans),
+            "kept": sum(len(scan.kept) for scan in scans),
         }
 
-    def _look(self):
-        if self._found is None:
-            passes, problems = [], []
+    def _scan_all(self):
+        if self._scanned is None:
+            scans, problems = [], []
             for file in self._files:
                 try:
-                    found = self._remembered(file)
+                    scan = self._remembered(file)
                 except UserError as error:
                     if self.path.is_file():
                         raise
                     problems.append(str(error))
                     continue
-                passes.append((file, found))
-                if found.problem:
-                    problems.append(found.problem)
-            if not passes:
+                scans.append((file, scan))
+                if scan.problem:
+                    problems.append(scan.problem)
+            if not scans:
                 raise UserError(f"No video in {self.title!r} can be used. {' '.join(problems[:5])}")
             for problem in problems:
                 warnings.warn(problem, stacklevel=4)
-            self._found = self._entries(passes), passes
-        return self._found
+            self._scanned = self._entries(scans), scans
+        return self._scanned
 
-    def _entries(self, passes: Sequence[tuple[Path, "Pass"]]) -> list[Entry]:
+    def _entries(self, scans: Sequence[tuple[Path, "VideoScan"]]) -> list[Entry]:
         entries = []
-        total = sum(len(found.kept) for _, found in passes)
-        for file, found in passes:
-            count = len(found.kept)
+        total = sum(len(scan.kept) for _, scan in scans)
+        for file, scan in scans:
+            count = len(scan.kept)
             share = self._test / total if self._test >= 1 else self._test
             test = max(1, round(share * count)) if self._test else 0
             splits = split_by_time(count, test, self._gap)
             folder = "" if self.path.is_file() else f"{visible(file.name)}/"
             entries += [
                 Entry(f"{folder}{number:06d}", None, split)
-                for number, split in zip(found.kept, splits)
+                for number, split in zip(scan.kept, splits)
             ]
         return entries
 
-    def _remembered(self, file: Path) -> "Pass":
-        from keras_faces.data.cache import cache_folder
-
-        place = cache_folder() / "videos" / f"{self._digest(file)}.json"
-        if (known := remembered(place)) is not None:
-            return Pass(**json.loads(known))
-        found = self._pass(file)
+    def _remembered(self, file: Path) -> "VideoScan":
+        note = cache_folder() / "videos" / f"{self._digest(file)}.json"
+        if (known := remembered(note)) is not None:
+            return VideoScan(**json.loads(known))
+        scan = self._scan(file)
         with contextlib.suppress(OSError):  # then the next start decodes again
-            write_checked(place, json.dumps(found._asdict()).encode())
-        return found
+            write_checked(note, json.dumps(scan._asdict()).encode())
+        return scan
 
     def _digest(self, file: Path) -> str:
         status = file.stat()
         options = (self._every, self._similar, self._faces)
-        facts = (VERSION, str(file.resolve()), status.st_size, status.st_mtime_ns, *options)
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        stamp = (VERSION, str(file.resolve()), status.st_size, status.st_mtime_ns, *options)
+        return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
 
-    def _pass(self, file: Path) -> "Pass":
+    def _scan(self, file: Path) -> "VideoScan":
         detect = None if self._faces == "no" else _largest
         find_eyes = eye_finder() if self._faces == "aligned" else None
         kept, boxes, eyes = [], [], []
         frames = similar = faceless = 0
         last = None
-        with _Video(file) as video:
+        with Video(file) as video:
             bar = tqdm(
                 video.frames(),
                 total=video.expected or None,
@@ -223,11 +221,11 @@ class VideoSource(Source):
                     continue
                 if detect is not None:
                     pixels = video.pixels(frame)
-                    found = detect(pixels)
-                    if found is None:
+                    detected = detect(pixels)
+                    if detected is None:
                         faceless += 1
                         continue
-                    face, scale = found
+                    face, scale = detected
                     if find_eyes is None:
                         boxes.append(_square(face, scale, *pixels.shape[:2]))
                     else:
@@ -246,34 +244,34 @@ class VideoSource(Source):
                 f"None of the {faceless} frames looked at in {str(file)!r} shows a face that the "
                 f"detector finds. Look at more frames, or leave faces={self._faces} out."
             )
-        return Pass(frames, similar, faceless, kept, boxes, eyes, problem)
+        return VideoScan(frames, similar, faceless, kept, boxes, eyes, problem)
 
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, np.ndarray | Exception]]:
-        entries, passes = self._look()
+        entries, scans = self._scan_all()
         first = 0
-        for file, found in passes:
-            own = entries[first : first + len(found.kept)]
+        for file, scan in scans:
+            own = entries[first : first + len(scan.kept)]
             skipped = max(0, start - first)
             first += len(own)
             if skipped < len(own):
-                yield from self._pictures(file, found, own, skipped)
+                yield from self._pictures(file, scan, own, skipped)
 
-    def _pictures(self, file: Path, found: "Pass", entries: list[Entry], place: int):
-        with _Video(file) as video:
+    def _pictures(self, file: Path, scan: "VideoScan", entries: list[Entry], index: int):
+        with Video(file) as video:
             for number, frame in enumerate(video.frames()):
-                if number != found.kept[place]:
+                if number != scan.kept[index]:
                     continue
                 pixels = video.pixels(frame)
-                if found.boxes:
-                    left, top, right, bottom = found.boxes[place]
+                if scan.boxes:
+                    left, top, right, bottom = scan.boxes[index]
                     pixels = pixels[top:bottom, left:right]
-                elif found.eyes:
-                    pixels = align(pixels, found.eyes[place])
-                yield entries[place], np.ascontiguousarray(pixels)
-                place += 1
-                if place == len(entries):
+                elif scan.eyes:
+                    pixels = align(pixels, scan.eyes[index])
+                yield entries[index], np.ascontiguousarray(pixels)
+                index += 1
+                if index == len(entries):
                     return
-        for entry in entries[place:]:
+        for entry in entries[index:]:
             yield entry, BadPicture("the video ended before this frame, which was there once")
 
     def make_listing(self) -> str:
@@ -283,7 +281,7 @@ class VideoSource(Source):
         return digest.hexdigest()
 
 
-class Pass(NamedTuple):
+class VideoScan(NamedTuple):
     """What a pass over a video found.
 
     Attributes:
@@ -306,101 +304,8 @@ class Pass(NamedTuple):
     problem: str | None
 
 
-class _Video:
-    """A video that is open. Frames come in order; what cannot be decoded is passed over."""
-
-    def __init__(self, file: Path):
-        av = import_av()
-        self.file = file
-        self.problem: str | None = None
-        # One converter for all frames: a frame's own is set up anew for each of them.
-        self._converter = av.video.reformatter.VideoReformatter()
-        self._shrinker = av.video.reformatter.VideoReformatter()
-
-    def __enter__(self):
-        av = import_av()
-        try:
-            os.close(open_regular(self.file))
-            # FFmpeg looks at the content alone, and a list of videos would make it open others.
-            options = {"format_whitelist": FORMATS}
-            self._container = av.open(
-                str(self.file.absolute()), options=options, metadata_errors="replace"
-            )
-        except av.error.FFmpegError as error:
-            raise UserError(
-                f"Cannot read {str(self.file)!r} as a video: {error.strerror}. An mp4 or mov file "
-                "that was cut has lost the table at its end, without which no frame is found: "
-                "download or copy it again."
-            ) from error
-        except OSError as error:
-            raise UserError(f"Cannot read {str(self.file)!r}: {error.strerror}.") from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise UserError(f"{str(self.file)!r} has no video in it, only sound or subtitles.")
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
-        self.expected = self._stream.frames
-        return self
-
-    def __exit__(self, *_):
-        self._container.close()
-
-    def frames(self) -> Iterator:
-        av = import_av()
-        damaged = count = 0
-        seconds = None
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                break
-            except av.error.FFmpegError:
-                damaged += 1
-                break
-            try:
-                decoded = packet.decode()
-            except av.error.FFmpegError:
-                damaged += 1
-                continue
-            for frame in decoded:
-                count += 1
-                seconds = frame.time if frame.time is not None else seconds
-                yield frame
-        self.problem = self._what_is_wrong(count, seconds, damaged)
-
-    def _what_is_wrong(self, count: int, seconds: float | None, damaged: int) -> str | None:
-        length = self._container.duration and self._container.duration / 1_000_000
-        told = []
-        if self.expected and count < 0.98 * self.expected - 1:
-            told.append(f"{count} of its {self.expected} frames can be decoded")
-        elif length and seconds is not None and seconds < 0.95 * length - 1:
-            told.append(f"it ends after {seconds:.0f} of its {length:.0f} seconds")
-        if damaged:
-            told.append(f"{damaged} parts of it are damaged")
-        if not told:
-            return None
-        return f"{str(self.file)!r} is not whole: {', '.join(told)}. The good frames are used."
-
-    def pixels(self, frame) -> np.ndarray:
-        """Return a frame upright and with square pixels, uint8 of shape `(h, w, 1 or 3)`."""
-        grey = frame.format.name.startswith("gray")
-        width = frame.width
-        if self._stream.sample_aspect_ratio:
-            width = max(1, round(width * self._stream.sample_aspect_ratio))
-        turns = round(frame.rotation / 90) % 4
-        kind = "gray" if grey else "rgb24"
-        pixels = self._converter.reformat(frame, width=width, format=kind).to_ndarray()
-        return np.rot90(pixels[..., None] if grey else pixels, turns)
-
-    def thumbnail(self, frame) -> np.ndarray:
-        """Return the 16x16 grey thumbnail of a frame, each pixel the mean of its part."""
-        small = self._shrinker.reformat(frame, 64, 64, "gray", interpolation="AREA")
-        return small.to_ndarray().reshape(16, 4, 16, 4).mean((1, 3), dtype=np.float32)
-
-
 def split_by_time(count: int, test: int, gap: int) -> list[str]:
-    """Return the side of each of `count` frames in their order.
+    """Return the split of each of `count` frames in their order.
 
     Args:
         count: Number of frames.
@@ -409,22 +314,22 @@ def split_by_time(count: int, test: int, gap: int) -> list[str]:
         gap: Frames left out at every border between the sides; fewer where a video is so short
             that they would outnumber a third of it.
     """
-    sides = ["train"] * count
+    splits = ["train"] * count
     if test < 1 or count < 3:
-        return sides
+        return splits
     test = min(test, count // 2)
     stretches = max(1, min(STRETCHES, test // FRAMES_A_STRETCH))
     gap = min(gap, max(1, count // (3 * (2 * stretches - 1))))
     for stretch in range(stretches):
         end = count * (stretch + 1) // stretches
         length = test * (stretch + 1) // stretches - test * stretch // stretches
-        sides[end - length : end] = ["test"] * length
-    tested = [side == "test" for side in sides]
-    for place in range(count):
-        near = tested[max(0, place - gap) : place + gap + 1]
-        if not tested[place] and any(near):
-            sides[place] = LEFT_OUT
-    return sides
+        splits[end - length : end] = ["test"] * length
+    tested = [split == "test" for split in splits]
+    for index in range(count):
+        near = tested[max(0, index - gap) : index + gap + 1]
+        if not tested[index] and any(near):
+            splits[index] = LEFT_OUT
+    return splits
 
 
 def _largest(pixels: np.ndarray):
@@ -454,15 +359,3 @@ def _number(name: str, given, minimum: float, whole: bool = False) -> float:
             f"Received: {given!r}."
         ) from error
     return number
-
-
-def import_av():
-    """Return PyAV, or say how to install it."""
-    try:
-        import av
-    except ImportError as error:
-        raise UserError(
-            "Videos are read and written by PyAV, which is not installed. Install it with: "
-            "pip install 'keras-faces[video]', or: pip install av"
-        ) from error
-    return av

@@ -14,7 +14,7 @@ from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import hidden, in_natural_order, is_picture
 from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
 from keras_faces.errors import UserError
-from keras_faces.files import open_regular, remembered, write_checked
+from keras_faces.files import cache_folder, open_regular, remembered, write_checked
 from keras_faces.screen import visible
 
 SHOWN = 50  # pictures in an outline
@@ -94,17 +94,15 @@ class ZipSource(Source):
         It is remembered on disk for as long as the zip file stays the same: with 200,000 pictures,
         reading the names takes longer than the start of a training from its cache.
         """
-        from keras_faces.data.cache import cache_folder
-
         note = cache_folder() / "zips" / f"{self.listing()}.json"
         if (known := remembered(note)) is not None:
             return json.loads(known)
         files, pictures, others = self._listed()
         folders = {part for name in files for part in name.split("/")[:-1]}
-        found = {"folders": sorted(folders), "others": others, "pictures": pictures[:SHOWN]}
+        outline = {"folders": sorted(folders), "others": others, "pictures": pictures[:SHOWN]}
         with contextlib.suppress(OSError):  # no room: then it is read again
-            write_checked(note, json.dumps(found).encode())
-        return found
+            write_checked(note, json.dumps(outline).encode())
+        return outline
 
     def _archive(self) -> zipfile.ZipFile:
         # A ZipFile has one read position, so each thread has its own.
@@ -117,7 +115,7 @@ class ZipSource(Source):
             self._threads.archive = archive
         return self._threads.archive
 
-    def _check_count(self, found: int) -> None:
+    def _check_count(self, listed: int) -> None:
         """Compare the number of members with what the file's end says, which `zipfile` does not.
 
         Raises:
@@ -126,9 +124,9 @@ class ZipSource(Source):
         with open(self.path, "rb") as file:
             file.seek(max(0, os.path.getsize(self.path) - END_BYTES))
             end = file.read()
-        [told] = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
-        if told != found % 2**16 and told != 2**16 - 1:  # which says that it is told elsewhere
-            raise zipfile.BadZipFile(f"it lists {found:,} files, its end says {told:,}")
+        [stated] = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
+        if stated != listed % 2**16 and stated != 2**16 - 1:  # which says that it is told elsewhere
+            raise zipfile.BadZipFile(f"it lists {listed:,} files, its end says {stated:,}")
 
     def entries(self) -> list[Entry]:
         return with_identities(self._listed()[1])
@@ -151,9 +149,9 @@ class ZipSource(Source):
 
     def make_listing(self) -> str:
         status = self.path.stat()
-        facts = (status.st_size, status.st_mtime_ns, status.st_ino)
+        stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
-        digest.update(json.dumps(facts).encode())
+        digest.update(json.dumps(stamp).encode())
         with open(self.path, "rb") as file:  # the directory, which has every picture's checksum
             file.seek(max(0, status.st_size - (1 << 20)))
             digest.update(file.read())

@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
-from keras_faces.export.onnx import onnx_graph, require_onnx, served_by_onnx
+from keras_faces.export.onnx import NEEDS, onnx_graph, served_by_onnx
 from keras_faces.export.signatures import Signature, has_uniform_prior, largest_difference
 from keras_faces.export.web.directions import main_directions
 from keras_faces.export.web.runtime import packed, runtime_script
+from keras_faces.optional import require
 
 PAGE = Path(__file__).parent / "page"
 MODEL = "model.js"
@@ -44,7 +45,7 @@ def web_page(model, signatures: dict[str, Signature], folder: Path) -> dict[str,
     """
     from keras_faces.models import model_name
 
-    require_onnx("Web pages")
+    require(NEEDS, "Writing a web page")
     script = runtime_script()
     about = {
         "model": model_name(model),

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from keras_faces.data.cache import cache_folder
 from keras_faces.errors import UserError
-from keras_faces.files import write_whole
+from keras_faces.files import cache_folder, write_whole
 
 NAME = "onnxruntime-web"
 VERSION = "1.30.0"

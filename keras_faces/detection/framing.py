@@ -11,18 +11,26 @@ Training faces do not all lie at one place, and a model that has learnt from few
 only where it lay. So of the framings within the spread of the training faces the one may be taken
 that a model reconstructs best: with a VAE of the ORL faces that lifted the reconstructions of
 twelve of these, pasted into larger pictures, from 19.8 to 24.2 dB.
+
+Where no training set says how, `align` turns, scales and places faces by their eyes as those of
+CelebA are, by a similarity transform of the two eyes alone (CelebA's README), which
+left them at about (69, 111) and (108, 111) of 178x218 pixels (ALAE's align_faces.py). In the
+central square of 178 pixels, which the crop `center` keeps, that is at 39% and 61% of the width and
+51% of the height.
 """
 
 import functools
 import itertools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from keras_faces.data.alignment import align, eye_finder
+from keras_faces.detection.detector import frontal_detector, import_dlib
 from keras_faces.errors import UserError
+from keras_faces.optional import data_file
 
 DETECTED_SIDE = (
     960  # pixels; larger pictures are shrunk for the detector, those below half enlarged
@@ -32,6 +40,16 @@ MARGIN = 0.3  # around a frame, as a share of its side: room for `best_framing`
 STEPS = (1.2, 0.4)  # by which it looks around, in standard deviations
 NEARLY_ALL = 2.5  # standard deviations
 ENOUGH = 8  # faces found, below which a median says little
+
+EYES_APART = (108 - 69) / 178  # as shares of the square's side
+EYES_DOWN = (111 + 0.5 - 20) / 178  # from the edge, half a pixel before the first one's middle
+
+FIVE_POINTS = "shape_predictor_5_face_landmarks.dat"
+CORNERS = ((2, 3), (0, 1))  # numbers of the points of the eye left in the picture, of the other
+
+# Pixels to which a detected face is brought first: the predictor answers in whole pixels, half of
+# which would turn a small face by a degree or more.
+FACE_SIDE = 300
 
 
 class Frame(NamedTuple):
@@ -102,8 +120,6 @@ def faces_in(pixels: np.ndarray) -> tuple[list, float]:
     Raises:
         UserError: If the detector is not installed.
     """
-    from keras_faces.metrics.detection import frontal_detector
-
     height, width = pixels.shape[:2]
     scale = min(1.0, DETECTED_SIDE / max(height, width))
     image = _image(pixels).convert("RGB")
@@ -136,7 +152,7 @@ def measured_frame(faces: np.ndarray) -> Frame | None:
         faces: uint8 faces of shape `(count, size, size, 1 or 3)`; 64 are enough.
     """
     find = find_eyes()
-    found, eyes = [], []
+    boxes, eyes = [], []
     for face in faces:
         side = max(LOOKED_AT, len(face))
         pixels = np.asarray(
@@ -144,17 +160,17 @@ def measured_frame(faces: np.ndarray) -> Frame | None:
         )
         for box in boxes_in(pixels)[:1]:
             x, y, width = _middle(box)
-            found.append((x / side, y / side, width / side))
+            boxes.append((x / side, y / side, width / side))
             if find is not None:
                 pair = np.reshape(find(pixels, box), (2, 2)) / side
                 eyes.append((*pair.mean(axis=0), np.hypot(*(pair[1] - pair[0]))))
-    if len(found) < ENOUGH:
+    if len(boxes) < ENOUGH:
         return None
-    middle, spread = np.median(found, axis=0), np.std(found, axis=0)
+    middle, spread = np.median(boxes, axis=0), np.std(boxes, axis=0)
     spread[2] /= middle[2]
-    place = tuple(np.median(eyes, axis=0).tolist()) if eyes else None
+    between = tuple(np.median(eyes, axis=0).tolist()) if eyes else None
     # More than a tenth is the detector's mistakes.
-    return Frame(*middle.tolist(), place, tuple(np.minimum(spread, 0.1).tolist()))
+    return Frame(*middle.tolist(), between, tuple(np.minimum(spread, 0.1).tolist()))
 
 
 @functools.cache
@@ -216,6 +232,101 @@ def best_framing(
         best = int(np.argmin(errors))
         middle = tried[best]
     return faces[best], float(errors[best])
+
+
+def model_file(name: str) -> Path:
+    """Return where a model of dlib's lies that comes with the package `face_recognition_models`.
+
+    The package is found without being imported, since it needs `pkg_resources`, which setuptools
+    no longer has.
+
+    Raises:
+        UserError: If the package is not installed.
+    """
+    return data_file(
+        "face_recognition_models", "models", name, purpose=f"{name}, a model of dlib's,"
+    )
+
+
+def eye_finder() -> Callable[[np.ndarray, Sequence[float]], list[float]]:
+    """Return a function that finds the eyes of a face, by dlib's predictor of five landmarks.
+
+    It takes pixels, uint8 of shape `(h, w, 1 or 3)`, and the left, top, right and bottom edges of
+    the face as dlib's detector found it. It returns x and y of the eye left in the picture, then
+    of the right one, in pixels from the picture's upper left corner; they may lie outside.
+
+    Raises:
+        UserError: If dlib or its landmarks are not installed.
+    """
+    dlib = import_dlib()
+    predict = dlib.shape_predictor(str(model_file(FIVE_POINTS)))
+
+    def find(pixels: np.ndarray, face: Sequence[float]) -> list[float]:
+        height, width = pixels.shape[:2]
+        left, top, right, bottom = face
+        margin = (right - left) / 2  # the predictor looks a little beyond the face
+        x, y = max(0, round(left - margin)), max(0, round(top - margin))
+        near = pixels[
+            y : min(height, round(bottom + margin)), x : min(width, round(right + margin))
+        ]
+        scale = FACE_SIDE / (right - left)
+        size = [max(1, round(side * scale)) for side in near.shape[1::-1]]
+        image = _image(near).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        left, top, right, bottom = (
+            round(edge * scale) for edge in (left - x, top - y, right - x, bottom - y)
+        )
+        box = dlib.rectangle(left, top, right - 1, bottom - 1)
+        points = [(point.x, point.y) for point in predict(np.asarray(image), box).parts()]
+        eyes = [np.mean([points[corner] for corner in pair], 0) for pair in CORNERS]
+        return [float(edge) for eye in eyes for edge in (eye + 0.5) / scale + (x, y)]
+
+    return find
+
+
+def align(
+    pixels: np.ndarray,
+    eyes: Sequence[float],
+    across: float = 0.5,
+    down: float = EYES_DOWN,
+    apart: float = EYES_APART,
+) -> np.ndarray:
+    """Return the square around a face in which its eyes are level and at a given place.
+
+    The face keeps its size in pixels, so nothing is lost before a crop shrinks it, antialiased.
+    Where the square leaves the picture, the pixels at the picture's edge are repeated: black
+    corners would be learned as part of a face, and a mirror shows a second pair of eyes where a
+    face is close to the edge.
+
+    Args:
+        pixels: uint8 of shape `(h, w, 1 or 3)`.
+        eyes: What `eye_finder` found.
+        across: Where the point between them is to lie, as a share of the square's side from its
+            left edge; by default this place and the two below are those of CelebA's faces.
+        down: The same from its upper edge.
+        apart: How far they are to be apart, as a share of the side.
+
+    Returns:
+        uint8 of shape `(side, side, 1 or 3)`.
+    """
+    one, two = np.reshape(eyes, (2, 2))
+    middle, distance = (one + two) / 2, float(np.hypot(*(two - one)))
+    side = max(1, round(distance / apart))
+    cos, sin = (two - one) / (side * apart)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    origin = middle - turn @ (side * across, side * down)
+    corners = origin + np.array([(0, 0), (side, 0), (0, side), (side, side)]) @ turn.T
+    # Bicubic interpolation looks two pixels beyond.
+    first, last = np.floor(corners.min(0)).astype(int) - 2, np.ceil(corners.max(0)).astype(int) + 2
+    rows = np.clip(np.arange(first[1], last[1]), 0, pixels.shape[0] - 1)
+    columns = np.clip(np.arange(first[0], last[0]), 0, pixels.shape[1] - 1)
+    x, y = origin - first
+    image = _image(pixels[np.ix_(rows, columns)]).transform(
+        (side, side),
+        Image.Transform.AFFINE,
+        (cos, -sin, x, sin, cos, y),
+        Image.Resampling.BICUBIC,
+    )
+    return np.asarray(image).reshape(side, side, -1)
 
 
 def _window(wide, across, down, zoom):

@@ -5,12 +5,9 @@ free; OpenCV resizes what that left. Both come with the extra `fast`.
 """
 
 import functools
-import importlib.util
 from collections.abc import Callable
 
 import numpy as np
-
-from keras_faces.errors import UserError
 
 # By how much libjpeg's half, quarter or eighth may still be reduced by interpolation. Up to there
 # it takes a fifth of the time of averaging areas, and a face comes as near to what Lanczos or areas
@@ -21,20 +18,6 @@ INTERPOLATED = 1.5
 JFIF = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
 TABLES = (0xC0, 0xC2, 0xC4, 0xDB, 0xDD, 0xFE)
 START_OF_SCAN = b"\xff\xda"
-
-
-def require() -> None:
-    """Refuse to begin without the libraries.
-
-    Raises:
-        UserError: If one is not installed.
-    """
-    missing = [name for name in ("simplejpeg", "cv2") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"This crop averages areas with OpenCV and simplejpeg; {' and '.join(missing)} cannot "
-            "be imported. Install them with: pip install 'keras-faces[fast]', or take another crop."
-        )
 
 
 def resize(

@@ -1,0 +1,131 @@
+"""What a source of faces is opened by: a name, a path, or `scheme:PATH`."""
+
+import inspect
+import os
+import re
+import zipfile
+from pathlib import Path
+
+from keras_faces.data.sources.base import Source
+from keras_faces.data.sources.casia import CasiaSource
+from keras_faces.data.sources.celeba import CelebaSource
+from keras_faces.data.sources.ffhq import FfhqSource
+from keras_faces.data.sources.folder import FolderSource
+from keras_faces.data.sources.layouts import how_to_unpack
+from keras_faces.data.sources.lfw import LfwSource
+from keras_faces.data.sources.orl import OrlSource
+from keras_faces.data.sources.pairs import PairsSource
+from keras_faces.data.sources.tfds import TfdsSource
+from keras_faces.data.sources.utkface import UtkFaceSource
+from keras_faces.data.sources.video import VideoSource
+from keras_faces.data.sources.zipped import ZipSource
+from keras_faces.errors import UserError, unknown_name
+
+# Names that need no path.
+DATASETS: dict[str, type[Source]] = {"orl": OrlSource}
+
+# What `scheme:PATH` opens. Paths without a scheme go to the first class that recognises them.
+SCHEMES: dict[str, type[Source]] = {
+    "celeba": CelebaSource,
+    "lfw": LfwSource,
+    "utkface": UtkFaceSource,
+    "ffhq": FfhqSource,
+    "casia": CasiaSource,
+    "pairs": PairsSource,
+    "tfds": TfdsSource,
+    "video": VideoSource,
+}
+
+
+ONE_OF = (
+    "A source is a folder of pictures, a zip file of pictures, one of: "
+    f"{', '.join(DATASETS)}, or scheme:PATH with one of: {', '.join(SCHEMES)}."
+)
+
+
+def open_source(source: str | os.PathLike | Source) -> Source:
+    """Open a source of faces by its name or path.
+
+    Args:
+        source: A key of `DATASETS`; `scheme:PATH` with a key of `SCHEMES`, to which options may be
+            added as in `video:clip.mp4?every=10`; a key of `SCHEMES` alone, for a data set in the
+            folder that the environment variable `KERAS_FACES_DATA` names; a folder of pictures; or
+            a zip file of pictures; or a source that is open already.
+
+    Raises:
+        UserError: If there is no such source, no such option, or no picture in it.
+    """
+    if isinstance(source, Source):
+        return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise UserError(
+            "A source of faces is orl, a folder, a zip or scheme:PATH. "
+            f"Received: {source!r}, of type {type(source).__name__}."
+        )
+    name = os.fspath(source)
+    if not name:  # which a path takes for the current folder
+        raise UserError("The source of faces is empty. Give orl, a folder, a zip or scheme:PATH.")
+    if name in DATASETS:
+        return DATASETS[name]()
+    scheme, colon, rest = name.partition(":")
+    if colon and scheme in SCHEMES:
+        path, _, query = rest.partition("?")
+        return _with_options(scheme, path, query)
+    path = Path(name).expanduser()
+    for known in SCHEMES.values():
+        if path.exists() and known.recognises(path):
+            return known(path)
+    if path.is_dir():
+        return FolderSource(path)
+    if path.is_file():
+        if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+            return ZipSource(path)
+        raise UserError(how_to_unpack(path) or f"{name!r} is a single file. {ONE_OF}")
+    if path.exists():
+        raise UserError(f"{name!r} is neither a folder nor a file. {ONE_OF}")
+    if name in SCHEMES:
+        return _with_options(name, "", "")
+    if re.match(r"[A-Za-z_]{2,}:", name):
+        raise unknown_name("kind of source", scheme, SCHEMES)
+    if os.sep in name or "/" in name or path.suffix:
+        raise UserError(f"There is no folder or file {name!r}. Check the path.")
+    usual = [scheme for scheme, kind in SCHEMES.items() if hasattr(kind, "by_hand")]
+    known = [*DATASETS, *usual]
+    raise unknown_name("source of faces (nor a folder or zip file of that name)", name, known)
+
+
+def _with_options(scheme: str, path: str, query: str) -> Source:
+    kind = SCHEMES[scheme]
+    if not path:
+        path = _usual_path(scheme)
+    known = list(inspect.signature(kind).parameters)[1:]
+    options = {}
+    for part in filter(None, query.split("&")):
+        option, equals, value = part.partition("=")
+        if not equals or option not in known:
+            raise UserError(
+                f"{scheme}: does not know {part!r}. Options are given as "
+                f"{scheme}:PATH?option=value; known: {', '.join(known) or 'none'}."
+            )
+        options[option] = value
+    return kind(path, **options)
+
+
+def _usual_path(scheme: str) -> Path:
+    by_hand = getattr(SCHEMES[scheme], "by_hand", None)
+    if by_hand is None:
+        raise UserError(f"{scheme!r} needs a path: give {scheme}:PATH.")
+    folder = os.environ.get("KERAS_FACES_DATA")
+    if not folder:
+        raise UserError(
+            f"{scheme!r} needs a path, {scheme}:PATH, or KERAS_FACES_DATA set to the folder that "
+            f"holds {scheme}/.\n\n{by_hand}"
+        )
+    path = Path(folder).expanduser() / scheme
+    packed = path.with_name(f"{scheme}.zip")
+    if not path.exists() and not packed.exists():
+        raise UserError(
+            f"There is no folder {str(path)!r}, where KERAS_FACES_DATA={folder} says that "
+            f"{scheme!r} is.\n\n{by_hand}"
+        )
+    return path if path.exists() else packed
