@@ -668,7 +668,7 @@ def _read_keras(folder: Path) -> dict:
 def _make_keras(folder: Path) -> None:
     import keras
 
-    from keras_faces.runs import save_model
+    from keras_faces.saving import save_model
 
     keras.utils.set_random_seed(0)
     model = kf.create_model("dense_vae", image_size=32, hidden_units=4, latent_dim=2, channels=1)
