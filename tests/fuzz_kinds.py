@@ -559,14 +559,14 @@ KINDS["memory of a video"] = Kind(_make_video_memory, ["cache/**/*"], _read_vide
 
 
 def _make_statistics(folder: Path) -> None:
-    from keras_faces.metrics.distribution import GaussianStatistics
+    from keras_faces.metrics.frechet import GaussianStatistics
 
     features = np.random.default_rng(0).normal(size=(20, 8))
     GaussianStatistics().update(features).save(folder / "a.npz")
 
 
 def _read_statistics(folder: Path) -> tuple:
-    from keras_faces.metrics.distribution import GaussianStatistics
+    from keras_faces.metrics.frechet import GaussianStatistics
 
     found = GaussianStatistics.load(folder / "a.npz")
     return found.count, found.mean.tobytes(), found.scatter.tobytes()

@@ -15,16 +15,10 @@ from scipy import linalg, special
 
 from keras_faces.errors import UserError
 from keras_faces.metrics import distribution
-from keras_faces.metrics.distribution import (
-    GaussianStatistics,
-    bootstrap,
-    density_coverage,
-    frechet_distance,
-    frechet_distance_of,
-    inception_score,
-    kernel_distance,
-    precision_recall,
-)
+from keras_faces.metrics.distribution import bootstrap, inception_score
+from keras_faces.metrics.frechet import GaussianStatistics, frechet_distance, frechet_distance_of
+from keras_faces.metrics.kernel import kernel_distance
+from keras_faces.metrics.neighbours import density_coverage, precision_recall
 
 few_images = pytest.mark.filterwarnings("ignore:A Frechet distance of")
 whole_sets = pytest.mark.filterwarnings("ignore:Each subset of")

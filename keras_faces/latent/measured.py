@@ -32,13 +32,8 @@ from keras_faces.latent.attributes import (
 )
 from keras_faces.latent.encoding import EncodedFaces
 from keras_faces.latent.separability import dealt_anew
-from keras_faces.metrics.conditions import (
-    balanced_accuracy,
-    face_features,
-    features_at,
-    fit_probe,
-    unmeasurable,
-)
+from keras_faces.metrics.classifier import balanced_accuracy, face_features, features_at, fit_probe
+from keras_faces.metrics.conditions import unmeasurable
 from keras_faces.metrics.detection import detected
 
 FACTORS = (-1.0, 0.0, 1.0, 2.0)
