@@ -1,7 +1,7 @@
 """A measured check of attribute arithmetic: what a classifier of real faces sees as strength grows.
 
 Faces are decoded from their latents plus the attribute's direction at several strengths. Whether
-they have the attribute says the classifier of `keras_faces.metrics.conditions`, which has learnt
+they have the attribute says the classifier of `keras_faces.metrics.classifier`, which has learnt
 from pixels of real faces alone, and it is asked about all attributes: the rest should stay.
 
 Nobody is looked at by what has learnt from them: every face belongs to a part, and the direction
