@@ -9,6 +9,7 @@ from . import pictures as pictures
 from . import recipes as recipes
 from . import reports as reports
 from . import runs as runs
+from . import saving as saving
 from . import training as training
 from .data import list_datasets as list_datasets
 from .errors import UserError as UserError
@@ -18,7 +19,7 @@ from .process import prepare_process as prepare_process
 from .recipes import list_recipes as list_recipes
 from .reports import list_reports as list_reports
 from .reports import reproduce as reproduce
-from .runs import load_model as load_model
+from .saving import load_model as load_model
 from .session import resume as resume
 from .session import train as train
 

@@ -4,17 +4,13 @@ import contextlib
 import csv
 import math
 import os
-import platform
 import re
-import sys
 import zlib
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from keras_faces import model_files
-from keras_faces.checkpoints import checkpoint_step, list_checkpoints, read_latest, restore
+from keras_faces.checkpoints import checkpoint_step, list_checkpoints
 from keras_faces.errors import UserError
 from keras_faces.files import remove_parts, require_utf8, write_whole
 from keras_faces.schema import Count, Positive, Range, Scalar, Seed, as_json, read_json
@@ -400,30 +396,6 @@ def find(model: str | os.PathLike) -> Path:
     return path
 
 
-def load_model(model: str | os.PathLike):
-    """Load a model that is ready to generate.
-
-    Args:
-        model: A run folder, a `.keras` file, or the name of a model in `saved_models/`. Of a run
-            that is not finished, the last checkpoint is taken.
-
-    Raises:
-        UserError: If there is no such model or the file is not one of ours.
-    """
-    path = find(model)
-    if (path / "config.json").is_file():
-        return _load_run(Run(path))
-    if (path / "model.keras").is_file():
-        return _load_file(path / "model.keras")
-    if path.is_file():
-        return _load_file(path)
-    what = "neither a run nor a model" if path.is_dir() else "not there"
-    raise UserError(
-        f"{str(model)!r} is {what}. Give a run folder made by 'keras-faces train', a .keras file, "
-        "or the name of a model in saved_models/."
-    )
-
-
 def training_data_facts(model: str | os.PathLike) -> dict | None:
     """Return what a run recorded about its faces, or None where there is no run."""
     run = Run(find(model))
@@ -433,128 +405,3 @@ def training_data_facts(model: str | os.PathLike) -> dict | None:
 def training_crop(model: str | os.PathLike) -> str:
     """Return the crop that a run was trained with, or the default one where there is no run."""
     return (training_data_facts(model) or {}).get("crop", "center")
-
-
-def build_model(config: dict):
-    """Make the untrained, compiled model that a run's config describes."""
-    from keras_faces.models import create_model
-
-    model = create_model(config["model"], **config["hyperparameters"])
-    model.compile(_built(config["optimizer"]), steps_per_execution=config["steps_per_execution"])
-    return model
-
-
-def _load_run(run: Run):
-    config = run.config()
-    if run.model_path.is_file():
-        return _load_file(run.model_path)
-    model = untrained_model(run, config)
-    latest = read_latest(run.checkpoints, model)
-    if latest is None:
-        raise UserError(f"The run {str(run.folder)!r} holds no model and no checkpoint yet.")
-    restore(model, latest[1])
-    model.check_finite()
-    return model
-
-
-def untrained_model(run: Run, config: Config):
-    """Make the untrained, compiled model of a run.
-
-    Args:
-        run: The run.
-        config: Its config.
-
-    Raises:
-        UserError: If no model can be made of it.
-    """
-    try:
-        return build_model(config)
-    except Exception as error:
-        # The hyper-parameters are checked, an optimizer's config raises anything within Keras.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"No model can be made of {run.config_path}: {reason[:500]}") from error
-
-
-def _load_file(path: Path):
-    import keras
-
-    from keras_faces.models.base import FaceModel
-
-    if path.suffix != ".keras":
-        raise UserError(f"{str(path)!r} is not a .keras file.")
-    try:
-        with model_files.opened(path) as archive:
-            model = _built(model_files.read_config(archive))
-            if not isinstance(model, FaceModel):
-                raise UserError(f"it holds a {type(model).__name__}, not a keras_faces model.")
-            weights = model_files.read_weights(archive, 4 * model.count_params())
-            keras.Model.load_weights(model, weights)
-            model.check_finite()
-    except Exception as error:
-        # A damaged file raises anything from BadZipFile to TypeError within Keras.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"Cannot load {str(path)!r}: {reason[:500]}") from error
-    return model
-
-
-def _built(config):
-    """Return what a config of Keras describes: the only place where the package builds of one."""
-    import keras
-
-    import keras_faces.models  # noqa: F401  registers the classes with Keras
-    from keras_faces.models.base import FaceModel
-
-    optimizers = keras.optimizers
-    schedule = optimizers.schedules.LearningRateSchedule
-    model_files.check_classes(config, (FaceModel, optimizers.Optimizer, schedule))
-    return keras.saving.deserialize_keras_object(config)
-
-
-def save_model(model, path: str | os.PathLike) -> Path:
-    """Write a `.keras` file so that a crash never leaves half of it."""
-    path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.keras")
-    try:
-        model.save(part)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
-
-
-def describe(model, stream=None) -> dict:
-    """Return what a run's config says of a model, its data and the machine."""
-    import keras
-
-    from keras_faces.models import model_name
-
-    return {
-        "model": model_name(model),
-        "hyperparameters": {
-            name: value for name, value in model.get_config().items() if name != "name"
-        },
-        "optimizer": keras.saving.serialize_keras_object(model.optimizer),
-        "steps_per_execution": model.steps_per_execution,
-        "data": stream.facts if stream is not None else None,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "versions": versions(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of all that can change a result."""
-    import keras
-
-    from keras_faces import __version__
-
-    found = {
-        "keras-faces": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
-    for package in ("keras", "tensorflow", "jax", "numpy", "pillow"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return {**found, "backend": keras.backend.backend()}

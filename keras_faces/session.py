@@ -21,7 +21,8 @@ from keras_faces.metrics.tables import copies_line, table
 from keras_faces.models import MODELS, create_model, hyperparameters
 from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
 from keras_faces.recipes import load_recipe
-from keras_faces.runs import Run, describe, save_model, untrained_model, versions
+from keras_faces.runs import Run
+from keras_faces.saving import describe, save_model, untrained_model, versions
 from keras_faces.schema import as_json
 
 

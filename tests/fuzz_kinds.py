@@ -564,14 +564,14 @@ KINDS["memory of a video"] = Kind(_make_video_memory, ["cache/**/*"], _read_vide
 
 
 def _make_statistics(folder: Path) -> None:
-    from keras_faces.metrics.distribution import GaussianStatistics
+    from keras_faces.metrics.frechet import GaussianStatistics
 
     features = np.random.default_rng(0).normal(size=(20, 8))
     GaussianStatistics().update(features).save(folder / "a.npz")
 
 
 def _read_statistics(folder: Path) -> tuple:
-    from keras_faces.metrics.distribution import GaussianStatistics
+    from keras_faces.metrics.frechet import GaussianStatistics
 
     found = GaussianStatistics.load(folder / "a.npz")
     return found.count, found.mean.tobytes(), found.scatter.tobytes()
@@ -673,7 +673,7 @@ def _read_keras(folder: Path) -> dict:
 def _make_keras(folder: Path) -> None:
     import keras
 
-    from keras_faces.runs import save_model
+    from keras_faces.saving import save_model
 
     keras.utils.set_random_seed(0)
     model = kf.create_model("dense_vae", image_size=32, hidden_units=4, latent_dim=2, channels=1)

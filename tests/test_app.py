@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
         if name == "vae":
             stream = kf.data.open_faces("orl", 32, split="all", channels=1)
             run = kf.runs.Run(folder / name)
-            run.write_config(kf.runs.describe(model, stream))
+            run.write_config(kf.saving.describe(model, stream))
             result = kf.metrics.score(model, stream, 20, scores=["laplacian_variance"])
             run.scores_path.write_text(json.dumps(result))
     return folder

@@ -12,14 +12,14 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces.metrics import condition_accuracy
-from keras_faces.metrics.conditions import (
+from keras_faces.metrics.classifier import (
     accuracy_error,
     balanced_accuracy,
     cross_seen,
     face_features,
     fit_probe,
-    measured_or_why_not,
 )
+from keras_faces.metrics.conditions import measured_or_why_not
 from keras_faces.pictures import plot_condition_accuracy
 
 SIZE = 16

@@ -14,17 +14,11 @@ from hypothesis import strategies as st
 from scipy import linalg, special
 
 from keras_faces.errors import UserError
-from keras_faces.metrics import distribution
-from keras_faces.metrics.distribution import (
-    GaussianStatistics,
-    bootstrap,
-    density_coverage,
-    frechet_distance,
-    frechet_distance_of,
-    inception_score,
-    kernel_distance,
-    precision_recall,
-)
+from keras_faces.metrics import kernel, neighbours
+from keras_faces.metrics.distribution import bootstrap, inception_score
+from keras_faces.metrics.frechet import GaussianStatistics, frechet_distance, frechet_distance_of
+from keras_faces.metrics.kernel import kernel_distance
+from keras_faces.metrics.neighbours import density_coverage, precision_recall
 
 few_images = pytest.mark.filterwarnings("ignore:A Frechet distance of")
 whole_sets = pytest.mark.filterwarnings("ignore:Each subset of")
@@ -358,7 +352,7 @@ def test_kernel_distance_worked_by_hand():
 @pytest.mark.parametrize("counts, subsets", [((15, 11), 20), ((60, 60), 3)])
 def test_kernel_distance_is_that_of_its_subsets(counts, subsets, monkeypatch):
     # The first is computed from the kernel of all images, the second subset by subset.
-    monkeypatch.setattr(distribution, "BLOCK", 4)
+    monkeypatch.setattr(kernel, "BLOCK", 4)
     a, b = features(0, counts[0], 3), features(1, counts[1], 3)
     rng = np.random.RandomState(7)
     values = []
@@ -511,7 +505,7 @@ def test_prdc_does_not_depend_on_order_place_turning_or_blocks(seed):
     # The roles exchanged.
     assert precision_recall(generated, real, 3) == expected[1::-1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distribution, "ENTRIES", 100)
+        patch.setattr(neighbours, "ENTRIES", 100)
         assert scores(real, generated, 3) == expected
 
 
@@ -558,7 +552,7 @@ def test_prdc_of_anything_else_is_refused(function, real, generated, k, message)
 
 
 def test_memory_does_not_grow_with_the_product_of_the_numbers_of_images(monkeypatch):
-    monkeypatch.setattr(distribution, "ENTRIES", 2**14)
+    monkeypatch.setattr(neighbours, "ENTRIES", 2**14)
     rows = np.random.default_rng(0).normal(size=(3000, 4))
     tracemalloc.start()
     try:

@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
         model.save(folder / name / "model.keras")
         if name == "vae":  # whose faces have attributes
             stream = kf.data.open_faces("orl", 32, split="all", channels=1)
-            kf.runs.Run(folder / name).write_config(kf.runs.describe(model, stream))
+            kf.runs.Run(folder / name).write_config(kf.saving.describe(model, stream))
     (folder / "canary.png").write_bytes(CANARY)
     (folder / "link.png").symlink_to(folder / "canary.png")
     return folder

@@ -12,7 +12,8 @@ import pytest
 import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.files import write_whole
-from keras_faces.runs import Run, build_model, describe
+from keras_faces.runs import Run
+from keras_faces.saving import build_model, describe
 
 TINY = {"image_size": 32, "channels": 1, "latent_dim": 4, "hidden_units": 8}
 WEIGHTS = "model.weights.h5"

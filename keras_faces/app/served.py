@@ -14,7 +14,8 @@ from keras_faces.app.uploads import Upload, face_of
 from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.pixels import to_uint8
-from keras_faces.runs import Run, find, load_model, training_data_facts
+from keras_faces.runs import Run, find, training_data_facts
+from keras_faces.saving import load_model
 
 FOLDERS = ("saved_models", "runs")
 MEASURED_FACES = 64

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from keras_faces.callbacks.base import RunCallback
 from keras_faces.checkpoints import restore_metrics, save_checkpoint
 from keras_faces.errors import Interrupted, UserError
-from keras_faces.runs import describe
+from keras_faces.saving import describe
 
 
 class Checkpoint(RunCallback):

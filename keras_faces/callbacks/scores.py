@@ -9,7 +9,7 @@ from keras_faces.files import write_whole
 from keras_faces.metrics.faces import require
 from keras_faces.metrics.inception import InceptionFeatures
 from keras_faces.metrics.scores import QUICK, SCORES, better, listed, names_of, score
-from keras_faces.runs import save_model
+from keras_faces.saving import save_model
 from keras_faces.schema import as_json
 
 

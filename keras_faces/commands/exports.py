@@ -22,7 +22,8 @@ def add(parser: Parser):
 def _export(options):
     no_more(options)
     from keras_faces.export import format_named, write
-    from keras_faces.runs import Run, find, load_model
+    from keras_faces.runs import Run, find
+    from keras_faces.saving import load_model
 
     chosen = format_named(options.format)
     run, model = Run(find(options.run)), load_model(options.run)

@@ -57,7 +57,7 @@ def _generate(options):
     from pathlib import Path
 
     from keras_faces.pictures import grid, picture_suffix, save_picture
-    from keras_faces.runs import load_model
+    from keras_faces.saving import load_model
 
     suffix = picture_suffix(options.out)
     if options.columns is not None:

@@ -13,7 +13,8 @@ def model_and_faces(options, latents_for: str | None = None):
     import numpy as np
 
     from keras_faces.pictures import picture_suffix
-    from keras_faces.runs import load_model, training_crop
+    from keras_faces.runs import training_crop
+    from keras_faces.saving import load_model
 
     if not picture_suffix(options.out):
         raise UserError(f"--out must be a picture such as faces.png. Received: {options.out!r}.")

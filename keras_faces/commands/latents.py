@@ -128,7 +128,7 @@ def _interpolate(options):
 
     from keras_faces.latent import between, corner_grid, save_frames
     from keras_faces.latent.interpolation import PATHS, frames_suffix
-    from keras_faces.runs import load_model
+    from keras_faces.saving import load_model
 
     suffix = frames_suffix(options.out)
     if options.path not in PATHS:
@@ -198,7 +198,8 @@ def _attribute(options):
     from keras_faces.latent.attributes import ways_by
     from keras_faces.latent.encoding import require_latents
     from keras_faces.latent.interpolation import frames_suffix
-    from keras_faces.runs import load_model, training_crop
+    from keras_faces.runs import training_crop
+    from keras_faces.saving import load_model
 
     frames_suffix(options.out)
     options.strength, options.against = options.strength or [1.0], options.against or []
@@ -288,7 +289,7 @@ def _latents(options):
     from keras_faces.latent import PROJECTIONS, manifold, plot_latents, project
     from keras_faces.latent.encoding import require_latents
     from keras_faces.pictures import grid, picture_suffix, save_picture
-    from keras_faces.runs import load_model
+    from keras_faces.saving import load_model
 
     if not picture_suffix(options.out):
         raise UserError(f"--out must be a picture such as plot.png. Received: {options.out!r}.")

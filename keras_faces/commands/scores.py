@@ -65,7 +65,7 @@ def _evaluate(options):
     from keras_faces.files import write_whole
     from keras_faces.metrics.scores import SCORES, names_of
     from keras_faces.metrics.tables import any_computed, protocol_line, told_protocol
-    from keras_faces.runs import load_model
+    from keras_faces.saving import load_model
     from keras_faces.schema import as_json
 
     if options.scores and options.inception_weights:

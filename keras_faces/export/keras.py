@@ -5,7 +5,7 @@ from pathlib import Path
 from keras import ops
 
 from keras_faces.export.signatures import Signature, largest_difference
-from keras_faces.runs import load_model
+from keras_faces.saving import load_model
 
 FILE = "model.keras"
 

@@ -13,7 +13,7 @@ import keras
 from keras_faces.errors import UserError
 from keras_faces.optional import require
 from keras_faces.process import python
-from keras_faces.runs import load_model, save_model
+from keras_faces.saving import load_model, save_model
 
 MODEL, ORDER, DONE = "model.keras", "order.json", "done.json"
 

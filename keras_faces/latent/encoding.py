@@ -16,7 +16,7 @@ from tqdm import tqdm
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, require_whole, unknown_name
 from keras_faces.latent.inversion import MANY, Inversion, invert
-from keras_faces.metrics.conditions import REAL_FACES, HeldOut, held_out_parts
+from keras_faces.metrics.held_out import REAL_FACES, HeldOut, held_out_parts
 from keras_faces.pixels import to_float
 
 Encode = Callable[[np.ndarray], np.ndarray]

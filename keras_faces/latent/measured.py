@@ -1,7 +1,7 @@
 """A measured check of attribute arithmetic: what a classifier of real faces sees as strength grows.
 
 Faces are decoded from their latents plus the attribute's direction at several strengths. Whether
-they have the attribute says the classifier of `keras_faces.metrics.conditions`, which has learnt
+they have the attribute says the classifier of `keras_faces.metrics.classifier`, which has learnt
 from pixels of real faces alone, and it is asked about all attributes: the rest should stay.
 
 Nobody is looked at by what has learnt from them: every face belongs to a part, and the direction
@@ -32,13 +32,8 @@ from keras_faces.latent.attributes import (
 )
 from keras_faces.latent.encoding import EncodedFaces
 from keras_faces.latent.separability import dealt_anew
-from keras_faces.metrics.conditions import (
-    balanced_accuracy,
-    face_features,
-    features_at,
-    fit_probe,
-    unmeasurable,
-)
+from keras_faces.metrics.classifier import balanced_accuracy, face_features, features_at, fit_probe
+from keras_faces.metrics.conditions import unmeasurable
 from keras_faces.metrics.detection import detected
 
 FACTORS = (-1.0, 0.0, 1.0, 2.0)

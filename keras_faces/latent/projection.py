@@ -11,7 +11,7 @@ from keras import ops
 from scipy.special import ndtri
 
 from keras_faces.errors import UserError, require_whole, unknown_name
-from keras_faces.metrics.conditions import principal_components
+from keras_faces.metrics.classifier import principal_components
 from keras_faces.optional import load
 
 PROJECTIONS = ("pca", "tsne", "first")

@@ -11,7 +11,8 @@ import numpy as np
 
 from keras_faces.errors import UserError, require_whole
 from keras_faces.latent.encoding import EncodedFaces
-from keras_faces.metrics.conditions import balanced_accuracy, cross_seen, unmeasurable
+from keras_faces.metrics.classifier import balanced_accuracy, cross_seen
+from keras_faces.metrics.conditions import unmeasurable
 
 SHUFFLES = 20
 

@@ -2,16 +2,9 @@
 
 from keras_faces.metrics.conditions import condition_accuracy
 from keras_faces.metrics.detection import detected, face_detection_rate
-from keras_faces.metrics.distribution import (
-    GaussianStatistics,
-    density_coverage,
-    frechet_distance,
-    frechet_distance_of,
-    inception_score,
-    kernel_distance,
-    precision_recall,
-)
+from keras_faces.metrics.distribution import inception_score
 from keras_faces.metrics.diversity import distinct_nearest, mean_pair_difference, nearest
+from keras_faces.metrics.frechet import GaussianStatistics, frechet_distance, frechet_distance_of
 from keras_faces.metrics.identity import (
     face_descriptors,
     identification,
@@ -20,6 +13,8 @@ from keras_faces.metrics.identity import (
     pairs_picture,
 )
 from keras_faces.metrics.inception import InceptionFeatures
+from keras_faces.metrics.kernel import kernel_distance
+from keras_faces.metrics.neighbours import density_coverage, precision_recall
 from keras_faces.metrics.reconstruction import (
     descriptor_distance,
     mean_squared_error,

@@ -14,9 +14,13 @@ from tqdm import tqdm
 
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import NotComputed, UserError, unknown_name
-from keras_faces.metrics import distribution, identity, reconstruction
+from keras_faces.metrics import identity, reconstruction
+from keras_faces.metrics.distribution import bootstrap, inception_score
 from keras_faces.metrics.diversity import mean_pair_difference, nearest
 from keras_faces.metrics.faces import NEEDS, Faces, need_protocol, require
+from keras_faces.metrics.frechet import frechet_distance
+from keras_faces.metrics.kernel import kernel_distance
+from keras_faces.metrics.neighbours import density_coverage, precision_recall
 
 FORMAT = 2  # of what `score` returns
 FEW_FOUND = 10  # of fewer faces, halves are too few for neighbours
@@ -96,12 +100,12 @@ def _compared(function: Callable[..., float], real: np.ndarray, faces: np.ndarra
         # That few faces are too few for a Frechet distance: how many they were stands in the
         # protocol.
         warnings.simplefilter("ignore", UserWarning)
-        value, std = distribution.bootstrap(function, real, faces, resamples=10, replace=False)
+        value, std = bootstrap(function, real, faces, resamples=10, replace=False)
     return Value(float(value), float(std))
 
 
 def _inception_score(faces: Faces, real: Faces) -> Value:
-    return Value(*distribution.inception_score(faces.inception[1]))
+    return Value(*inception_score(faces.inception[1]))
 
 
 def _on_features(function: Callable[..., float]) -> Callable[[Faces, Faces], Value]:
@@ -116,7 +120,7 @@ def _on_features(function: Callable[..., float]) -> Callable[[Faces, Faces], Val
 def _kernel_distance(faces: Faces, real: Faces) -> Value:
     # Subsets of 1000 as published, or of half of what there is.
     size = min(1000, max(2, min(len(real), len(faces)) // 2))
-    found = distribution.kernel_distance(real.inception[0], faces.inception[0], subset_size=size)
+    found = kernel_distance(real.inception[0], faces.inception[0], subset_size=size)
     return Value(*found)
 
 
@@ -144,7 +148,7 @@ class Score(NamedTuple):
 def _share(title: str, need: str, name: str) -> Score:
     """Return precision, recall, density or coverage on features as a score."""
     both = name in ("precision", "recall")
-    function = distribution.precision_recall if both else distribution.density_coverage
+    function = precision_recall if both else density_coverage
     on = _on_descriptors if need == "descriptors" else _on_features
     compute = on(lambda real, faces: getattr(function(real, faces), name))
     return Score(title, need, compute, ".2f", compares=True)
@@ -179,7 +183,7 @@ SCORES = {
     "frechet_descriptor_distance": Score(
         "Frechet distance (dlib)",
         "descriptors",
-        _on_descriptors(distribution.frechet_distance),
+        _on_descriptors(frechet_distance),
         ".3f",
         "lower",
         compares=True,
@@ -190,7 +194,7 @@ SCORES = {
     "frechet_inception_distance": Score(
         "FID (keras)",
         "inception",
-        _on_features(distribution.frechet_distance),
+        _on_features(frechet_distance),
         better="lower",
         compares=True,
     ),

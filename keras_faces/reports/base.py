@@ -36,7 +36,8 @@ from keras_faces.metrics.tables import (
 )
 from keras_faces.process import python
 from keras_faces.recipes import BUDGETS, load_recipe
-from keras_faces.runs import Run, load_model
+from keras_faces.runs import Run
+from keras_faces.saving import load_model
 from keras_faces.schema import as_json, mismatch, read_json
 
 REAL = "real faces"

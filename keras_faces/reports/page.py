@@ -11,7 +11,8 @@ from keras_faces.metrics.scores import SCORES
 from keras_faces.metrics.tables import told_protocol
 from keras_faces.pictures import plot_losses
 from keras_faces.reports.base import OF, Report, Row, Trained, title_of
-from keras_faces.runs import Run, versions
+from keras_faces.runs import Run
+from keras_faces.saving import versions
 
 
 class Picture(NamedTuple):

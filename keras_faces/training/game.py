@@ -16,8 +16,8 @@ import numpy as np
 from keras import ops
 
 from keras_faces.data.stream import FaceStream
-from keras_faces.pixels import to_float
 from keras_faces.errors import UserError, require_decay
+from keras_faces.pixels import to_float
 from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
 from keras_faces.training.construction import SeededModel
 from keras_faces.training.memory import counting, within_memory
