@@ -52,22 +52,16 @@ ROOMS = """
 """
 LEVELS = {room: level for level, line in enumerate(ROOMS.split("\n")) for room in line.split()}
 
-# Imports that still run up or in a circle. The list may only become shorter.
-ASTRAY = {
-    ("export.other_backends", "export"),
-    ("runs", "models"),
-    ("runs", "training.base"),
-    ("training.base", "export"),
-}
-
 # What may be imported within functions, since it is wanted by few and takes long, or is an extra.
 HEAVY = {
     "absl": "comes with TensorFlow Datasets",
     "ai_edge_litert": "an extra",
     "cv2": "an extra",
     "fastapi": "an extra",
+    "filelock": "for those who write",
     "gradio": "an extra",
     "h5py": "takes a fifth of a second, for files of weights",
+    "importlib": "for those who ask",
     "keras": "takes seconds, and runs are found and described without it",
     "matplotlib": "takes half a second, for figures",
     "onnxruntime": "an extra",
@@ -89,20 +83,6 @@ WAITING = {
     ("app.server", "app.uploads"): "Gradio, missing, is told before Keras is loaded",
     ("data.sources.tfds", "data.builders"): "needs TensorFlow Datasets",
     ("metrics.scores", "metrics.inception"): "needs Keras",
-}
-
-# Other imports within functions. The list may only become shorter.
-LATE = {
-    "app.actions": "latent metrics.reconstruction metrics.scores metrics.tables runs "
-    "training.encoding",
-    "app.served": "data.faces data.sources models",
-    "export.card": "metrics.tables models runs",
-    "export.other_backends": "export",
-    "export.web": "models",
-    "latent.encoding": "models",
-    "metrics.faces": "importlib.metadata",
-    "runs": "filelock models training.base",
-    "training.base": "export pixels",
 }
 
 
@@ -164,21 +144,16 @@ def test_nothing_imports_itself_by_a_circle_or_what_lies_above_it():
     needed, above = {}, set()
     for name, (early, late) in all_imports(known).items():
         own = {module for module in early | late if module in known}
-        needed[name] = {
-            package
-            for module in own
-            if (name, module) not in ASTRAY
-            for package in with_packages(module)
-        } - set(with_packages(name))
+        needed[name] = {package for module in own for package in with_packages(module)}
+        needed[name] -= set(with_packages(name))
         rooms = ((name, module) for module in own if name and module)
         above |= {
             pair
             for pair in rooms
             if LEVELS[pair[0].partition(".")[0]] > LEVELS[pair[1].partition(".")[0]]
         }
-        assert {pair for pair in ASTRAY if pair[0] == name} <= {(name, module) for module in own}
     graphlib.TopologicalSorter(needed).prepare()  # raises CycleError, which names the circle
-    assert above <= ASTRAY
+    assert not above
 
 
 def test_imports_within_functions_are_of_what_is_heavy():
@@ -191,8 +166,7 @@ def test_imports_within_functions_are_of_what_is_heavy():
         if name.partition(".")[0] not in ("cli", "commands")
         if module and module.partition(".")[0] not in HEAVY
     }
-    late = {(name, module) for name, modules in LATE.items() for module in modules.split()}
-    assert found == WAITING.keys() | late
+    assert found == WAITING.keys()
 
 
 def test_every_optional_library_is_brought_by_what_its_error_says():

@@ -15,7 +15,28 @@ from PIL import Image
 
 from keras_faces.app.served import Served
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.latent import (
+    apply,
+    attribute_direction,
+    between,
+    combined,
+    encode_faces,
+    latent_of,
+    orthogonalise,
+    save_frames,
+)
+from keras_faces.metrics.reconstruction import psnr, ssim
+from keras_faces.metrics.scores import SCORES
+from keras_faces.metrics.tables import (
+    copies_line,
+    protocol_line,
+    read_scores,
+    shown,
+    told_protocol,
+)
+from keras_faces.models.encoding import EncodingModel
 from keras_faces.pictures import grid
+from keras_faces.runs import Run
 
 WIDTH = 1000  # pixels at least of rows of faces, as they are shown
 SIDE = 500  # of squares of faces: writing a PNG takes longer than drawing what is on it
@@ -108,8 +129,6 @@ def latent_of_picture(served: Served, given: Given) -> np.ndarray:
     Raises:
         UserError: If there is no face, or no latent comes near it.
     """
-    from keras_faces.latent import latent_of
-
     model, face = served.model, _face(served, given)
     named = _conditions(model, given.conditions or ())
     key = ("latent", given.data, given.cropped, tuple(given.conditions or ()))
@@ -195,8 +214,6 @@ def blend(served: Served, first: Given, second: Given, percent: float = 50.0) ->
     Raises:
         UserError: If there is no face, or no latent comes near one.
     """
-    from keras_faces.models.encoding import EncodingModel
-
     if first.data is None or second.data is None:
         raise UserError("Choose both pictures first.")
     model = served.model
@@ -238,8 +255,6 @@ def directions(served: Served, progress: Progress | None = None) -> Directions:
     """
 
     def compute():
-        from keras_faces.latent import attribute_direction, encode_faces
-
         stream = served.faces("attributes")
         total, done = min(ATTRIBUTE_FACES, stream.count), 0
 
@@ -292,8 +307,6 @@ def attributes(
     Raises:
         UserError: If an attribute is unknown or has no direction.
     """
-    from keras_faces.latent import apply, combined, orthogonalise
-
     known = directions(served, progress)
     for name in strengths:
         if name in known.left_out:
@@ -337,8 +350,6 @@ def interpolate(
     Raises:
         UserError: If a value is out of range, or no latent comes near a picture.
     """
-    from keras_faces.latent import between
-
     frames = whole("frames", frames, 2, MAX_FRAMES)
     model = served.model
     codes = [_latent(served, given) for given in (first, last)]
@@ -382,8 +393,6 @@ def reconstruct(served: Served, given: Given) -> Shown:
     Raises:
         UserError: If there is no face, or no latent comes near it.
     """
-    from keras_faces.metrics.reconstruction import psnr, ssim
-
     face = _face(served, given)[None]
     copy = served.use(served.model.decode, _latent(served, given)[None])
     note = (
@@ -414,16 +423,6 @@ def score_table(served: Served) -> ScoreTable:
     Raises:
         UserError: If there are none, or they are damaged.
     """
-    from keras_faces.metrics.scores import SCORES
-    from keras_faces.metrics.tables import (
-        copies_line,
-        protocol_line,
-        read_scores,
-        shown,
-        told_protocol,
-    )
-    from keras_faces.runs import Run
-
     path = Run(served.run).scores_path
     if not path.is_file():
         raise UserError(
@@ -468,8 +467,6 @@ def save_faces(shown: Shown, path: str | Path) -> None:
 
 def save_gif(shown: Shown, path: str | Path) -> None:
     """Write faces as an animation that goes there and back again."""
-    from keras_faces.latent import save_frames
-
     save_frames(shown.faces, path)
 
 

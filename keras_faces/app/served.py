@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_faces.app.uploads import Upload, face_of
+from keras_faces.data import labels_of, open_faces, open_source
 from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.models import MODELS
 from keras_faces.pixels import to_uint8
 from keras_faces.runs import Run, find, training_data_facts
 from keras_faces.saving import load_model
@@ -51,8 +53,6 @@ def find_models(folders: Sequence[str | os.PathLike] = FOLDERS) -> list[str]:
 
 
 def _encodes(path: Path) -> bool:
-    from keras_faces.models import MODELS
-
     with contextlib.suppress(UserError):  # a damaged run is told of where it is opened
         return hasattr(MODELS.get(Run(path).config()["model"]), "latents_from_faces")
     return False
@@ -178,8 +178,6 @@ class Served:
         Raises:
             UserError: If it is not known or cannot be opened.
         """
-        from keras_faces.data import open_source
-
         if "source" not in self.facts:
             raise UserError("Which faces this model learnt from is not recorded beside it.")
         try:
@@ -193,8 +191,6 @@ class Served:
         Raises:
             UserError: If they are not known or cannot be opened.
         """
-        from keras_faces.data import open_faces
-
         facts, model = self.facts, self.model
 
         def opened():
@@ -218,8 +214,6 @@ class Served:
         Raises:
             UserError: If there are none, or the faces cannot be opened.
         """
-        from keras_faces.data import labels_of
-
         return self.once("attributes", lambda: labels_of(self.source(), "attributes")[1])
 
     @property

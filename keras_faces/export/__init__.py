@@ -13,6 +13,7 @@ are its `signatures`, under the same names everywhere:
 Faces are NHWC, of any count: float32 in [-1, 1], or uint8 in [0, 255] where that is asked for.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.export import other_backends
 from keras_faces.export.card import CARD, card, folder_of
 from keras_faces.export.keras import FILE as KERAS_FILE
 from keras_faces.export.keras import keras_file
@@ -32,6 +34,7 @@ from keras_faces.export.tensorflow import saved_model
 from keras_faces.export.web import MODEL as WEB_MODEL
 from keras_faces.export.web import web_page
 from keras_faces.files import remove_parts, require_utf8, write_whole
+from keras_faces.saving import load_model
 
 
 class Format(NamedTuple):
@@ -189,3 +192,17 @@ def _replace(path: Path, new: Path) -> None:
         path.rename(old)
     new.rename(path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_order(folder: str) -> None:
+    """Do what `written_on_tensorflow` left in a folder."""
+    order = json.loads(Path(folder, other_backends.ORDER).read_text(encoding="utf-8"))
+    try:
+        answer = {
+            "differences": write(
+                load_model(Path(folder, other_backends.MODEL)), **order
+            ).differences
+        }
+    except UserError as error:
+        answer = {"error": str(error)}
+    Path(folder, other_backends.DONE).write_text(json.dumps(answer), encoding="utf-8")

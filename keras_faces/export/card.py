@@ -9,6 +9,9 @@ from pathlib import Path
 
 from keras_faces.errors import UserError
 from keras_faces.export.signatures import Signature, has_uniform_prior
+from keras_faces.metrics.tables import read_scores, table
+from keras_faces.models import model_name
+from keras_faces.runs import Run
 
 CARD = "README.md"
 
@@ -80,8 +83,6 @@ def card(
         differences: By signature, what `write` measured.
         run: The run it is of; None where there is none to tell of.
     """
-    from keras_faces.models import model_name
-
     name = model_name(model)
     shown = next(key for key, found in differences.items() if found is not None)
     lines = [
@@ -198,8 +199,6 @@ def _training(model, run) -> list[str]:
 
 
 def _scores(run) -> list[str]:
-    from keras_faces.metrics.tables import read_scores, table
-
     lines = ["## Scores", ""]
     path = folder_of(run) / "scores.json"
     if not path.is_file():
@@ -240,7 +239,5 @@ def folder_of(run) -> Path:
 
 
 def _config(run) -> dict | None:
-    from keras_faces.runs import Run
-
     found = Run(folder_of(run))
     return found.config() if found.exists else None

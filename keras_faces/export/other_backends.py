@@ -13,7 +13,7 @@ import keras
 from keras_faces.errors import UserError
 from keras_faces.optional import require
 from keras_faces.process import python
-from keras_faces.saving import load_model, save_model
+from keras_faces.saving import save_model
 
 MODEL, ORDER, DONE = "model.keras", "order.json", "done.json"
 
@@ -37,7 +37,7 @@ def written_on_tensorflow(model, **order) -> dict[str, float | None]:
         UserError: If TensorFlow is not installed, or as `write` raises it.
     """
     require(["tensorflow"], f"Format {order['format']}")
-    code = f"import sys; from {__name__} import write_order; write_order(sys.argv[1])"
+    code = "import sys; from keras_faces.export import write_order; write_order(sys.argv[1])"
     start = python("-c", code)
     # The accelerator's memory belongs to this process.
     start["env"] |= {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -53,15 +53,3 @@ def written_on_tensorflow(model, **order) -> dict[str, float | None]:
     if "error" in answer:
         raise UserError(answer["error"])
     return answer["differences"]
-
-
-def write_order(folder: str) -> None:
-    """Do what `written_on_tensorflow` left in a folder."""
-    from keras_faces.export import write
-
-    order = json.loads(Path(folder, ORDER).read_text(encoding="utf-8"))
-    try:
-        answer = {"differences": write(load_model(Path(folder, MODEL)), **order).differences}
-    except UserError as error:
-        answer = {"error": str(error)}
-    Path(folder, DONE).write_text(json.dumps(answer), encoding="utf-8")

@@ -17,6 +17,7 @@ from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, require_whole, unknown_name
 from keras_faces.latent.inversion import MANY, Inversion, invert
 from keras_faces.metrics.held_out import REAL_FACES, HeldOut, held_out_parts
+from keras_faces.models import MODELS
 from keras_faces.pixels import to_float
 
 Encode = Callable[[np.ndarray], np.ndarray]
@@ -263,8 +264,6 @@ def require_latents(model, purpose: str) -> None:
     """
     if model.latent_dim is not None:
         return
-    from keras_faces.models import MODELS
-
     able = [name for name, owner in sorted(MODELS.items()) if not hasattr(owner, "translate")]
     raise UserError(
         f"A {type(model).__name__} makes faces from faces and has no latents, so it cannot "

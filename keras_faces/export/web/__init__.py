@@ -25,6 +25,7 @@ from keras_faces.export.onnx import NEEDS, onnx_graph, served_by_onnx
 from keras_faces.export.signatures import Signature, has_uniform_prior, largest_difference
 from keras_faces.export.web.directions import main_directions
 from keras_faces.export.web.runtime import packed, runtime_script
+from keras_faces.models import model_name
 from keras_faces.optional import require
 
 PAGE = Path(__file__).parent / "page"
@@ -43,8 +44,6 @@ def web_page(model, signatures: dict[str, Signature], folder: Path) -> dict[str,
     Raises:
         UserError: If a package is missing, or onnxruntime-web is not to be had.
     """
-    from keras_faces.models import model_name
-
     require(NEEDS, "Writing a web page")
     script = runtime_script()
     about = {
