@@ -57,7 +57,7 @@ class Config(TypedDict):
     steps_per_execution: Positive
     data: DataFacts | None
     versions: Versions
-    steps_per_epoch: Positive | None
+    steps_per_epoch: NotRequired[Positive | None]
     command: NotRequired[list[str]]
     epochs: NotRequired[Positive | None]
     steps: NotRequired[Positive | None]
@@ -224,15 +224,7 @@ class Run:
                 "'keras-faces train'."
             )
         remedy = "Put back a copy of it, or train anew in another folder."
-        config = read_json(self.config_path, Config, remedy, newest=CONFIG_FORMAT)
-        if config["data"] is not None:
-            lengths = [config.get(name) for name in ("epochs", "steps", "minutes")]
-            if config["steps_per_epoch"] is None or all(length is None for length in lengths):
-                raise UserError(
-                    f"{self.config_path} is damaged (steps_per_epoch and one of epochs, steps and "
-                    f"minutes must be numbers). {remedy}"
-                )
-        return config
+        return read_json(self.config_path, Config, remedy, newest=CONFIG_FORMAT)
 
     def write_config(self, config: dict) -> None:
         """Write `config.json`."""

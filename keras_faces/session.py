@@ -241,6 +241,12 @@ def resume(
             f"The run {str(run.folder)!r} was trained on data that keras_faces did not load, so it "
             "cannot load it again. Go on from Python with the model of the last checkpoint."
         )
+    lengths = [config.get(name) for name in ("epochs", "steps", "minutes")]
+    if config.get("steps_per_epoch") is None or all(length is None for length in lengths):
+        raise UserError(
+            f"{run.config_path} does not say how long to train: steps_per_epoch and one of epochs, "
+            "steps and minutes must be numbers. Put back a copy of it, or train anew."
+        )
     _check_versions(config)
     with run.locked():
         if run.model_path.is_file() and not list_checkpoints(run.checkpoints):

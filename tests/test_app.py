@@ -514,7 +514,7 @@ def test_scores_stand_with_their_protocol(served):
 def test_damaged_scores_are_told(served, monkeypatch, tmp_path):
     monkeypatch.setattr(served("vae"), "run", tmp_path)
     (tmp_path / "scores.json").write_text('{"format": 1')
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is damaged"):
         actions.score_table(served("vae"))
     (tmp_path / "scores.json").write_text('{"format": 0}')
     with pytest.raises(UserError, match="Score it anew"):

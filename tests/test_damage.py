@@ -262,7 +262,6 @@ def test_json_of_another_form_is_told_with_the_field(run, tmp_path, name, data):
         ("model", "painter", "no model named 'painter'"),
         ("optimizer.config", [], "config.json"),
         ("optimizer.config.optimizers", {}, "config.json"),
-        ("epochs", None, "one of epochs, steps and minutes"),
         ("versions", {}, "versions.backend is missing"),
     ],
 )
@@ -278,6 +277,14 @@ def test_a_config_that_no_run_can_have_is_refused_by_all_that_read_it(copy, fiel
     (copy / "model.keras").unlink()  # so that the model is built from the config
     for use in (kf.load_model, kf.resume):
         assert told in one_line(use, copy), use
+
+
+def test_a_config_that_does_not_say_how_long_to_train_is_not_resumed(copy):
+    for name in ("epochs", "steps_per_epoch"):
+        config = Run(copy).config()
+        Run(copy).write_config({**config, name: None})
+        assert "one of epochs, steps and minutes" in one_line(kf.resume, copy)
+        Run(copy).write_config(config)
 
 
 def test_flags_and_arguments_that_ask_for_more_than_the_memory_are_refused_at_once(tmp_path):

@@ -246,9 +246,8 @@ def train_parts(
 
 def _claim(folder: Path, facts: dict) -> None:
     place = folder / "report.json"
-    if place.is_file():
-        remedy = "Delete it to go on, if the arguments are those with which the report was begun."
-        earlier = read_json(place, dict, remedy)
+    earlier = _read(place)
+    if earlier is not None:
         if "pictures" in earlier and earlier["pictures"] == facts.get("pictures"):
             earlier["data"] = facts["data"]  # wherever they lie now
         found = differences(earlier, facts)
@@ -260,7 +259,7 @@ def _claim(folder: Path, facts: dict) -> None:
                 f"{str(folder)!r} was begun with other arguments ({told}). Give those to go on "
                 "with it, or another folder with --out."
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif not place.is_file() and folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{str(folder)!r} holds something else. Give another folder with --out.")
     write_whole(place, as_json(facts))
 
