@@ -49,6 +49,7 @@ def digests_of(name: str) -> dict[str, str]:
             **small,
         )
         position, arrays = read_latest(run.checkpoints)
+        position.pop("seconds", None)
         found = {"position": json.dumps(position, sort_keys=True)}
         found["checkpoint"] = [(key, arrays[key]) for key in sorted(arrays)]
         with tempfile.TemporaryDirectory() as unpacked:
