@@ -71,7 +71,7 @@ setup(
         "h5py>=3.11",
         "scipy>=1.14",
         "matplotlib>=3.9",
-        "pillow>=11",
+        "pillow>=12",
         "tqdm>=4.66",
         "filelock>=3.15",
         "lazy_loader>=0.4",
