@@ -403,8 +403,14 @@ def test_a_run_folder_that_is_deleted_at_the_very_end_is_not_said_to_be_done(tmp
     assert not any("Done" in line for line in told)
 
 
-@pytest.mark.parametrize("number, told", [(28, "No space left"), (30, "Read-only")])
-@pytest.mark.parametrize("file", ["metrics.csv", "losses.png", "step-"])
+@pytest.mark.parametrize(
+    "number, told, file",
+    [
+        (28, "No space left", "metrics.csv"),
+        (30, "Read-only", "losses.png"),
+        (28, "No space left", "step-"),
+    ],
+)
 def test_a_disk_that_is_full_or_closed_ends_training_in_a_line(
     tmp_path, monkeypatch, number, told, file
 ):
