@@ -40,13 +40,17 @@ def available_memory() -> int:
     What is free of the machine's, and of what the container allows.
     """
     with contextlib.suppress(OSError, AttributeError, IndexError):
-        free = re.findall(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+        free = re.findall(
+            r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8")
+        )
         found = 1024 * int(free[0])
         with contextlib.suppress(OSError, ValueError, IndexError):  # no limit is "max"
-            name = Path("/proc/self/cgroup").read_text().split("::/")[1].strip()
+            name = Path("/proc/self/cgroup").read_text(encoding="utf-8").split("::/")[1].strip()
             group = Path("/sys/fs/cgroup", name)
-            limit = int((group / "memory.max").read_text())
-            used = re.findall(r"^anon (\d+)", (group / "memory.stat").read_text(), re.MULTILINE)
+            limit = int((group / "memory.max").read_text(encoding="utf-8"))
+            used = re.findall(
+                r"^anon (\d+)", (group / "memory.stat").read_text(encoding="utf-8"), re.MULTILINE
+            )
             found = min(found, limit - int(used[0]))
         return found
     with contextlib.suppress(AttributeError, ValueError):  # Windows has no `sysconf`

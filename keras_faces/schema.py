@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypeVar
 
 from keras_faces.errors import UserError
+from keras_faces.screen import visible
 
 LARGEST_FILE = 16 * 2**20  # which as Python objects takes tens of times as much
 CHECKSUM = "sha256"
@@ -174,7 +175,8 @@ def _can_be_a_path(text: str) -> bool:
 
 
 def _joined(field: str, name) -> str:
-    return f"{field}.{name}" if field else str(name)
+    name = visible(str(name))[:60]
+    return f"{field}.{name}" if field else name
 
 
 def _told(field: str, value, wanted: str) -> str:

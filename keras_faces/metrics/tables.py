@@ -145,7 +145,7 @@ def require_scores(title: str, result: dict) -> None:
     if made != FORMAT:
         raise UserError(
             f"{title} holds no scores of format {FORMAT}, which this version compares "
-            f"(found: {made}). {REMEDY}"
+            f"(found: {made!r:.60}). {REMEDY}"
         )
     wrong = mismatch(result, Result)
     if wrong is None:
@@ -154,7 +154,7 @@ def require_scores(title: str, result: dict) -> None:
         missing = [
             f"needs.{SCORES[n].needs}" for n in known if SCORES[n].needs not in result["needs"]
         ]
-        missing += [f"rows.{row}.{n}" for row in rows for n in known if n not in rows[row]]
+        missing += [f"rows.{visible(row)}.{n}" for row in rows for n in known if n not in rows[row]]
         missing += [] if "real" in rows else ["rows.real"]
         # Without it two sources cannot be told apart.
         missing += [] if result["protocol"].get("fingerprint") else ["protocol.fingerprint"]
