@@ -10,11 +10,13 @@ of its own. The digests are of weights, optimizer state, `metrics.csv`, pictures
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax")
@@ -52,18 +54,16 @@ def digests_of(name: str) -> dict[str, str]:
         position.pop("seconds", None)
         found = {"position": json.dumps(position, sort_keys=True)}
         found["checkpoint"] = [(key, arrays[key]) for key in sorted(arrays)]
-        with tempfile.TemporaryDirectory() as unpacked:
-            subprocess.run(
-                [sys.executable, "-m", "zipfile", "-e", run.model_path, unpacked], check=True
-            )
-            weights = []
-            with h5py.File(Path(unpacked, "model.weights.h5")) as file:
-                file.visititems(
-                    lambda path, item: (
-                        weights.append((path, item[()])) if isinstance(item, h5py.Dataset) else None
-                    )
+        weights = []
+        with zipfile.ZipFile(run.model_path) as archive:
+            content = io.BytesIO(archive.read("model.weights.h5"))
+        with h5py.File(content) as file:
+            file.visititems(
+                lambda path, item: (
+                    weights.append((path, item[()])) if isinstance(item, h5py.Dataset) else None
                 )
-            found["model.keras weights"] = sorted(weights, key=lambda pair: pair[0])
+            )
+        found["model.keras weights"] = sorted(weights, key=lambda pair: pair[0])
         config = run.config()
         found["config.json"] = json.dumps(
             {key: value for key, value in config.items() if key not in TIMELY}, sort_keys=True
