@@ -451,11 +451,12 @@ def test_the_command_says_that_its_run_folder_was_deleted_and_fails(tmp_path):
 # Exports.
 
 FULL = f"""
-import resource, signal
+import resource, signal, sys
 import keras_faces as kf
 from keras_faces.export import FORMATS, write
 model = kf.create_model("autoencoder", **{SMALL | {"filters": 8}})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.dont_write_bytecode = True  # Python takes half a file for a whole one, and others would read it
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 for format in FORMATS:
     try:

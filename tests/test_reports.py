@@ -281,7 +281,7 @@ def test_pictures_that_were_moved_train_nothing_anew_and_other_pictures_do(tmp_p
     monkeypatch.setitem(REPORTS, "mine", base.Report("t", "d", "s", parts, columns))
     given = {"count": 4, "out": tmp_path / "out", "runs": tmp_path / "runs", **TINY}
     given |= {"batch_size": 8, "best": "laplacian_variance", "scores": "laplacian_variance"}
-    given["say"] = lambda line: None
+    given["print_fn"] = lambda line: None
     done = []
 
     def told(words):
