@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import keras_faces as kf
 from keras_faces.checkpoints import read_latest, save_checkpoint
-from keras_faces.runs import Rows, Run
+from keras_faces.runs import CsvLog, Run
 from keras_faces.schema import as_json
 
 SMALL = {"image_size": 32, "channels": 1, "filters": 2, "hidden_units": 4, "latent_dim": 2}
@@ -46,7 +46,7 @@ def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
     given = {"batch_size": 100, "epochs": 3, "checkpoint_seconds": 1e-6, "count": 4}
     given |= {"score_every": 1, "scores": ["laplacian_variance"], "best": "laplacian_variance"}
-    kf.train("autoencoder", run=folder, say=str, **given, **SMALL)
+    kf.train("autoencoder", run=folder, print_fn=str, **given, **SMALL)
     return folder
 
 
@@ -311,7 +311,7 @@ def test_counting_what_a_model_needs_changes_nothing_of_it(monkeypatch):
 @many
 @given(data=st.data())
 def test_any_changed_byte_of_a_table_is_found_or_cuts_the_last_row(tmp_path, data):
-    rows = Rows(tmp_path / "metrics.csv")
+    rows = CsvLog(tmp_path / "metrics.csv")
     rows.path.unlink(missing_ok=True)
     for epoch in (1, 2, 3):
         rows.add({"epoch": epoch, "step": 9 * epoch, "vae_loss": 0.5 / epoch, "k": float("nan")})
@@ -342,12 +342,12 @@ def test_any_changed_byte_of_a_table_is_found_or_cuts_the_last_row(tmp_path, dat
 )
 def test_a_damaged_table_is_refused_by_resume_which_says_what_to_do(copy, content, told):
     (copy / "metrics.csv").write_bytes(content)
-    found = one_line(kf.resume, copy, say=str)
+    found = one_line(kf.resume, copy, print_fn=str)
     assert told in found and "metrics.csv" in found and "delete it" in found
 
 
 def test_tables_of_earlier_versions_are_read_and_go_on(tmp_path):
-    rows = Rows(tmp_path / "metrics.csv")
+    rows = CsvLog(tmp_path / "metrics.csv")
     rows.path.write_text("epoch,step,a\n1,2,0.5\n2,4,0.2")  # the last one was cut
     assert rows.rows() == [{"epoch": 1, "step": 2, "a": 0.5}]
     rows.write(rows.rows())
@@ -397,7 +397,7 @@ def test_a_run_folder_that_is_deleted_at_the_very_end_is_not_said_to_be_done(tmp
         if line.startswith("Scoring"):
             shutil.rmtree(folder)
 
-    given = {"batch_size": 100, "steps": 2, "say": say, **SMALL}
+    given = {"batch_size": 100, "steps": 2, "print_fn": say, **SMALL}
     with pytest.raises(kf.UserError, match=r"is lost.*the finished model cannot be kept"):
         kf.train("autoencoder", run=folder, count=4, **given)
     assert not any("Done" in line for line in told)
@@ -422,7 +422,7 @@ def test_a_disk_that_is_full_or_closed_ends_training_in_a_line(
         return rename(path, target)
 
     monkeypatch.setattr(Path, "replace", full)
-    given = {"batch_size": 100, "steps": 4, "say": str, **SMALL}
+    given = {"batch_size": 100, "steps": 4, "print_fn": str, **SMALL}
     with pytest.raises(kf.UserError, match=told) as error:
         kf.train("autoencoder", run=tmp_path / "run", count=0, **given)
     assert "\n" not in str(error.value)
@@ -451,11 +451,12 @@ def test_the_command_says_that_its_run_folder_was_deleted_and_fails(tmp_path):
 # Exports.
 
 FULL = f"""
-import resource, signal
+import resource, signal, sys
 import keras_faces as kf
 from keras_faces.export import FORMATS, write
 model = kf.create_model("autoencoder", **{SMALL | {"filters": 8}})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.dont_write_bytecode = True  # Python takes half a file for a whole one, and others would read it
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 for format in FORMATS:
     try:
@@ -492,7 +493,7 @@ def test_what_a_killed_export_left_goes_with_the_next_one_and_with_resume(copy, 
     kf.export.write(model, out, "keras")
     left = sorted(path.name for path in tmp_path.glob(".*"))
     assert left == sorted([f".other.{dead}.part", alive.name])
-    kf.resume(copy, say=str)
+    kf.resume(copy, print_fn=str)
     assert not list(copy.glob(".*.part"))
 
 
