@@ -90,27 +90,26 @@ def _reconstruct(options):
     trained = trained_model(options, latents_for="reconstruct pictures")
     model = trained.model
     given = conditions_of(options, model, needed=True)
-    if model.has_encoder:
-        search_of(options, model)
+    count = len(options.images)
+    search = search_of(options, model, "the picture" if count == 1 else f"{count} pictures")
     faces = faces_of(options, trained, options.images)
     if model.has_encoder:
         copies, how = model.reconstruct(faces, **given), "their reconstructions"
     else:
-        copies, how = _searched(options, model, faces)
+        copies, how = _searched(model, faces, search)
     save_picture(rows_grid(faces, copies), options.out)
-    print(f"{len(faces)} originals over {how}: {options.out}")
+    print(f"{count} originals over {how}: {options.out}")
 
 
-def _searched(options, model, faces):
+def _searched(model, faces, search):
     """Return what a search finds to be nearest to faces, and in words how near that is."""
     from keras_faces.latent import invert
     from keras_faces.latent.inversion import SAMPLES, grey_levels
 
-    what = "the picture" if len(faces) == 1 else f"{len(faces)} pictures"
-    found = invert(model, faces, **search_of(options, model, what)).require_found()
-    missed = ", ".join(f"{grey_levels(error):.1f}" for error in found.errors)
-    nearest = ", ".join(f"{grey_levels(error):.1f}" for error in found.nearest)
-    return model.decode(found.latents), (
+    inversion = invert(model, faces, **search).require_found()
+    missed = ", ".join(f"{grey_levels(error):.1f}" for error in inversion.errors)
+    nearest = ", ".join(f"{grey_levels(error):.1f}" for error in inversion.nearest)
+    return model.decode(inversion.latents), (
         f"the faces found, which miss them by {missed} grey levels (root mean square; the "
         f"nearest of {SAMPLES} random faces: {nearest})"
     )

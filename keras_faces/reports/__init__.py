@@ -11,8 +11,10 @@ from pathlib import Path
 from keras_faces.errors import unknown_name
 from keras_faces.files import write_whole
 from keras_faces.reports import equal_protocol, gruber, sfu, slides, three_models, zhang
-from keras_faces.reports.base import Report, rows_of, train_parts
+from keras_faces.reports.base import train_parts
 from keras_faces.reports.page import as_dict, as_html, as_markdown, make_figures
+from keras_faces.reports.rows import rows_of
+from keras_faces.reports.schema import Report
 
 REPORTS: dict[str, Report] = {
     **zhang.REPORTS,

@@ -1,4 +1,4 @@
-"""A report: models trained by recipes, scored alike, in one table beside the document's numbers."""
+"""The models of a report, trained by recipes and scored alike."""
 
 import hashlib
 import json
@@ -6,11 +6,9 @@ import math
 import os
 import shlex
 import signal
-import statistics
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from keras_faces.checkpoints import read_latest
 from keras_faces.data import open_faces
@@ -18,183 +16,24 @@ from keras_faces.errors import UserError, number_of, require_whole, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.scores import (
     CHEAP_SCORES,
-    COPY_SCORES,
     FORMAT,
-    SCORES,
-    Value,
     as_list,
     resolve_scores,
     score,
     score_copies,
 )
-from keras_faces.metrics.tables import (
-    Copies,
-    differences,
-    format_differences,
-    protocol_of,
-    read_scores,
-)
+from keras_faces.metrics.tables import Copies, differences, read_scores
+from keras_faces.plan import TrainingPlan, resolve
 from keras_faces.process import python
 from keras_faces.recipes import BUDGETS, load_recipe
+from keras_faces.reports.schema import Report, Trained
 from keras_faces.runs import Run
 from keras_faces.saving import load_model
 from keras_faces.schema import as_json, mismatch, read_json
 from keras_faces.trained import TrainedModel
 
-REAL = "real faces"
 BEST = {"best": "face_detection_rate"}  # the score by which a run's best step is chosen
 SCORE_EVERY = {"quick": 10, "paper": 1}  # epochs
-
-
-class Fact(NamedTuple):
-    """What a table tells of a training.
-
-    Attributes:
-        title: What tables call it.
-        form: Format of the value.
-    """
-
-    title: str
-    form: str
-
-
-TRAINING = {
-    "parameters": Fact("parameters", ",.0f"),
-    "minutes": Fact("minutes of training", ".1f"),
-    "images_per_second": Fact("images/s, its scores and pictures included", ".0f"),
-}
-OF: dict[str, Mapping] = {"samples": SCORES, "copies": COPY_SCORES, "training": TRAINING}
-
-
-class Column(NamedTuple):
-    """One column of a report's table.
-
-    Attributes:
-        title: What the document calls it, or the score's own title.
-        score: A key of `OF[of]`.
-        convert: What makes the document's quantity of the score, such as a count of a rate.
-        form: Format of the value.
-        of: What it is of: `"samples"`, `"copies"` (reconstructions) or `"training"`.
-        same_measure: Whether the document's number was measured in the same way, so that the two
-            may be compared.
-    """
-
-    title: str
-    score: str
-    convert: Callable[[float], float] = float
-    form: str = ".3f"
-    of: str = "samples"
-    same_measure: bool = True
-
-
-class Part(NamedTuple):
-    """One model of a report.
-
-    Attributes:
-        title: What the document calls it.
-        recipe: The recipe that trains it.
-        states: The document's numbers by the title of their column.
-    """
-
-    title: str
-    recipe: str
-    states: dict[str, float] = {}
-
-
-class Figure(NamedTuple):
-    """A picture of a report, taken from the run of its first seed.
-
-    Attributes:
-        title: What it shows, and which of the document's figures it stands beside.
-        recipe: Whose run.
-        files: Pattern of the files in the run's folder; of several, all are shown.
-        curves: Or else curves to draw over the epochs: columns of the run's `metrics.csv`, and what
-            the document calls each.
-    """
-
-    title: str
-    recipe: str
-    files: str = ""
-    curves: dict[str, str] = {}
-
-
-class Report(NamedTuple):
-    """What of a document is rebuilt.
-
-    Attributes:
-        title: Title.
-        document: The document.
-        states: What the document says of it.
-        parts: The models.
-        columns: The columns of the table; none for a report of figures alone.
-        figures: The pictures.
-        real: The document's numbers of real faces by the title of their column.
-    """
-
-    title: str
-    document: str
-    states: str
-    parts: Sequence[Part]
-    columns: Sequence[Column] = ()
-    figures: Sequence[Figure] = ()
-    real: dict[str, float] = {}
-
-
-class Row(NamedTuple):
-    """One row of a table.
-
-    Attributes:
-        title: Model and sampler.
-        states: The document's numbers by column.
-        values: Ours by column, one for each seed; None where a score could not be computed.
-        errors: Their standard errors.
-        trained: Whether seeds differ by what was trained; those of real faces do not.
-    """
-
-    title: str
-    states: dict[str, float]
-    values: dict[str, list[float | None]]
-    errors: dict[str, list[float | None]]
-    trained: bool = True
-
-    def cell(self, column: Column) -> str:
-        """Return our value as text: over trainings mean and deviation, else value and its error."""
-        known = [value for value in self.values.get(column.title, ()) if value is not None]
-        if not known:
-            return "none" if column.title in self.values else ""
-        seeds = len(self.values[column.title])
-        of = f" ({len(known)} of {seeds} seeds)" if len(known) < seeds else ""
-        errors = [error for error in self.errors[column.title] if error is not None]
-        error = statistics.mean(errors) if errors else None
-        if len(known) > 1 and self.trained:
-            spread = statistics.stdev(known)
-            error = spread if spread or errors else None  # parameters are the same for all seeds
-        text = f"{statistics.mean(known):{column.form}}"
-        return f"{text}{of}" if error is None else f"{text} ± {error:{column.form}}{of}"
-
-
-class Trained(NamedTuple):
-    """A model of a report, trained with one seed.
-
-    Attributes:
-        part: Which.
-        seed: Its seed.
-        run: Its run.
-        command: What trains the same.
-        training: Values of `TRAINING`.
-        result: What `score` returned of the model after its last step.
-        best: The same of the one that was best while it learnt, with the first sampler, or None.
-        copies: What `score_copies` returned, or None.
-    """
-
-    part: Part
-    seed: int
-    run: Run
-    command: str
-    training: dict[str, float]
-    result: dict | None
-    best: dict | None
-    copies: dict | None
 
 
 def train_parts(
@@ -227,13 +66,16 @@ def train_parts(
     computed = resolve_scores(further.get("scores", CHEAP_SCORES))
     if further["best"] not in computed:
         raise unknown_name("score computed while it learns", further["best"], computed)
-    for part in report.parts:  # what is missing is told before hours of training
-        load_recipe(part.recipe).arguments(budget, data)
-    pictures = {p.recipe: _pictures(data, p.recipe, budget, further) for p in report.parts}
-    given = {"data": None}
+    # What is wrong or missing is told before hours of training.
+    given = {"budget": budget, "data": data, **further}
+    plans = {
+        p.recipe: resolve(load_recipe(p.recipe).model, p.recipe, **given) for p in report.parts
+    }
+    pictures = {name: _pictures(data, plan) for name, plan in plans.items()}
+    claim = {"data": None}
     if data is not None:
-        given = {"data": str(data), "pictures": pictures}
-    _claim(folder, {**given, "budget": budget, **further})
+        claim = {"data": str(data), "pictures": pictures}
+    _claim(folder, {**claim, "budget": budget, **further})
     planned = [(part, seed) for seed in seeds for part in report.parts]
     trained = []
     for number, (part, seed) in enumerate(planned, 1):
@@ -267,22 +109,18 @@ def _claim(folder: Path, facts: dict) -> None:
     write_whole(place, as_json(facts))
 
 
-def _pictures(
-    data: str | os.PathLike | None, recipe: str, budget: str, further: dict
-) -> str | None:
+def _pictures(data: str | os.PathLike | None, plan: TrainingPlan) -> str | None:
     """Return what tells a source's pictures and labels from others, wherever they are moved."""
     if data is None:
         return None
-    arguments = load_recipe(recipe).arguments(budget, data)
-    shape = {**arguments["hyperparameters"], **further}
     faces = open_faces(
         data,
-        image_size=shape.get("image_size", 64),
+        image_size=plan.hyperparameters.get("image_size", 64),
         batch_size=1,
         split="all",
-        crop=arguments.get("crop", "center"),
-        channels=shape.get("channels"),
-        labels=arguments.get("labels"),
+        crop=plan.crop,
+        channels=plan.hyperparameters.get("channels"),
+        labels=plan.labels,
     )
     return " ".join(filter(None, [faces.protocol["fingerprint"], faces.labels_digest]))
 
@@ -442,82 +280,3 @@ def _read(place: Path) -> dict | None:
         return read_json(place, dict, "")
     except UserError:
         return None
-
-
-def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
-    """Return the rows of a report's table: the real faces first.
-
-    Raises:
-        UserError: If parts were scored under different protocols.
-    """
-    if not report.columns:
-        return []
-    for column in report.columns:
-        _require_one_protocol(column, trained)
-    rows = []
-    if trained[0].result is not None:
-        sources = [{"samples": _of(t.result, "real")} for t in trained if t.part is trained[0].part]
-        rows.append(_row(REAL, report.real, report, sources)._replace(trained=False))
-    for part in report.parts:
-        ours = [t for t in trained if t.part == part]
-        samplers = [s for s in (ours[0].result or {"rows": {}})["rows"] if s != "real"] or [""]
-        for place, sampler in enumerate(samplers):
-            title = f"{part.title} ({sampler})" if sampler else part.title
-            sources = [{"samples": _of(t.result, sampler)} for t in ours]
-            if place:
-                rows.append(_row(title, {}, report, sources))
-                continue
-            # The document's numbers stand beside the prior, which it sampled from; copies and
-            # training know no sampler.
-            for t, source in zip(ours, sources, strict=True):
-                source["copies"] = (t.copies or {"scores": {}})["scores"]
-                source["training"] = {k: Value(v)._asdict() for k, v in t.training.items()}
-            rows.append(_row(title, part.states, report, sources))
-            if all(t.best for t in ours):
-                sources = [{"samples": _of(t.best, sampler)} for t in ours]
-                rows.append(_row(f"{title}, best step", {}, report, sources))
-    return rows
-
-
-def _of(result: dict | None, row: str) -> dict:
-    return (result or {"rows": {}})["rows"].get(row, {})
-
-
-def _row(title: str, states: dict, report: Report, sources: Sequence[dict]) -> Row:
-    values: dict[str, list] = {}
-    errors: dict[str, list] = {}
-    for column in report.columns:
-        for source in sources:
-            record = source.get(column.of, {}).get(column.score)
-            if record is None:
-                continue
-            value, error = record["value"], record["std"]
-            known = value is not None
-            values.setdefault(column.title, []).append(column.convert(value) if known else None)
-            # What converts is linear, so an error is a difference of what it converts to.
-            scaled = None if error is None else abs(column.convert(error) - column.convert(0.0))
-            errors.setdefault(column.title, []).append(scaled)
-    return Row(title, states, values, errors)
-
-
-def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
-    known = [
-        (t, {**protocol_of(result, column.score), "seed": None, "generated": None})
-        for t in trained
-        for result in (t.result, t.best)
-        if column.of == "samples" and result and column.score in result["rows"]["real"]
-    ]
-    for one, protocol in known[1:]:
-        told = format_differences(known[0][1], protocol)
-        if told:
-            raise UserError(
-                f"{column.title!r} of {known[0][0].part.title} and of {one.part.title} were made "
-                f"under different protocols, so they cannot stand in one column: {told}. To score "
-                f"anew, delete scores-*.json in {one.run.folder}."
-            )
-
-
-def title_of(column: Column) -> str:
-    """Return a column's title, with the score's own where the document calls it otherwise."""
-    known = OF[column.of][column.score].title
-    return column.title if column.title.lower() == known.lower() else f"{column.title} [{known}]"
