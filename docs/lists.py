@@ -14,8 +14,9 @@ from keras_faces.reports import REPORTS
 PAGE = Path(__file__).with_name("lists.md")
 HEAD = """# What there is
 
-Models, recipes, reports, sources, crops, scores and formats: `python docs/lists.py` makes this page of the code, and a test
-holds it to that. `keras-faces list models` and the like say the same on the command line.
+Models, recipes, reports, sources, crops, scores and formats: `python docs/lists.py` makes this
+page of the code, and a test holds it to that. `keras-faces list models` and the like say the same
+on the command line.
 """
 
 
