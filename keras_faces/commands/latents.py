@@ -213,13 +213,12 @@ def _attribute(options):
             "latent alone. Leave --by out."
         )
     moved, told = ways_by(model, options.names, options.by)
-    encoded = None
+    encoded, face = None, options.seed
+    if options.image:
+        face = faces_of(options, trained, [options.image])[0]
     # What needs no search comes first, so that a mistake is told before one.
     if moved or options.check:
         stream, under = _streams(options, model, moved)
-    face = options.seed
-    if options.image:
-        face = faces_of(options, trained, [options.image])[0]
     search = search_of(options, model, "the picture") if options.image else {}
     latent = latent_of(model, face, options.sampler, **given, **search)
     if moved or options.check:
