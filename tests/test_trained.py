@@ -346,12 +346,14 @@ LOSSY = ("JPEG", "WEBP", "AVIF")
 
 
 @pytest.mark.parametrize("kind", [k for k in READ_FORMATS if k != "MPO"])
-def test_every_format_that_is_told_is_read(kind, portrait):
+def test_every_format_that_is_told_is_read(kind, portrait, unknown):
     image = portrait[1].resize((90, 70)).convert("RGB")
     image = image.convert("P") if kind in ("GIF", "PCX") else image
     pixels = decode_whole(as_bytes(image, kind), 3)
     expected = np.asarray(image.convert("RGB"), float)
     assert np.abs(pixels - expected).max() <= (40 if kind in LOSSY else 0)
+    face = unknown(32).face(as_bytes(image, kind), crop="squash").face
+    assert face.shape == (32, 32, 1)
 
 
 BAD = {

@@ -3,6 +3,7 @@
 import argparse
 
 from keras_faces.errors import UserError
+from keras_faces.screen import visible
 
 
 def trained_model(options, latents_for: str | None = None):
@@ -41,7 +42,7 @@ def faces_of(options, trained, pictures: list[str]):
     faces = []
     for picture in pictures:
         face, note = trained.face(picture, options.already_cropped, options.crop)
-        print(f"{picture}: {note}")
+        print(f"{visible(picture)}: {note}")
         faces.append(face)
     return np.stack(faces)
 
