@@ -141,7 +141,7 @@ def open_faces(
         table = NameLabels(cache.names)
     elif labels == "sketch":
         table = _sketches(opened, cache, crop, strict, progress)
-    indices = split_indices(cache.ranks, cache.sides, split, test_fraction)
+    indices = split_indices(cache.split_hashes, cache.sides, split, test_fraction)
     if not len(indices):
         raise UserError(
             f"The {split} split of {opened.title!r} is empty: its {cache.count} pictures show too "

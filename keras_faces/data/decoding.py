@@ -1,0 +1,288 @@
+"""How a cache is made: pictures become rows of one file, and notes say which are whole.
+
+A note is written when the rows that it speaks of are on the disk. What was interrupted goes on
+behind the last one.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from keras_faces.data.decode import (
+    BadPicture,
+    Rows,
+    checksums,
+    decode_rows,
+    row_words,
+    silent_pillow,
+)
+from keras_faces.data.sources.base import LEFT_OUT, Source
+from keras_faces.data.splits import split_hashes
+from keras_faces.errors import UserError
+from keras_faces.files import read_checked, write_checked, write_whole
+from keras_faces.parallel import in_parallel
+
+IMAGES, INDEX = "images.npy", "index.parquet"
+SIDES = (None, "train", "validation", "test", LEFT_OUT)
+CHUNK = 64  # pictures that a worker decodes at once
+FOR_PROCESSES = 4000  # pictures from which processes are worth their start
+NOTE_BYTES = 16 << 20  # rows that are decoded again, at most, when the process is killed
+NOTE = pa.schema(
+    {
+        "reason": pa.binary(),
+        "content": pa.binary(32),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "checksum": pa.uint64(),
+    }
+)
+_json = json.JSONEncoder().encode  # of a text ten times as fast as json.dumps
+
+
+def header(count: int, image_shape: tuple[int, int, int]) -> bytes:
+    """Return what stands before the rows in their file."""
+    data = io.BytesIO()
+    facts = {"descr": "|u1", "fortran_order": False, "shape": (count, *image_shape)}
+    np.lib.format.write_array_header_1_0(data, facts)
+    return data.getvalue()
+
+
+def text(data: bytes | None) -> str | None:
+    """Return a name as Python holds it: files' names need not be UTF-8."""
+    return None if data is None else data.decode("utf-8", "surrogatepass")
+
+
+def _bytes(name: str | None) -> bytes | None:
+    return None if name is None else name.encode("utf-8", "surrogatepass")
+
+
+class Making:
+    """A cache that is being made.
+
+    Args:
+        folder: Where; what is whole in it is kept.
+        source: Where the pictures come from.
+        facts: Crop, size, channels.
+    """
+
+    def __init__(self, folder: Path, source: Source, facts: dict):
+        self.folder = folder
+        self.source = source
+        self.facts = facts
+        self.entries = source.entries()
+        size, channels = facts["image_size"], facts["channels"]
+        self.header = header(len(self.entries), (size, size, channels))
+        path = os.path.abspath(folder / IMAGES)
+        self.rows = Rows(path, len(self.header), facts["crop"], size, channels)
+        if not self._has_rows():
+            for note in folder.glob("*.note"):
+                note.unlink()
+            with open(path, "wb") as file:
+                file.write(self.header)
+                file.truncate(self._bytes)
+        self.notes: list[pa.Table] = []
+        with contextlib.suppress(OSError):
+            while True:
+                note = pa.BufferReader(read_checked(self._note(self.done)))
+                self.notes.append(pq.read_table(note, use_threads=False))
+
+    @property
+    def done(self) -> int:
+        """Pictures whose rows are whole."""
+        return sum(note.num_rows for note in self.notes)
+
+    @property
+    def _bytes(self) -> int:
+        return len(self.header) + len(self.entries) * self.rows.bytes
+
+    def _has_rows(self) -> bool:
+        with contextlib.suppress(OSError), open(self.rows.path, "rb") as file:
+            begins = file.read(len(self.header)) == self.header
+            return begins and os.fstat(file.fileno()).st_size == self._bytes
+        return False
+
+    def _note(self, start: int) -> Path:
+        return self.folder / f"{start:09d}.note"
+
+    def decode(self, strict: bool, progress: bool) -> None:
+        """Decode what is missing."""
+        start, total = self.done, len(self.entries)
+        if start == total:
+            return
+        bar = tqdm(
+            total=total,
+            initial=start,
+            desc=f"Decoding {self.source.title}",
+            unit=" pictures",
+            disable=None if progress else True,
+        )
+        work = functools.partial(decode_rows, self.rows)
+        prefer = "processes" if total - start >= FOR_PROCESSES else "threads"
+        columns: list[list] = [[] for _ in NOTE]
+        try:
+            with (
+                bar,
+                silent_pillow(),
+                contextlib.closing(in_parallel(work, self._chunks(start), prefer=prefer)) as made,
+            ):
+                for chunk in made:
+                    self._check(start + len(columns[0]), strict, *chunk)
+                    for column, more in zip(columns, chunk):
+                        column.extend(more)
+                    bar.update(len(chunk[0]))
+                    if len(columns[0]) * self.rows.bytes >= NOTE_BYTES:
+                        self._write_note(columns)
+                        start, columns = self.done, [[] for _ in NOTE]
+        except BaseException:
+            with contextlib.suppress(OSError):  # a full disk
+                self._write_note(columns)
+            raise
+        self._write_note(columns)
+
+    def _chunks(self, start: int) -> Iterator[tuple[int, list]]:
+        """Yield the pictures from number `start`, few at a time, with the number of the first."""
+        if self.source.sequential:
+            pictures = (picture for _, picture in self.source.pictures(start))
+        else:
+            folder = os.getcwd()
+            pictures = (self._picture(folder, entry.name) for entry in self.entries[start:])
+        while chunk := list(islice(pictures, CHUNK)):
+            yield start, chunk
+            start += len(chunk)
+
+    def _picture(self, folder: str, name: str) -> "str | bytes | np.ndarray | BadPicture":
+        if (path := self.source.file(name)) is not None:
+            return os.path.join(folder, path)
+        try:
+            return self.source.read(name)
+        except BadPicture as error:
+            self.source.check_still_there()
+            return error
+
+    def _check(self, first: int, strict: bool, reasons, contents, widths, heights, sums) -> None:
+        """Refuse bad pictures if `strict`, and what another machine did not see or write here."""
+        for number, (reason, content) in enumerate(zip(reasons, contents), first):
+            if reason is None:
+                continue
+            name, reason = self.entries[number].name, text(reason)
+            if content is None and self.source.file(name) is not None:
+                self._check_seen(name, reason)
+            if strict:
+                raise UserError(bad_picture(self.source, name, reason))
+        words = row_words(1, self.rows.bytes)
+        with open(self.rows.path, "rb") as file:
+            file.seek(self.rows.start + first * self.rows.bytes)
+            file.readinto(words[0, : self.rows.bytes])
+        if checksums(words)[0] != sums[0]:
+            raise UserError(
+                f"What a worker has written to {self.rows.path} is not there. Workers on other "
+                "machines must see the folder of the cache under the same path, on a shared file "
+                "system: set KERAS_FACES_CACHE to one."
+            )
+
+    def _check_seen(self, name: str, reason: str) -> None:
+        self.source.check_still_there()
+        with contextlib.suppress(BadPicture):
+            self.source.read(name)
+            raise UserError(
+                f"A worker could not read {name!r} of {self.source.title!r}: {reason}; but it can "
+                "be read here. Workers on other machines must see the pictures under the same "
+                "path, on a shared file system. If there are none, run the same again."
+            )
+
+    def _write_note(self, columns: list[list]) -> None:
+        if not columns[0]:
+            return
+        with open(self.rows.path, "rb+") as file:
+            os.fsync(file.fileno())
+        note = pa.table(dict(zip(NOTE.names, columns)), schema=NOTE)
+        write_checked(self._note(self.done), as_parquet(note))
+        self.notes.append(note)
+
+    def finish(self) -> tuple[str, list[str]]:
+        """Write the index of all pictures.
+
+        Returns:
+            The digest of all pictures' contents, and the names of those that could not be read.
+        """
+        digest, numbers, following = hashlib.sha256(), [], iter(self.entries)
+        for note in self.notes:
+            contents = note["content"].to_pylist()
+            for reason, content, entry in zip(note["reason"].to_pylist(), contents, following):
+                own = f", {_json(entry.split)}" if entry.split else ""
+                digest.update(f"[{_json(entry.name)}, {_json(entry.identity)}{own}]".encode())
+                digest.update(content or reason)
+            data = b"".join(content or bytes(32) for content in contents)
+            numbers.append(np.frombuffer(data, ">u8")[::4].astype(np.uint64))
+        rows = pa.concat_tables(self.notes)
+        good = rows["reason"].is_null().to_numpy()
+        if not good.any():
+            raise self._nothing(rows["reason"][:5].to_pylist())
+        names = pa.array((_bytes(entry.name) for entry in self.entries), pa.binary())
+        people = pa.array((_bytes(entry.identity) for entry in self.entries), pa.binary())
+        hashes = np.zeros(len(good), np.uint64)
+        hashes[good] = _hashes(names.filter(good), people.filter(good))
+        index = {
+            "name": names,
+            "identity": people,
+            "split": pa.array((entry.split for entry in self.entries), pa.string()),
+            "split_hash": hashes,
+            **{name: rows[name] for name in ("reason", "width", "height", "checksum")},
+            "content": np.concatenate(numbers),
+        }
+        data = as_parquet(pa.table(index))
+        write_whole(self.folder / INDEX, data)
+        meta = {
+            **self.facts,
+            "index": hashlib.sha256(data).hexdigest(),
+            "content": digest.hexdigest(),
+            "count": int(good.sum()),
+            "skipped": int((~good).sum()),
+            "source": self.source.title,
+        }
+        write_checked(self.folder / "meta.json", json.dumps(meta, indent=1).encode())
+        for path in self.folder.glob("*.note"):
+            path.unlink()
+        unreadable = np.flatnonzero(rows["content"].is_null())
+        return meta["content"], [self.entries[number].name for number in unreadable]
+
+    def _nothing(self, reasons: list[bytes]) -> UserError:
+        """Return the error for pictures of which none can be used."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        named: dict[str, list[str]] = {}
+        for entry, reason in zip(self.entries[:5], reasons):
+            named.setdefault(text(reason), []).append(entry.name)
+        return UserError(
+            f"None of the {len(self.entries)} pictures in {self.source.title!r} can be used. "
+            + "; ".join(f"{', '.join(names)}: {reason}" for reason, names in named.items())
+        )
+
+
+def as_parquet(table: pa.Table) -> bytes:
+    data = io.BytesIO()
+    pq.write_table(table, data)
+    return data.getvalue()
+
+
+def _hashes(names: pa.Array, people: pa.Array) -> np.ndarray:
+    """Return what each picture's place in a split depends on: its person, or its name."""
+    people = people.dictionary_encode()
+    if len(people.dictionary) > 1 and not people.null_count:
+        return split_hashes(map(text, people.dictionary.to_pylist()))[people.indices]
+    return split_hashes(map(text, names.to_pylist()))
+
+
+def bad_picture(source: Source, name: str, reason: str) -> str:
+    return f"Bad picture {name!r} in {source.title!r}: {reason}."

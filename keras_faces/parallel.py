@@ -1,0 +1,147 @@
+"""Work on all cores by joblib, or wherever `joblib.parallel_config` sends it: Dask, Ray."""
+
+import contextlib
+import functools
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from keras_faces.errors import UserError, require_whole
+from keras_faces.process import prepare_process
+
+FEW = 100  # pictures, for which no process is worth its start
+PART = 32  # pictures for a worker at a time
+WINDOW = 256  # tasks at a time, where a backend returns nothing before all are done
+
+
+def in_parallel(
+    function: Callable[[Any], Any],
+    tasks: Iterable,
+    n_jobs: int | None = None,
+    prefer: str = "processes",
+) -> Iterator:
+    """Yield what a function returns for each task, in their order.
+
+    Args:
+        function: One of a module, which workers import.
+        tasks: What it takes. They are fetched as workers become free.
+        n_jobs: Workers; None takes as many as `joblib.parallel_config` says, or one for each core.
+        prefer: `"processes"` or `"threads"`, where `joblib.parallel_config` names no backend.
+
+    Raises:
+        UserError: If a worker is killed.
+    """
+    import joblib
+
+    # What the caller configured, if anything: asked with a preference, joblib answers 1.
+    n_jobs = n_jobs or joblib.parallel.get_active_backend()[1] or -1
+    backend = joblib.parallel.get_active_backend(prefer=prefer)[0]
+    streams = backend.supports_return_generator or n_jobs == 1
+    parallel = joblib.Parallel(
+        n_jobs,
+        return_as="generator" if streams else "list",
+        batch_size=1,
+        max_nbytes=None,  # a task's arrays go through a pipe, not through files in memory
+        prefer=prefer,
+    )
+    loky = isinstance(backend, joblib.parallel.BACKENDS.get("loky", ()))
+    calls = map(joblib.delayed(_Work(function) if loky else function), tasks)
+    try:
+        if not streams:
+            with parallel:
+                while window := list(islice(calls, WINDOW)):
+                    yield from parallel(window)
+            return
+        with _started_without_ctrl_c():
+            results = parallel(calls)
+        try:
+            yield from results
+        finally:
+            with warnings.catch_warnings():  # of results that nobody wants any more
+                warnings.simplefilter("ignore")
+                results.close()
+    except BrokenExecutor as error:
+        raise UserError(
+            "A process that worked beside this one was killed, most likely for want of memory. "
+            "Close other programs or ask for fewer processes (LOKY_MAX_CPU_COUNT=1), and run the "
+            "same again."
+        ) from error
+    if loky and n_jobs != 1:  # they would wait for more for five minutes, each with its memory
+        joblib.externals.loky.get_reusable_executor(reuse=True).shutdown()
+
+
+def over_pictures(
+    function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, n_jobs: int | None = None
+) -> np.ndarray:
+    """Return what a function returns for pictures: an array of as many rows, in their order.
+
+    Args:
+        function: One of a module, which workers import.
+        images: The pictures.
+        n_jobs: As in `in_parallel`; None works in this process alone where pictures are few.
+
+    Raises:
+        UserError: If `n_jobs` is below 1, or a worker is killed.
+    """
+    if n_jobs is not None:
+        require_whole(processes=n_jobs)
+    elif len(images) <= FEW:
+        n_jobs = 1
+    parts = (images[start : start + PART] for start in range(0, len(images), PART))
+    return np.concatenate(list(in_parallel(function, parts, n_jobs)))
+
+
+class _Work:
+    """A function that sets up the process that loky has started for it."""
+
+    def __init__(self, function: Callable):
+        self.function = function
+        self.parent = os.getpid()
+
+    def __call__(self, task):
+        if os.getppid() == self.parent:
+            _prepare_worker(self.parent)
+        return self.function(task)
+
+
+@functools.cache
+def _prepare_worker(parent: int) -> None:
+    prepare_process()  # memory of pictures is not returned, to be fetched again for the next ones
+    warnings.simplefilter("ignore")
+    os.dup2(2, 1)  # whatever a library prints
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has: loky's workers wait for five minutes."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _started_without_ctrl_c() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: whoever started them ends them.
+
+    Nor do they take a file of the folder in which they start for a library.
+    """
+    safe = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    mask = getattr(signal, "pthread_sigmask", lambda *_: [])  # Windows has none
+    before = mask(getattr(signal, "SIG_BLOCK", 0), [signal.SIGINT])
+    try:
+        yield
+    finally:
+        if safe is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = safe
+        mask(getattr(signal, "SIG_SETMASK", 0), before)
