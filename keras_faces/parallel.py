@@ -75,7 +75,7 @@ def in_parallel(
             "same again."
         ) from error
     if loky and n_jobs != 1:  # they would wait for more for five minutes, each with its memory
-        joblib.externals.loky.get_reusable_executor(reuse=True).shutdown()
+        joblib.externals.loky.get_reusable_executor(reuse=True).shutdown(wait=False)
 
 
 def over_pictures(

@@ -23,13 +23,21 @@ import filelock
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from keras_faces.data import decode
 from keras_faces.data.crops import get_crop
 from keras_faces.data.decode import checksums, row_words
-from keras_faces.data.decoding import IMAGES, INDEX, SIDES, Making, bad_picture, header, text
+from keras_faces.data.decoding import (
+    IMAGES,
+    INDEX,
+    SIDES,
+    Making,
+    bad_picture,
+    header,
+    read_columns,
+    text,
+)
 from keras_faces.data.sources.base import Source
 from keras_faces.errors import UserError
 from keras_faces.files import (
@@ -70,8 +78,9 @@ class FaceCache:
         self.count = self.meta["count"]
         self.image_shape = (self.meta["image_size"], self.meta["image_size"], self.meta["channels"])
         self._row_bytes = int(np.prod(self.image_shape))
-        self._checksums = self._column("checksum").to_numpy()
-        self._rows = np.flatnonzero(self._index("reason")["reason"].is_null())
+        self._checksums = self._numbers("checksum")
+        good = self._index("reason")["reason"].is_null()
+        self._rows = np.from_dlpack(pc.indices_nonzero(good)).astype(np.int64)
         self._lock = threading.Lock()
         before = header(self.count + self.meta["skipped"], self.image_shape)
         self._start = len(before)
@@ -85,12 +94,20 @@ class FaceCache:
             os.close(self._file)
 
     def _index(self, *columns: str) -> pa.Table:
-        return pq.read_table(self.folder / INDEX, columns=list(columns), use_threads=False)
+        return read_columns(self.folder / INDEX, *columns)
 
     def _column(self, name: str) -> pa.Array:
         """Return what the index says of the pictures that can be used."""
         table = self._index(name, "reason")
         return table.filter(table["reason"].is_null())[name].combine_chunks()
+
+    def _numbers(self, name: str) -> np.ndarray:
+        return np.from_dlpack(self._column(name))
+
+    def _codes(self, name: str) -> tuple[list[str | None], np.ndarray]:
+        """Return the different texts of a column as they first appear, and the place of each."""
+        column = self._column(name).dictionary_encode(null_encoding="encode")
+        return list(map(text, column.dictionary.to_pylist())), np.from_dlpack(column.indices)
 
     @property
     def names(self) -> list[str]:
@@ -104,12 +121,14 @@ class FaceCache:
     @property
     def people(self) -> list[str]:
         """Names of the people, in the order in which they first appear."""
-        return list(map(text, self._column("identity").dictionary_encode().dictionary.to_pylist()))
+        return [person for person in self._codes("identity")[0] if person is not None]
 
     @property
     def people_numbers(self) -> np.ndarray:
         """For each picture the place of its person in `people`, or -1; int32."""
-        return self._column("identity").dictionary_encode().indices.fill_null(-1).to_numpy()
+        people, codes = self._codes("identity")
+        known = np.array([person is not None for person in people])
+        return np.where(known, np.cumsum(known) - 1, -1).astype(np.int32)[codes]
 
     @property
     def identities(self) -> list[str | None]:
@@ -119,23 +138,23 @@ class FaceCache:
     @property
     def split_hashes(self) -> np.ndarray:
         """What each picture's place in a split depends on, uint64; see `splits.split_hashes`."""
-        return self._column("split_hash").to_numpy()
+        return self._numbers("split_hash")
 
     @property
     def sides(self) -> np.ndarray:
         """For each picture the place of its own split in `SIDES`, int8."""
-        places = pc.index_in(self._column("split"), pa.array(SIDES[1:])).fill_null(-1).to_numpy()
-        return (places + 1).astype(np.int8)
+        splits, codes = self._codes("split")
+        return np.array([SIDES.index(split) for split in splits], np.int8)[codes]
 
     @property
     def raw_sizes(self) -> np.ndarray:
         """Width and height of the raw pictures, int32 of shape `(count, 2)`."""
-        return np.stack([self._column("width"), self._column("height")], axis=1)
+        return np.stack([self._numbers("width"), self._numbers("height")], axis=1)
 
     @property
     def contents(self) -> np.ndarray:
         """A number for each raw picture's content, uint64: equal for copies."""
-        return self._column("content").to_numpy()
+        return self._numbers("content")
 
     @property
     def bad(self) -> list[list[str]]:

@@ -12,11 +12,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -36,18 +36,11 @@ from keras_faces.parallel import in_parallel
 
 IMAGES, INDEX = "images.npy", "index.parquet"
 SIDES = (None, "train", "validation", "test", LEFT_OUT)
-CHUNK = 64  # pictures that a worker decodes at once
-FOR_PROCESSES = 4000  # pictures from which processes are worth their start
+CHUNK, CHUNK_BYTES = 128, 8 << 20  # pictures that a worker decodes at once, and what they may hold
+FOR_PROCESSES = 8000  # pictures from which processes are worth their start
 NOTE_BYTES = 16 << 20  # rows that are decoded again, at most, when the process is killed
-NOTE = pa.schema(
-    {
-        "reason": pa.binary(),
-        "content": pa.binary(32),
-        "width": pa.int32(),
-        "height": pa.int32(),
-        "checksum": pa.uint64(),
-    }
-)
+# What a note says of each picture.
+NOTE = {"reason": None, "content": None, "width": "i4", "height": "i4", "checksum": "u8"}
 _json = json.JSONEncoder().encode  # of a text ten times as fast as json.dumps
 
 
@@ -95,8 +88,8 @@ class Making:
         self.notes: list[pa.Table] = []
         with contextlib.suppress(OSError):
             while True:
-                note = pa.BufferReader(read_checked(self._note(self.done)))
-                self.notes.append(pq.read_table(note, use_threads=False))
+                note = read_checked(self._note(self.done))
+                self.notes.append(read_columns(pa.BufferReader(note)))
 
     @property
     def done(self) -> int:
@@ -145,9 +138,12 @@ class Making:
                     if len(columns[0]) * self.rows.bytes >= NOTE_BYTES:
                         self._write_note(columns)
                         start, columns = self.done, [[] for _ in NOTE]
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(OSError):  # a full disk
                 self._write_note(columns)
+            path = getattr(error, "filename", None)
+            if isinstance(error, FileNotFoundError) and path == self.rows.path and self._has_rows():
+                raise _unseen(f"A worker does not see {path}.") from error
             raise
         self._write_note(columns)
 
@@ -158,9 +154,18 @@ class Making:
         else:
             folder = os.getcwd()
             pictures = (self._picture(folder, entry.name) for entry in self.entries[start:])
-        while chunk := list(islice(pictures, CHUNK)):
+        few = 1 + (len(self.entries) - start) // 64  # so that all workers have some
+        few = min(few, CHUNK, 1 + CHUNK_BYTES // self.rows.bytes)
+        chunk, size = [], 0
+        for picture in pictures:
+            chunk.append(picture)
+            size += 0 if isinstance(picture, (str, BadPicture)) else memoryview(picture).nbytes
+            if len(chunk) == few or size > CHUNK_BYTES:
+                yield start, chunk
+                start += len(chunk)
+                chunk, size = [], 0
+        if chunk:
             yield start, chunk
-            start += len(chunk)
 
     def _picture(self, folder: str, name: str) -> "str | bytes | np.ndarray | BadPicture":
         if (path := self.source.file(name)) is not None:
@@ -186,28 +191,24 @@ class Making:
             file.seek(self.rows.start + first * self.rows.bytes)
             file.readinto(words[0, : self.rows.bytes])
         if checksums(words)[0] != sums[0]:
-            raise UserError(
-                f"What a worker has written to {self.rows.path} is not there. Workers on other "
-                "machines must see the folder of the cache under the same path, on a shared file "
-                "system: set KERAS_FACES_CACHE to one."
-            )
+            raise _unseen(f"What a worker has written to {self.rows.path} is not there.")
 
     def _check_seen(self, name: str, reason: str) -> None:
         self.source.check_still_there()
         with contextlib.suppress(BadPicture):
             self.source.read(name)
-            raise UserError(
-                f"A worker could not read {name!r} of {self.source.title!r}: {reason}; but it can "
-                "be read here. Workers on other machines must see the pictures under the same "
-                "path, on a shared file system. If there are none, run the same again."
-            )
+            raise _unseen(f"A worker cannot read {name!r} ({reason}), which can be read here.")
 
     def _write_note(self, columns: list[list]) -> None:
         if not columns[0]:
             return
         with open(self.rows.path, "rb+") as file:
             os.fsync(file.fileno())
-        note = pa.table(dict(zip(NOTE.names, columns)), schema=NOTE)
+        arrays = [
+            numbers(np.array(column, kind)) if kind else texts(column)
+            for kind, column in zip(NOTE.values(), columns)
+        ]
+        note = pa.table(dict(zip(NOTE, arrays)))
         write_checked(self._note(self.done), as_parquet(note))
         self.notes.append(note)
 
@@ -217,7 +218,7 @@ class Making:
         Returns:
             The digest of all pictures' contents, and the names of those that could not be read.
         """
-        digest, numbers, following = hashlib.sha256(), [], iter(self.entries)
+        digest, begins, following = hashlib.sha256(), [], iter(self.entries)
         for note in self.notes:
             contents = note["content"].to_pylist()
             for reason, content, entry in zip(note["reason"].to_pylist(), contents, following):
@@ -225,37 +226,38 @@ class Making:
                 digest.update(f"[{_json(entry.name)}, {_json(entry.identity)}{own}]".encode())
                 digest.update(content or reason)
             data = b"".join(content or bytes(32) for content in contents)
-            numbers.append(np.frombuffer(data, ">u8")[::4].astype(np.uint64))
+            begins.append(np.frombuffer(data, ">u8")[::4].astype(np.uint64))
         rows = pa.concat_tables(self.notes)
-        good = rows["reason"].is_null().to_numpy()
-        if not good.any():
+        good = rows["reason"].is_null()
+        if not pc.any(good).as_py():
             raise self._nothing(rows["reason"][:5].to_pylist())
-        names = pa.array((_bytes(entry.name) for entry in self.entries), pa.binary())
-        people = pa.array((_bytes(entry.identity) for entry in self.entries), pa.binary())
-        hashes = np.zeros(len(good), np.uint64)
-        hashes[good] = _hashes(names.filter(good), people.filter(good))
         index = {
-            "name": names,
-            "identity": people,
-            "split": pa.array((entry.split for entry in self.entries), pa.string()),
-            "split_hash": hashes,
+            "name": texts([_bytes(entry.name) for entry in self.entries]),
+            "identity": texts([_bytes(entry.identity) for entry in self.entries]),
+            "split": texts([_bytes(entry.split) for entry in self.entries]),
             **{name: rows[name] for name in ("reason", "width", "height", "checksum")},
-            "content": np.concatenate(numbers),
+            "content": numbers(np.concatenate(begins)),
         }
+        hashes = np.zeros(len(good), np.uint64)
+        kept = pa.table(index).filter(good)
+        hashes[np.from_dlpack(pc.indices_nonzero(good))] = _hashes(
+            *(kept[name].combine_chunks() for name in ("name", "identity"))
+        )
+        index["split_hash"] = numbers(hashes)
         data = as_parquet(pa.table(index))
         write_whole(self.folder / INDEX, data)
         meta = {
             **self.facts,
             "index": hashlib.sha256(data).hexdigest(),
             "content": digest.hexdigest(),
-            "count": int(good.sum()),
-            "skipped": int((~good).sum()),
+            "count": len(kept),
+            "skipped": len(good) - len(kept),
             "source": self.source.title,
         }
         write_checked(self.folder / "meta.json", json.dumps(meta, indent=1).encode())
         for path in self.folder.glob("*.note"):
             path.unlink()
-        unreadable = np.flatnonzero(rows["content"].is_null())
+        unreadable = pc.indices_nonzero(rows["content"].is_null()).to_pylist()
         return meta["content"], [self.entries[number].name for number in unreadable]
 
     def _nothing(self, reasons: list[bytes]) -> UserError:
@@ -270,18 +272,53 @@ class Making:
         )
 
 
+# Not by `pa.array`, `to_numpy` or `pq.read_table`: they import pandas where there is one, which
+# takes longer than to open a cache.
+
+
+def numbers(values: np.ndarray) -> pa.Array:
+    """Return numbers as a column."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
+def texts(values: list[bytes | None]) -> pa.Array:
+    """Return texts or None as a column."""
+    known = np.packbits([value is not None for value in values], bitorder="little")
+    ends = np.cumsum([0, *(len(value or b"") for value in values)], dtype=np.int32)
+    data = b"".join(value or b"" for value in values)
+    buffers = [pa.py_buffer(part) for part in (known, ends, data)]
+    return pa.Array.from_buffers(pa.binary(), len(values), buffers)
+
+
 def as_parquet(table: pa.Table) -> bytes:
     data = io.BytesIO()
     pq.write_table(table, data)
     return data.getvalue()
 
 
+def read_columns(file: Path | pa.BufferReader, *names: str) -> pa.Table:
+    """Read columns of a Parquet file, or all."""
+    return pq.ParquetFile(file).read(list(names) or None, use_threads=False)
+
+
 def _hashes(names: pa.Array, people: pa.Array) -> np.ndarray:
     """Return what each picture's place in a split depends on: its person, or its name."""
     people = people.dictionary_encode()
     if len(people.dictionary) > 1 and not people.null_count:
-        return split_hashes(map(text, people.dictionary.to_pylist()))[people.indices]
+        return split_hashes(map(text, people.dictionary.to_pylist()))[
+            np.from_dlpack(people.indices)
+        ]
     return split_hashes(map(text, names.to_pylist()))
+
+
+def _unseen(what: str) -> UserError:
+    """Return the error for a worker that sees other files than this process."""
+    return UserError(
+        f"{what} Workers on other machines must see the pictures and the folder of the cache under "
+        "the same paths: put both on a shared file system, and set KERAS_FACES_CACHE. If there are "
+        "no such workers, run the same again."
+    )
 
 
 def bad_picture(source: Source, name: str, reason: str) -> str:
