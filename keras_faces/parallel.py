@@ -1,7 +1,6 @@
 """Work on all cores by joblib, or wherever `joblib.parallel_config` sends it: Dask, Ray."""
 
 import contextlib
-import functools
 import os
 import signal
 import threading
@@ -10,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ def in_parallel(
     # What the caller configured, if anything: asked with a preference, joblib answers 1.
     n_jobs = n_jobs or joblib.parallel.get_active_backend()[1] or -1
     backend = joblib.parallel.get_active_backend(prefer=prefer)[0]
+    loky = isinstance(backend, joblib.parallel.BACKENDS.get("loky", ()))
     streams = backend.supports_return_generator or n_jobs == 1
     parallel = joblib.Parallel(
         n_jobs,
@@ -51,16 +52,16 @@ def in_parallel(
         batch_size=1,
         max_nbytes=None,  # a task's arrays go through a pipe, not through files in memory
         prefer=prefer,
+        **({"initializer": _prepare_worker, "initargs": (os.getpid(),)} if loky else {}),
     )
-    loky = isinstance(backend, joblib.parallel.BACKENDS.get("loky", ()))
-    calls = map(joblib.delayed(_Work(function) if loky else function), tasks)
+    calls = map(joblib.delayed(function), tasks)
     try:
         if not streams:
             with parallel:
                 while window := list(islice(calls, WINDOW)):
                     yield from parallel(window)
             return
-        with _started_without_ctrl_c():
+        with _starting() if loky else contextlib.nullcontext():
             results = parallel(calls)
         try:
             yield from results
@@ -99,20 +100,6 @@ def over_pictures(
     return np.concatenate(list(in_parallel(function, parts, n_jobs)))
 
 
-class _Work:
-    """A function that sets up the process that loky has started for it."""
-
-    def __init__(self, function: Callable):
-        self.function = function
-        self.parent = os.getpid()
-
-    def __call__(self, task):
-        if os.getppid() == self.parent:
-            _prepare_worker(self.parent)
-        return self.function(task)
-
-
-@functools.cache
 def _prepare_worker(parent: int) -> None:
     prepare_process()  # memory of pictures is not returned, to be fetched again for the next ones
     warnings.simplefilter("ignore")
@@ -128,20 +115,25 @@ def _end_with(parent: int) -> None:
 
 
 @contextlib.contextmanager
-def _started_without_ctrl_c() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach: whoever started them ends them.
+def _starting() -> Iterator[None]:
+    """Let Ctrl-C not reach the processes that are started meanwhile: this one ends them.
 
     Nor do they take a file of the folder in which they start for a library.
     """
     safe = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
-    mask = getattr(signal, "pthread_sigmask", lambda *_: [])  # Windows has none
-    before = mask(getattr(signal, "SIG_BLOCK", 0), [signal.SIGINT])
+    if os.name == "posix":
+        from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+        resource_tracker.ensure_running()  # whichever is started later lets it through again
+        loky_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
+        if os.name == "posix":
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if safe is None:
             del os.environ["PYTHONSAFEPATH"]
         else:
             os.environ["PYTHONSAFEPATH"] = safe
-        mask(getattr(signal, "SIG_SETMASK", 0), before)

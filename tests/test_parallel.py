@@ -1,5 +1,7 @@
 """Work in processes, and on clusters of Dask and Ray: the same results, whatever goes wrong."""
 
+import contextlib
+import importlib
 import os
 import shutil
 import signal
@@ -44,8 +46,11 @@ def in_processes(monkeypatch):
 
 
 def workers(process=None) -> list[psutil.Process]:
-    children = psutil.Process(process).children()
-    return [child for child in children if "popen_loky" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(process).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # or one that has just ended
+            found += [child] if "popen_loky" in " ".join(child.cmdline()) else []
+    return found
 
 
 def workers_after(seconds: float) -> list[psutil.Process]:
@@ -278,9 +283,7 @@ def wait_for_workers(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("after", [0, 0.05, 0.1, 0.2, 0.4])
-def test_ctrl_c_at_any_time_ends_all_at_once_and_prints_one_stack_alone(
-    after, orl_folder, tmp_path
-):
+def test_ctrl_c_at_any_time_ends_all_at_once_and_workers_print_nothing(after, orl_folder, tmp_path):
     process = started(tmp_path, orl_folder, script=SLOWLY, start_new_session=True)
     found = wait_for_workers(process)
     time.sleep(after)
@@ -289,7 +292,8 @@ def test_ctrl_c_at_any_time_ends_all_at_once_and_prints_one_stack_alone(
     output, errors = process.communicate(timeout=60)
     assert time.monotonic() - begin < 10
     assert process.returncode in (-signal.SIGINT, 1) and output == "begun\n"
-    assert errors.count("Traceback") == 1 and errors.rstrip().endswith("KeyboardInterrupt"), errors
+    assert errors.rstrip().endswith("KeyboardInterrupt"), errors
+    assert "_run_module_as_main" not in errors and "resource_tracker" not in errors
     assert not psutil.wait_procs(found, timeout=10)[1]
 
 
@@ -326,7 +330,8 @@ def work(tmp_path, monkeypatch):
     (tmp_path / "some_work.py").write_text(WORK)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    return __import__("some_work")
+    monkeypatch.delitem(sys.modules, "some_work", raising=False)
+    return importlib.import_module("some_work")
 
 
 def test_workers_load_no_keras_and_print_nothing(work, capfd):
