@@ -22,11 +22,11 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import psutil
+from keras_faces.data.chunks import Found
+from keras_faces.data.shards import INDEX, SHARD_BYTES, Index, checksum
 
 import keras_faces as kf
 from keras_faces.data.cache import FaceCache
-from keras_faces.data.chunks import Found
-from keras_faces.data.shards import INDEX, SHARD_BYTES, Index, checksum
 from keras_faces.data.sources import Entry
 from keras_faces.files import write_checked
 

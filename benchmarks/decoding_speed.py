@@ -25,11 +25,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import cv2
 import numpy as np
 import simplejpeg
+from keras_faces.data.decoders import CHUNK
 from PIL import Image
 
 from keras_faces.data import open_source
 from keras_faces.data.cache import prepare
-from keras_faces.data.decoders import CHUNK
 
 WIDTH, HEIGHT = 178, 218
 TOP = (HEIGHT - WIDTH) // 2

@@ -5,6 +5,7 @@ behind the last one.
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
 import io
@@ -183,7 +184,9 @@ class Making:
                 continue
             name, reason = self.entries[number].name, text(reason)
             if content is None and self.source.file(name) is not None:
-                self._check_seen(name, reason)
+                self.source.check_still_there()
+                if os.strerror(errno.ENOENT) in reason and os.path.exists(self.source.file(name)):
+                    raise _unseen(f"A worker does not see {self.source.file(name)}.")
             if strict:
                 raise UserError(bad_picture(self.source, name, reason))
         words = row_words(1, self.rows.bytes)
@@ -192,12 +195,6 @@ class Making:
             file.readinto(words[0, : self.rows.bytes])
         if checksums(words)[0] != sums[0]:
             raise _unseen(f"What a worker has written to {self.rows.path} is not there.")
-
-    def _check_seen(self, name: str, reason: str) -> None:
-        self.source.check_still_there()
-        with contextlib.suppress(BadPicture):
-            self.source.read(name)
-            raise _unseen(f"A worker cannot read {name!r} ({reason}), which can be read here.")
 
     def _write_note(self, columns: list[list]) -> None:
         if not columns[0]:
