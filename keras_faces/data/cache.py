@@ -44,7 +44,6 @@ from keras_faces.files import (
     cache_folder,
     open_regular,
     read_checked,
-    read_regular,
     remembered,
     write_checked,
 )
@@ -73,14 +72,17 @@ class FaceCache:
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
         self.meta = json.loads(read_checked(self.folder / "meta.json"))
-        if hashlib.sha256(read_regular(self.folder / INDEX)).hexdigest() != self.meta["index"]:
-            raise OSError(errno.EIO, "not what was written", str(self.folder / INDEX))
+        with open(open_regular(self.folder / INDEX), "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != self.meta["index"]:
+                raise OSError(errno.EIO, "not what was written", str(self.folder / INDEX))
         self.count = self.meta["count"]
         self.image_shape = (self.meta["image_size"], self.meta["image_size"], self.meta["channels"])
         self._row_bytes = int(np.prod(self.image_shape))
         self._checksums = self._numbers("checksum")
-        good = self._index("reason")["reason"].is_null()
-        self._rows = np.from_dlpack(pc.indices_nonzero(good)).astype(np.int64)
+        self._rows = None  # of the pictures that can be used, where these are not all
+        if self.meta["skipped"]:
+            good = self._index("reason")["reason"].is_null()
+            self._rows = np.from_dlpack(pc.indices_nonzero(good)).astype(np.int64)
         self._lock = threading.Lock()
         before = header(self.count + self.meta["skipped"], self.image_shape)
         self._start = len(before)
@@ -98,16 +100,18 @@ class FaceCache:
 
     def _column(self, name: str) -> pa.Array:
         """Return what the index says of the pictures that can be used."""
+        if not self.meta["skipped"]:
+            return self._index(name)[name].combine_chunks()
         table = self._index(name, "reason")
         return table.filter(table["reason"].is_null())[name].combine_chunks()
 
     def _numbers(self, name: str) -> np.ndarray:
-        return np.from_dlpack(self._column(name))
+        return _copied(self._column(name))
 
     def _codes(self, name: str) -> tuple[list[str | None], np.ndarray]:
         """Return the different texts of a column as they first appear, and the place of each."""
         column = self._column(name).dictionary_encode(null_encoding="encode")
-        return list(map(text, column.dictionary.to_pylist())), np.from_dlpack(column.indices)
+        return list(map(text, column.dictionary.to_pylist())), _copied(column.indices)
 
     @property
     def names(self) -> list[str]:
@@ -176,7 +180,8 @@ class FaceCache:
             UserError: If a picture is not what was written.
         """
         indices = np.asarray(indices, np.int64)
-        wanted, rows = self._checksums[indices], self._rows[indices]
+        wanted = self._checksums[indices]
+        rows = indices if self._rows is None else self._rows[indices]
         words = row_words(len(rows), self._row_bytes)
         offsets = (self._start + rows * self._row_bytes).tolist()
         lengths = list(map(self._read_into, words[:, : self._row_bytes], offsets))
@@ -197,6 +202,13 @@ class FaceCache:
             data = os.read(self._file, len(row))
         row[: len(data)] = np.frombuffer(data, np.uint8)
         return len(data)
+
+
+def _copied(numbers: pa.Array) -> np.ndarray:
+    copied = np.array(np.from_dlpack(numbers))
+    del numbers
+    pa.default_memory_pool().release_unused()  # Arrow keeps what it has read a file into
+    return copied
 
 
 def prepare(

@@ -137,16 +137,16 @@ class Making:
                         column.extend(more)
                     bar.update(len(chunk[0]))
                     if len(columns[0]) * self.rows.bytes >= NOTE_BYTES:
-                        self._write_note(columns)
+                        self.write_note(columns)
                         start, columns = self.done, [[] for _ in NOTE]
         except BaseException as error:
             with contextlib.suppress(OSError):  # a full disk
-                self._write_note(columns)
+                self.write_note(columns)
             path = getattr(error, "filename", None)
             if isinstance(error, FileNotFoundError) and path == self.rows.path and self._has_rows():
                 raise _unseen(f"A worker does not see {path}.") from error
             raise
-        self._write_note(columns)
+        self.write_note(columns)
 
     def _chunks(self, start: int) -> Iterator[tuple[int, list]]:
         """Yield the pictures from number `start`, few at a time, with the number of the first."""
@@ -196,7 +196,8 @@ class Making:
         if checksums(words)[0] != sums[0]:
             raise _unseen(f"What a worker has written to {self.rows.path} is not there.")
 
-    def _write_note(self, columns: list[list]) -> None:
+    def write_note(self, columns: list[list]) -> None:
+        """Note that the rows behind those of the last note are whole, and what is known of them."""
         if not columns[0]:
             return
         with open(self.rows.path, "rb+") as file:
