@@ -137,7 +137,8 @@ class FaceCache:
     @property
     def identities(self) -> list[str | None]:
         """The person on each picture, or None where the source does not know."""
-        return list(map(text, self._column("identity").to_pylist()))
+        people, codes = self._codes("identity")
+        return [people[code] for code in codes.tolist()]
 
     @property
     def split_hashes(self) -> np.ndarray:
