@@ -45,6 +45,7 @@ def in_parallel(
     n_jobs = n_jobs or joblib.parallel.get_active_backend()[1] or -1
     backend = joblib.parallel.get_active_backend(prefer=prefer)[0]
     loky = isinstance(backend, joblib.parallel.BACKENDS.get("loky", ()))
+    n_jobs = backend.effective_n_jobs(n_jobs) if loky else n_jobs
     streams = backend.supports_return_generator or n_jobs == 1
     parallel = joblib.Parallel(
         n_jobs,

@@ -46,7 +46,7 @@ _json = json.JSONEncoder().encode  # of a text ten times as fast as json.dumps
 
 
 def header(count: int, image_shape: tuple[int, int, int]) -> bytes:
-    """Return the 128 bytes before the rows in their file, as NumPy's format of version 1.0 has them."""
+    """Return what stands before the rows in their file: 128 bytes, by NumPy's format 1.0."""
     facts = str({"descr": "|u1", "fortran_order": False, "shape": (count, *image_shape)})
     return b"\x93NUMPY\1\0v\0" + facts.ljust(117).encode() + b"\n"
 

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.distance import cdist
 
-from keras_faces.detection.detector import UPSAMPLED, import_dlib, to_rgb
+from keras_faces.detection.detector import UPSAMPLED, frontal_detector, import_dlib, to_rgb
 from keras_faces.detection.framing import FIVE_POINTS, model_file
 from keras_faces.errors import UserError, require_at_least
 from keras_faces.parallel import over_pictures
@@ -317,7 +317,7 @@ def _checked(descriptors: Descriptors) -> Descriptors:
 
 def _describe(images: np.ndarray) -> np.ndarray:
     """Return a descriptor for each picture, NaN where no face is found."""
-    detect = import_dlib().get_frontal_face_detector()
+    detect = frontal_detector()
     landmarks, network = _load_models()
     rows = np.full((len(images), NUMBERS), np.nan)
     for row, image in zip(rows, images):
