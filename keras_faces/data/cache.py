@@ -187,8 +187,8 @@ class FaceCache:
         offsets = (self._start + rows * self._row_bytes).tolist()
         lengths = list(map(self._read_into, words[:, : self._row_bytes], offsets))
         whole = (checksums(words) == wanted) & (np.array(lengths) == self._row_bytes)
-        wrong = np.flatnonzero(~whole)
-        if len(wrong):
+        if not whole.all():
+            wrong = np.flatnonzero(~whole)
             raise UserError(
                 f"The row of {self.name(int(indices[wrong[0]]))!r} in the cache {self.folder} is "
                 "damaged. Delete that folder; the next run makes it anew."
