@@ -396,8 +396,8 @@ def ray_cluster():
     ray = pytest.importorskip("ray")
     from ray.util.joblib import register_ray
 
-    home = str(Path(kf.__file__).parents[1])
-    runtime = {"env_vars": {"PYTHONPATH": home}}
+    path = [str(Path(kf.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    runtime = {"env_vars": {"PYTHONPATH": os.pathsep.join(path)}}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=runtime)
     register_ray()
     yield "ray"
