@@ -47,7 +47,7 @@ def make(folder: Path, count: int, size: int) -> None:
         numbers = range(start, min(start + (1 << 16), count))
         contents = [number.to_bytes(32, "little") for number in numbers]
         each = len(numbers)
-        making.write_note([[None] * each, contents, [178] * each, [218] * each, [0] * each])
+        making.write_note([([None] * each, contents, [178] * each, [218] * each, [0] * each)])
     making.finish()
 
 

@@ -188,6 +188,23 @@ def test_what_was_interrupted_goes_on_where_it_was(small_notes, sequential):
     assert levels(cache) == list(range(12))
 
 
+def test_ctrl_c_right_behind_a_note_tells_of_no_picture_twice(small_notes, monkeypatch):
+    write = decoding.Making.write_note
+
+    def stopped(making, found):
+        write(making, found)
+        if making.done == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding.Making, "write_note", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            prepared(Numbered(12))
+    again = Numbered(12)
+    assert levels(prepared(again)) == list(range(12))
+    assert min(again.reads) == 6
+
+
 def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

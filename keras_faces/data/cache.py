@@ -225,7 +225,7 @@ def prepare(
     Args:
         source: What `open_source` returned.
         crop: A key of `CROPS`.
-        image_size: Width and height of the records in pixels.
+        image_size: Width and height of the cached pictures in pixels.
         channels: 1 or 3.
         strict: Stop at the first bad picture instead of skipping, counting and naming it.
         progress: Show a progress bar where the work takes a while.
@@ -344,7 +344,7 @@ def _sweep(mine: Path) -> None:
     """Remove what nobody will read, a week after it was made.
 
     That is what was begun and never finished, and caches that an older version of this package
-    made, whose records are decoded in another way.
+    made, whose pictures are decoded in another way.
     """
     for folder in mine.parent.iterdir():
         with contextlib.suppress(OSError):

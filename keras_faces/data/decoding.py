@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -122,29 +123,31 @@ class Making:
         )
         work = functools.partial(decode_rows, self.rows)
         prefer = "processes" if total - start >= FOR_PROCESSES else "threads"
-        columns: list[list] = [[] for _ in NOTE]
+        found: list[tuple] = []  # what is known of the pictures from number `start`
         try:
             with (
                 bar,
                 silent_pillow(),
                 contextlib.closing(in_parallel(work, self._chunks(start), prefer=prefer)) as made,
             ):
-                for chunk in made:
-                    self._check(start + len(columns[0]), strict, *chunk)
-                    for column, more in zip(columns, chunk):
-                        column.extend(more)
-                    bar.update(len(chunk[0]))
-                    if len(columns[0]) * self.rows.bytes >= NOTE_BYTES:
-                        self.write_note(columns)
-                        start, columns = self.done, [[] for _ in NOTE]
+                count = start
+                for columns in made:
+                    self._check(count, strict, *columns)
+                    found.append(columns)
+                    count += len(columns[0])
+                    bar.update(len(columns[0]))
+                    if (count - start) * self.rows.bytes >= NOTE_BYTES:
+                        self.write_note(found)
+                        found, start = [], self.done
         except BaseException as error:
             with contextlib.suppress(OSError):  # a full disk
-                self.write_note(columns)
+                if start == self.done:  # not where Ctrl-C came when the note was written
+                    self.write_note(found)
             path = getattr(error, "filename", None)
             if isinstance(error, FileNotFoundError) and path == self.rows.path and self._has_rows():
                 raise _unseen(f"A worker does not see {path}.") from error
             raise
-        self.write_note(columns)
+        self.write_note(found)
 
     def _chunks(self, start: int) -> Iterator[tuple[int, list]]:
         """Yield the pictures from number `start`, few at a time, with the number of the first."""
@@ -194,12 +197,13 @@ class Making:
         if checksums(words)[0] != sums[0]:
             raise _unseen(f"What a worker has written to {self.rows.path} is not there.")
 
-    def write_note(self, columns: list[list]) -> None:
+    def write_note(self, found: list[tuple]) -> None:
         """Note that the rows behind those of the last note are whole, and what is known of them."""
-        if not columns[0]:
+        if not found:
             return
         with open(self.rows.path, "rb+") as file:
             os.fsync(file.fileno())
+        columns = [list(chain.from_iterable(parts)) for parts in zip(*found)]
         arrays = [
             numbers(np.array(column, kind)) if kind else texts(column)
             for kind, column in zip(NOTE.values(), columns)

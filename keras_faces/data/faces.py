@@ -197,7 +197,7 @@ def _landmarks(source, cache, crop: str) -> Labels:
 
 
 def _kept_beside(cache, kind: str, source, look_up) -> tuple[list[str], np.ndarray]:
-    """Return names and values of labels, kept beside the records: CelebA's text takes seconds."""
+    """Return names and values of labels, kept beside the pictures: CelebA's text takes seconds."""
     kept = cache.folder / f"{kind}-{source.listing()[:24]}.npz"
     if (known := remembered(kept)) is not None:
         with np.load(io.BytesIO(known)) as found:
