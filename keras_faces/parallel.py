@@ -103,7 +103,6 @@ def over_pictures(
 
 def _prepare_worker(parent: int) -> None:
     prepare_process()  # memory of pictures is not returned, to be fetched again for the next ones
-    warnings.simplefilter("ignore")
     os.dup2(2, 1)  # whatever a library prints
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
 
@@ -115,26 +114,29 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
+# Of workers and of those who clean up behind them: no file of the folder in which they start is
+# taken for a library, and nothing is said where all are killed.
+ENVIRONMENT = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore"}
+
+
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
-    """Let Ctrl-C not reach the processes that are started meanwhile: this one ends them.
-
-    Nor do they take a file of the folder in which they start for a library.
-    """
-    safe = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
+    """Start processes that Ctrl-C does not reach: this one ends them."""
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
     if os.name == "posix":
         from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
         resource_tracker.ensure_running()  # whichever is started later lets it through again
         loky_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         if os.name == "posix":
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if safe is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = safe
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -302,7 +302,7 @@ def test_workers_of_a_killed_process_end(orl_folder, tmp_path):
     found = wait_for_workers(process)
     time.sleep(0.5)
     process.kill()
-    process.communicate(timeout=60)
+    assert process.communicate(timeout=60) == ("begun\n", "")
     assert not psutil.wait_procs(found, timeout=30)[1]
 
 
