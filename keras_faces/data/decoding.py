@@ -30,7 +30,7 @@ from keras_faces.data.decode import (
     row_words,
     silent_pillow,
 )
-from keras_faces.data.sources.base import LEFT_OUT, Source
+from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.data.splits import split_hashes
 from keras_faces.errors import UserError
 from keras_faces.files import read_checked, write_checked, write_whole
@@ -228,30 +228,27 @@ class Making:
             data = b"".join(content or bytes(32) for content in contents)
             begins.append(np.frombuffer(data, ">u8")[::4].astype(np.uint64))
         rows = pa.concat_tables(self.notes)
-        good = rows["reason"].is_null()
-        if not pc.any(good).as_py():
+        good = np.from_dlpack(pc.indices_nonzero(rows["reason"].is_null()))
+        if not len(good):
             raise self._nothing(rows["reason"][:5].to_pylist())
+        hashes = np.zeros(len(rows), np.uint64)
+        hashes[good] = _hashes([self.entries[number] for number in good.tolist()])
         index = {
             "name": texts([_bytes(entry.name) for entry in self.entries]),
             "identity": texts([_bytes(entry.identity) for entry in self.entries]),
             "split": texts([_bytes(entry.split) for entry in self.entries]),
             **{name: rows[name] for name in ("reason", "width", "height", "checksum")},
             "content": numbers(np.concatenate(begins)),
+            "split_hash": numbers(hashes),
         }
-        hashes = np.zeros(len(good), np.uint64)
-        kept = pa.table(index).filter(good)
-        hashes[np.from_dlpack(pc.indices_nonzero(good))] = _hashes(
-            *(kept[name].combine_chunks() for name in ("name", "identity"))
-        )
-        index["split_hash"] = numbers(hashes)
         data = as_parquet(pa.table(index))
         write_whole(self.folder / INDEX, data)
         meta = {
             **self.facts,
             "index": hashlib.sha256(data).hexdigest(),
             "content": digest.hexdigest(),
-            "count": len(kept),
-            "skipped": len(good) - len(kept),
+            "count": len(good),
+            "skipped": len(rows) - len(good),
             "source": self.source.title,
         }
         write_checked(self.folder / "meta.json", json.dumps(meta, indent=1).encode())
@@ -302,14 +299,13 @@ def read_columns(file: Path | pa.BufferReader, *names: str) -> pa.Table:
     return pq.ParquetFile(file).read(list(names) or None, use_threads=False)
 
 
-def _hashes(names: pa.Array, people: pa.Array) -> np.ndarray:
+def _hashes(entries: list[Entry]) -> np.ndarray:
     """Return what each picture's place in a split depends on: its person, or its name."""
-    people = people.dictionary_encode()
-    if len(people.dictionary) > 1 and not people.null_count:
-        return split_hashes(map(text, people.dictionary.to_pylist()))[
-            np.from_dlpack(people.indices)
-        ]
-    return split_hashes(map(text, names.to_pylist()))
+    people: dict[str | None, int] = {}
+    codes = [people.setdefault(entry.identity, len(people)) for entry in entries]
+    if len(people) > 1 and None not in people:
+        return split_hashes(people)[codes]
+    return split_hashes(entry.name for entry in entries)
 
 
 def _unseen(what: str) -> UserError:
