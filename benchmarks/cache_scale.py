@@ -1,8 +1,8 @@
-"""Start-up time and memory of training data from caches of 400 to 1,000,000 records.
+"""Start-up time and memory of training data from caches of 400 to 1,000,000 pictures.
 
     python benchmarks/cache_scale.py [--counts 400 20000 1000000] [--image-size 64] [--steps 500]
 
-The records are synthetic (black, in files with holes, so that a million of 64x64x3 need no 12 GB of
+The rows are synthetic (black, in a file with holes, so that a million of 64x64x3 need no 12 GB of
 disk); index, order and reading are those of real ones. Each size runs in a process of its own, and
 prints the time from opening the cache to the first batch, images/s of shuffled reading as the clock
 and as one core would have it (by the processor time of all threads), and the resident memory at the
@@ -10,13 +10,11 @@ end.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,29 +23,32 @@ import psutil
 
 import keras_faces as kf
 from keras_faces.data.cache import FaceCache
-from keras_faces.data.chunks import Found
-from keras_faces.data.shards import INDEX, SHARD_BYTES, Index, checksum
-from keras_faces.data.sources import Entry
-from keras_faces.files import write_checked
+from keras_faces.data.decoding import Making
+from keras_faces.data.sources import Entry, Source
+
+
+class Black(Source):
+    """So many black pictures, of which none is ever read."""
+
+    title = "black"
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def entries(self) -> list[Entry]:
+        return [Entry(f"{number:07d}.jpg") for number in range(self.count)]
 
 
 def make(folder: Path, count: int, size: int) -> None:
-    """Write a cache of `count` black records."""
+    """Write a cache of `count` black rows."""
     folder.mkdir()
-    record = bytes(size * size * 3)
-    per_shard = SHARD_BYTES // len(record)
-    shards = [min(per_shard, count - start) for start in range(0, count, per_shard)]
-    for number, records in enumerate(shards):
-        with open(folder / f"shard-{number:05d}.bin", "wb") as file:
-            file.truncate(records * len(record))
-    index, crc = Index(), zlib.crc32(record)
-    for number in range(count):
-        found = Found([""], [number.to_bytes(32, "little")], [(178, 218)], [crc])
-        index.add([Entry(f"{number:07d}.jpg")], found)
-    index.save(folder)
-    files = {name: checksum(folder / name) for name in INDEX}
-    meta = {"image_size": size, "channels": 3, "count": count, "shards": shards, "content": ""}
-    write_checked(folder / "meta.json", json.dumps({**meta, "files": files}).encode())
+    making = Making(folder, Black(count), {"crop": "center", "image_size": size, "channels": 3})
+    for start in range(0, count, 1 << 16):
+        numbers = range(start, min(start + (1 << 16), count))
+        contents = [number.to_bytes(32, "little") for number in numbers]
+        each = len(numbers)
+        making.write_note([([None] * each, contents, [178] * each, [218] * each, [0] * each)])
+    making.finish()
 
 
 def measure(folder: str, steps: int) -> None:
@@ -62,7 +63,7 @@ def measure(folder: str, steps: int) -> None:
     process = psutil.Process()
     before, began = process.memory_info().rss, time.perf_counter()
     cache = FaceCache(folder)
-    stream = FaceStream(cache, split_indices(cache.ranks, cache.sides, "train"), 64)
+    stream = FaceStream(cache, split_indices(cache.split_hashes, cache.sides, "train"), 64)
     batches = iter(stream.dataset(start=0))
     next(batches)
     first = time.perf_counter() - began
@@ -73,7 +74,7 @@ def measure(folder: str, steps: int) -> None:
     a_core = 64 * steps / (time.process_time() - worked)
     after = process.memory_info().rss
     print(
-        f"{cache.count:9,} records: first batch after {first:.2f} s, {rate:8,.0f} images/s "
+        f"{cache.count:9,} pictures: first batch after {first:.2f} s, {rate:8,.0f} images/s "
         f"({a_core:,.0f} a core), memory {after / 2**20:6,.0f} MiB, "
         f"of which data {(after - before) / 2**20:5,.0f}"
     )

@@ -4,9 +4,9 @@
 
 Pictures are ORL faces, enlarged and tinted, with noise, as JPEG files of about 10 kB on disk. Every
 contestant reads the files, keeps the centre square and resizes it, on all cores, in threads where
-nothing else is said. `prepare` also lists the files, takes SHA-256 and CRC-32 of every picture and
-writes the records; it starts processes beyond 8,000 pictures, as many of them as pay. Prints the
-median images/s of the rounds, and its share of the fastest.
+nothing else is said. `prepare` also lists the files, takes SHA-256 and a checksum of every picture,
+and writes the rows and their index; from 8,000 pictures on it works in processes. Prints the median
+images/s of the rounds, and its share of the fastest.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from PIL import Image
 
 from keras_faces.data import open_source
 from keras_faces.data.cache import prepare
-from keras_faces.data.decoders import CHUNK
+from keras_faces.data.decoding import CHUNK
 
 WIDTH, HEIGHT = 178, 218
 TOP = (HEIGHT - WIDTH) // 2

@@ -499,41 +499,37 @@ class _Stopped(Exception):
 
 
 def _make_unfinished(folder: Path) -> None:
-    from keras_faces.data import cache, decoders, shards
+    import joblib
+
+    from keras_faces.data import cache, decoding
     from keras_faces.data.sources.folder import FolderSource
 
     layouts.write({f"{n}.png": layouts.face(n, 16, 16, "PNG") for n in range(12)}, folder / "faces")
 
     class Stopping(FolderSource):
-        def read(self, name):
-            if name == "9.png":
+        def file(self, name):
+            if name == "9.png" and self.reading:
                 raise _Stopped
-            return super().read(name)
+            return super().file(name)
 
-    small = {(shards, "SHARD_BYTES"): 4 * 3 * SIZE**2, (decoders, "CHUNK"): 1}
-    kept = {place: getattr(*place) for place in small}
-    for (module, name), value in small.items():
-        setattr(module, name, value)
+        def entries(self):
+            self.reading = True
+            return super().entries()
+
+    source = Stopping(folder / "faces")
+    source.reading = False
+    small = {"NOTE_BYTES": 4 * 3 * SIZE**2, "CHUNK": 1}
+    kept = {name: getattr(decoding, name) for name in small}
+    vars(decoding).update(small)
     try:
-        with contextlib.suppress(_Stopped):
-            cache.prepare(Stopping(folder / "faces"), image_size=SIZE, progress=False)
+        with contextlib.suppress(_Stopped), joblib.parallel_config(n_jobs=1):
+            cache.prepare(source, image_size=SIZE, progress=False)
     finally:
-        for (module, name), value in kept.items():
-            setattr(module, name, value)
-
-
-def _read_unfinished(folder: Path) -> dict:
-    from keras_faces.data import shards
-
-    kept, shards.SHARD_BYTES = shards.SHARD_BYTES, 4 * 3 * SIZE**2
-    try:
-        return faces_of(folder / "faces")
-    finally:
-        shards.SHARD_BYTES = kept
+        vars(decoding).update(kept)
 
 
 KINDS["cache, unfinished"] = Kind(
-    _make_unfinished, ["cache/**/*.part/*"], _read_unfinished, share=16
+    _make_unfinished, ["cache/**/*.part/*"], lambda folder: faces_of(folder / "faces"), share=16
 )
 
 

@@ -1,4 +1,4 @@
-"""The cache of decoded pictures: shards, interruption, checksums, processes, many records."""
+"""The cache of decoded pictures: interruption, checksums, what is known of the pictures, crops."""
 
 import contextlib
 import errno
@@ -6,12 +6,15 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +24,8 @@ from PIL import Image
 import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.data import cache as cache_module
-from keras_faces.data import decoders, shards
+from keras_faces.data import decode as decode_module
+from keras_faces.data import decoding
 from keras_faces.data.cache import FaceCache, prepare
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import LEFT_OUT, Entry, Source
@@ -35,9 +39,12 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def small_shards(monkeypatch):
-    """Three records of 8x8x1 in a shard."""
-    monkeypatch.setattr(shards, "SHARD_BYTES", 3 * 64)
+def small_notes(monkeypatch):
+    """A note for every three rows of 8x8x1, and one picture at a time."""
+    monkeypatch.setattr(decoding, "NOTE_BYTES", 3 * 64)
+    monkeypatch.setattr(decoding, "CHUNK", 1)
+    with joblib.parallel_config(n_jobs=1):
+        yield
 
 
 class Numbered(Source):
@@ -58,7 +65,8 @@ class Numbered(Source):
         number = int(name.removesuffix(".png"))
         self.reads.append(number)
         if number == self.stop:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)  # it is raised in the main thread, and another may be reading
         if number in self.missing:
             raise BadPicture("cannot be read (gone)")
         if number in self.bad:
@@ -86,28 +94,58 @@ def levels(cache, positions=None):
 
 
 # ---------------------------------------------------------------------------------------------
-# Shards
+# Rows
 
 
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize("count", [1, 3, 4, 11])
-def test_records_of_all_shards_are_read_in_any_order(small_shards, count, sequential):
+def test_rows_are_read_in_any_order(small_notes, count, sequential):
     cache = prepared(Numbered(count, sequential=sequential))
-    assert cache.meta["shards"] == [3] * (count // 3) + [count % 3] * (count % 3 > 0)
     assert levels(cache) == list(range(count))
     order = np.random.default_rng(0).permutation(count)
     assert levels(cache, order) == order.tolist()
     assert cache.names == [f"{n}.png" for n in range(count)]
+    assert [cache.name(n) for n in range(count)] == cache.names
     assert cache.identities == [f"p{n % 4}" for n in range(count)]
 
 
-def test_more_shards_than_files_are_kept_open(small_shards, monkeypatch):
-    monkeypatch.setattr(cache_module, "OPEN_SHARDS", 2)
-    cache = prepared(Numbered(20))
-    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
-    assert levels(cache, [19, 0, 7, 13, 1, 18]) == [19, 0, 7, 13, 1, 18]
-    if before is not None:
-        assert len(os.listdir("/proc/self/fd")) <= before + 2
+def test_others_can_read_the_files_too():
+    import pyarrow.parquet as pq
+
+    with pytest.warns(kf.data.SkippedPictures):
+        cache = prepared(Numbered(5, bad=[3], splits=["train", None, "test", None, LEFT_OUT]))
+    images = np.load(cache.folder / "images.npy")
+    assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 4]
+    index = pq.read_table(cache.folder / "index.parquet").to_pydict()
+    assert index["name"] == [f"{n}.png".encode() for n in range(5)]
+    assert [reason is None for reason in index["reason"]] == [True, True, True, False, True]
+    assert index["split"] == [b"train", None, b"test", None, b"left out"]
+
+
+@pytest.mark.parametrize("size, channels", [(9, 1), (11, 3), (12, 3)])
+def test_rows_that_are_no_whole_words_are_checked_to_their_last_byte(size, channels):
+    cache = prepared(Numbered(3), image_size=size, channels=channels)
+    assert cache.read([2, 0]).shape == (2, size, size, channels)
+    with open(cache.folder / "images.npy", "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x03")
+    assert levels(cache, [0, 1]) == [0, 1]
+    with pytest.raises(kf.UserError, match=r"'2\.png'.*damaged"):
+        cache.read([2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.data())
+def test_any_flipped_bit_changes_the_checksum_of_its_row_alone(row_bytes, data):
+    words = decode_module.row_words(3, row_bytes)
+    words[:, :row_bytes] = np.frombuffer(
+        data.draw(st.binary(min_size=3 * row_bytes, max_size=3 * row_bytes)), np.uint8
+    ).reshape(3, -1)
+    before = decode_module.checksums(words)
+    row, bit = data.draw(st.integers(0, 2)), data.draw(st.integers(0, 8 * row_bytes - 1))
+    words[row, bit // 8] ^= 1 << bit % 8
+    changed = decode_module.checksums(words) != before
+    assert changed.tolist() == [number == row for number in range(3)]
 
 
 @settings(max_examples=25, deadline=None)
@@ -117,7 +155,7 @@ def test_any_mix_gives_all_the_good_ones_in_order_and_names_all_the_bad(kinds, s
     source = Numbered(len(kinds), places["b"], places["m"], sequential=sequential)
     source.listing = lambda: f"{kinds}"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "SHARD_BYTES", 3 * 64)
+        patch.setattr(decoding, "NOTE_BYTES", 3 * 64)
         if not places["g"]:
             with pytest.raises(kf.UserError, match=f"None of the {len(kinds)} pictures"):
                 prepared(source)
@@ -140,15 +178,31 @@ def quiet():
 
 
 @pytest.mark.parametrize("sequential", [False, True])
-def test_what_was_interrupted_goes_on_where_it_was(small_shards, sequential, monkeypatch):
-    monkeypatch.setattr(decoders, "CHUNK", 1)
+def test_what_was_interrupted_goes_on_where_it_was(small_notes, sequential):
     with pytest.raises(KeyboardInterrupt):
         prepared(Numbered(12, sequential=sequential, stop=8))
     again = Numbered(12, sequential=sequential)
     cache = prepared(again)
     if not sequential:
-        assert min(again.reads) == 8  # two whole shards were there, and two pictures of the third
+        assert min(again.reads) == 8
     assert levels(cache) == list(range(12))
+
+
+def test_ctrl_c_right_behind_a_note_tells_of_no_picture_twice(small_notes, monkeypatch):
+    write = decoding.Making.write_note
+
+    def stopped(making, found):
+        write(making, found)
+        if making.done == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding.Making, "write_note", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            prepared(Numbered(12))
+    again = Numbered(12)
+    assert levels(prepared(again)) == list(range(12))
+    assert min(again.reads) == 6
 
 
 def files(folder):
@@ -165,8 +219,8 @@ def test_interruptions_change_nothing_wherever_bad_pictures_are(bad, missing, st
     bad, missing = bad - {13}, missing - {13}
     made = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "SHARD_BYTES", 5 * 64)
-        patch.setattr(decoders, "CHUNK", 2)
+        patch.setattr(decoding, "NOTE_BYTES", 5 * 64)
+        patch.setattr(decoding, "CHUNK", 2)
         for cuts in ([], stops):
             with tempfile.TemporaryDirectory() as folder:
                 patch.setenv("KERAS_FACES_CACHE", folder)
@@ -180,19 +234,20 @@ def test_interruptions_change_nothing_wherever_bad_pictures_are(bad, missing, st
     assert made[0] == made[1]
 
 
-def test_a_killed_process_loses_no_whole_shard(tmp_path):
+def test_a_killed_process_loses_nothing_that_a_note_tells_of(tmp_path):
     script = """
-        import os, sys
+        import joblib, os, sys
         sys.path.insert(0, sys.argv[1])
-        from test_cache import Numbered, prepared, shards, decoders
+        from test_cache import Numbered, prepared, decoding
         class Killed(Numbered):
             def read(self, name):
                 if name == "50.png":
                     os.kill(os.getpid(), 9)
                 return super().read(name)
-        shards.SHARD_BYTES = 64
-        decoders.CHUNK = 1
-        prepared(Killed(60))
+        decoding.NOTE_BYTES = 64
+        decoding.CHUNK = 1
+        with joblib.parallel_config(n_jobs=1):
+            prepared(Killed(60))
     """
     home = os.path.dirname(__file__)
     given = [sys.executable, "-c", textwrap.dedent(script), home]
@@ -200,10 +255,8 @@ def test_a_killed_process_loses_no_whole_shard(tmp_path):
     killed = subprocess.run(given, env={**os.environ, "PYTHONPATH": path}, capture_output=True)
     assert killed.returncode == -9, killed.stderr.decode()
     source = Numbered(60)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "SHARD_BYTES", 64)
-        cache = prepared(source)
-    assert 20 < min(source.reads) <= 50
+    cache = prepared(source)
+    assert min(source.reads) == 50
     assert levels(cache) == list(range(60))
 
 
@@ -217,17 +270,27 @@ def _flip(path):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("suffix, damage", [("bin", _cut), ("json", _cut), ("json", _flip)])
-def test_a_shard_that_is_not_whole_is_written_again(suffix, damage, small_shards, own_cache):
+@pytest.mark.parametrize(
+    "file, damage, goes_on_at",
+    [
+        ("000000003.note", _cut, 3),
+        ("000000003.note", _flip, 3),
+        ("images.npy", _cut, 0),
+        ("images.npy", lambda path: path.write_bytes(b"\0" + path.read_bytes()[1:]), 0),
+    ],
+)
+def test_what_is_damaged_of_half_a_cache_is_made_again(
+    file, damage, goes_on_at, small_notes, own_cache
+):
     with pytest.raises(KeyboardInterrupt):
         prepared(Numbered(40, stop=39))
     [part] = (own_cache / "images").glob("*.part")
-    damage(part / f"shard-00001.{suffix}")
+    damage(part / file)
     again = Numbered(40)
     cache = prepared(again)
     assert levels(cache) == list(range(40))
     assert cache.names == [entry.name for entry in again.entries()]
-    assert min(again.reads) == 3
+    assert min(again.reads) == goes_on_at
 
 
 def test_pictures_from_another_place_share_the_records(own_cache):
@@ -243,10 +306,10 @@ def test_pictures_from_another_place_share_the_records(own_cache):
 # Damage
 
 
-def test_a_damaged_record_is_found_when_it_is_read_and_named(small_shards):
+def test_a_damaged_row_is_found_when_it_is_read_and_named():
     cache = prepared(Numbered(7))
-    with open(cache.folder / "shard-00001.bin", "r+b") as file:
-        file.seek(64 + 5)
+    with open(cache.folder / "images.npy", "r+b") as file:
+        file.seek(-3 * 64 + 5, os.SEEK_END)
         file.write(b"\xff")
     again = FaceCache(cache.folder)
     assert levels(again, [0, 3, 5, 6]) == [0, 3, 5, 6]
@@ -254,9 +317,10 @@ def test_a_damaged_record_is_found_when_it_is_read_and_named(small_shards):
         again.read([0, 4])
 
 
-def test_training_that_meets_a_damaged_record_says_so_in_a_line(orl_folder, own_cache, capsys):
+def test_training_that_meets_a_damaged_row_says_so_in_a_line(orl_folder, own_cache, capsys):
     stream = kf.data.open_faces(orl_folder, 32, 4, split="all", progress=False)
-    with open(stream.cache.folder / "shard-00000.bin", "r+b") as file:
+    with open(stream.cache.folder / "images.npy", "r+b") as file:
+        file.seek(-1024, os.SEEK_END)
         file.write(b"\xff\x00\xff")
     words = "--image-size 32 --batch-size 4 --filters 2 --latent-dim 2 --hidden-units 4 --steps 6"
     run = own_cache / "run"
@@ -284,7 +348,7 @@ def test_a_cache_of_an_older_version_is_not_used(tmp_path, own_cache, picture_fo
     folder = picture_folder({"a.png": np.full((8, 8), 9, np.uint8)})
     stream = kf.data.open_faces(folder, 8, 1, split="all", progress=False)
     meta = {**stream.cache.meta}
-    assert meta["format"] == shards.FORMAT
+    assert meta["format"] == cache_module.FORMAT
     # As version 0.2 wrote it: one file of records, one of names.
     old = stream.cache.folder
     for file in old.iterdir():
@@ -301,14 +365,14 @@ def test_a_source_that_vanishes_while_it_is_read_is_told_from_bad_pictures(
     tmp_path, orl_folder, monkeypatch
 ):
     source = kf.data.open_source(orl_folder)
-    read = source.read
+    file = source.file
 
     def vanishing(name):
         if name == "s2/1.pgm":
-            shutil.rmtree(orl_folder)
-        return read(name)
+            shutil.rmtree(orl_folder, ignore_errors=True)
+        return file(name)
 
-    monkeypatch.setattr(source, "read", vanishing)
+    monkeypatch.setattr(source, "file", vanishing)
     with pytest.raises(kf.UserError, match="vanished while it was read"):
         prepare(source, image_size=16, channels=1, progress=False)
 
@@ -347,7 +411,7 @@ def test_the_sources_own_splits_decide():
     }
 
 
-def test_ranks_are_the_beginning_of_sha256():
+def test_split_hashes_are_the_beginning_of_sha256():
     import hashlib
 
     names = ["s1", "ä", "\udcff"]
@@ -446,13 +510,6 @@ def test_fine_stripes_leave_no_more_aliases_where_a_halved_jpeg_is_interpolated(
         found = decode(jpeg(pixels), "center-area", 64, 3).astype(float)
         aliased = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_LINEAR).astype(float)
         assert found.std() <= 0.65 * aliased.std() + 1
-
-
-def test_decoding_leaves_the_interpreters_switch_interval_as_it_was(tmp_path):
-    before = sys.getswitchinterval()
-    Image.fromarray(photo(40, 40)).save(tmp_path / "a.png")
-    kf.data.open_faces(tmp_path, 32, split="all", progress=False)
-    assert sys.getswitchinterval() == before
 
 
 @pytest.mark.parametrize("size", [32, 64])

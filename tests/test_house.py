@@ -47,7 +47,7 @@ ROOMS = """
     metrics training
     data
     detection pictures runs
-    pixels optional recipes checkpoints model_files schema
+    pixels optional parallel recipes checkpoints model_files schema
     process errors files pencil screen
 """
 LEVELS = {room: level for level, line in enumerate(ROOMS.split("\n")) for room in line.split()}
@@ -62,6 +62,7 @@ HEAVY = {
     "gradio": "an extra",
     "h5py": "takes a fifth of a second, for files of weights",
     "importlib": "for those who ask",
+    "joblib": "takes a sixth of a second, for those who decode or score",
     "keras": "takes seconds, and runs are found and described without it",
     "matplotlib": "takes half a second, for figures",
     "onnxruntime": "an extra",

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import signal
 import sys
 import tempfile
 
@@ -835,31 +833,3 @@ def test_the_detector_in_a_protocol_is_the_one_that_is_installed(monkeypatch):
 
     monkeypatch.setattr(metadata, "version", unknown)  # as where a user has built dlib
     assert detector() == dlib.__version__
-
-
-def test_work_in_processes_that_is_stopped_ends_them(tmp_path, monkeypatch):
-    from keras_faces.metrics.processes import in_processes
-
-    lines = "import os, sys, time", "open(f'begun-{os.getpid()}', 'w')", "time.sleep(30)"
-    (tmp_path / "slow_work.py").write_text("\n".join([*lines, "open('done', 'w')"]))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-    def stop(*_):
-        if len(list(tmp_path.glob("begun-*"))) < 2:
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
-        else:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, stop)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        with pytest.raises(KeyboardInterrupt):
-            in_processes(lambda part: part, "slow_work", np.zeros((4, 8, 8, 1), np.uint8), 2)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    for begun in tmp_path.glob("begun-*"):
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(begun.name.removeprefix("begun-")), 0)
-    assert not (tmp_path / "done").exists()

@@ -409,7 +409,7 @@ def test_any_damage_of_any_file_of_the_cache_is_found_and_told(cached, data):
             try:
                 found = everything(folder)
             except kf.UserError as error:
-                assert "damaged. Delete that folder" in str(error) and file.suffix == ".bin"
+                assert "damaged. Delete that folder" in str(error) and file.suffix == ".npy"
                 return
             told = [str(warning.message) for warning in caught if "anew" in str(warning.message)]
             assert found == whole

@@ -1,11 +1,10 @@
-"""Every picture is decoded once; afterwards training reads fixed-size records from disk.
+"""Every picture is decoded once; afterwards training reads rows of one file.
 
-A cache is a folder of shards (`shard-00000.bin`: uint8 records, one after the other), an index in
-files that are mapped into memory rather than read (names, people, splits, checksums, raw sizes),
-and `meta.json` (what the folder was made from). It is keyed by the pictures' content and by all
-that changes a pixel. Preparing writes shard after shard beside the cache's place and renames the
-whole at the end: a half written cache is never read, and what was interrupted goes on with the
-first shard that is missing.
+A cache is a folder of `images.npy` (uint8 pictures of one size), `index.parquet` (what is known of
+each: name, person, split, checksum, why it cannot be used, ...) and `meta.json` (what it was made
+from). It is keyed by the pictures' content and by all that changes a pixel. It is made beside its
+place and renamed at the end: a half made cache is never read, and what was interrupted goes on
+where it was.
 """
 
 import contextlib
@@ -17,37 +16,40 @@ import shutil
 import threading
 import time
 import warnings
-import zlib
-from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import filelock
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from tqdm import tqdm
 
 from keras_faces.data import decode
 from keras_faces.data.crops import get_crop
-from keras_faces.data.shards import FORMAT, Shards, bad_picture, checksum
+from keras_faces.data.decode import checksums, row_words
+from keras_faces.data.decoding import (
+    IMAGES,
+    INDEX,
+    SIDES,
+    Making,
+    bad_picture,
+    header,
+    read_columns,
+    text,
+)
 from keras_faces.data.sources.base import Source
 from keras_faces.errors import UserError
-from keras_faces.files import cache_folder, read_checked, remembered, write_checked
+from keras_faces.files import (
+    cache_folder,
+    open_regular,
+    read_checked,
+    remembered,
+    write_checked,
+)
 from keras_faces.optional import require
 
-
-def _files_to_keep_open() -> int:
-    """Return a quarter of the files that the process may have open, at most 256."""
-    try:
-        import resource
-    except ImportError:  # Windows, where the C library allows 512
-        return 64
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 256 if allowed == resource.RLIM_INFINITY else max(16, min(256, allowed // 4))
-
-
-# More shards than this are opened anew whenever they are read, which takes twice as long.
-OPEN_SHARDS = _files_to_keep_open()
+FORMAT = 4
 
 
 class SkippedPictures(UserWarning):
@@ -57,100 +59,117 @@ class SkippedPictures(UserWarning):
 class FaceCache:
     """The decoded pictures of one source, crop, size and number of channels.
 
-    Memory use hardly grows with the number of pictures: records and index are read from disk when
-    asked for, and what the operating system keeps of the files counts as its own cache, not ours.
+    Memory use hardly grows with the number of pictures: rows are read from disk when asked for, and
+    so are the columns of the index; a checksum for each is kept.
 
     Args:
         folder: A folder that `prepare` made.
 
     Raises:
-        OSError: If a file of the index is not what was written. Records are checked as they are
-            read.
+        OSError: If the index is not what was written. Pictures are checked as they are read.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
         self.meta = json.loads(read_checked(self.folder / "meta.json"))
-        for name, written in self.meta["files"].items():
-            if checksum(self.folder / name) != written:
-                raise OSError(errno.EIO, "not what was written", str(self.folder / name))
+        with open(open_regular(self.folder / INDEX), "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != self.meta["index"]:
+                raise OSError(errno.EIO, "not what was written", str(self.folder / INDEX))
         self.count = self.meta["count"]
         self.image_shape = (self.meta["image_size"], self.meta["image_size"], self.meta["channels"])
-        self._record_bytes = int(np.prod(self.image_shape))
-        self._ends = np.cumsum(self.meta["shards"], dtype=np.int64)
-        self._files: OrderedDict[int, int] = OrderedDict()
+        self._row_bytes = int(np.prod(self.image_shape))
+        self._checksums = self._numbers("checksum")
+        self._rows = None  # of the pictures that can be used, where these are not all
+        if self.meta["skipped"]:
+            good = self._index("reason")["reason"].is_null()
+            self._rows = np.from_dlpack(pc.indices_nonzero(good)).astype(np.int64)
         self._lock = threading.Lock()
-        self._checksums = self._mapped("checksums")
-        for number, records in enumerate(self.meta["shards"]):
-            path = self._shard(number)
-            if path.stat().st_size != records * self._record_bytes:
-                raise OSError(errno.EIO, "wrong size", str(path))
+        before = header(self.count + self.meta["skipped"], self.image_shape)
+        self._start = len(before)
+        self._file = open_regular(self.folder / IMAGES)
+        whole = len(before) + (self.count + self.meta["skipped"]) * self._row_bytes
+        if os.read(self._file, len(before)) != before or os.fstat(self._file).st_size != whole:
+            raise OSError(errno.EIO, "cut or overwritten", str(self.folder / IMAGES))
 
     def __del__(self):
-        for file in getattr(self, "_files", {}).values():
-            with contextlib.suppress(OSError):
-                os.close(file)
+        with contextlib.suppress(AttributeError, OSError):
+            os.close(self._file)
+
+    def _index(self, *columns: str) -> pa.Table:
+        return read_columns(self.folder / INDEX, *columns)
+
+    def _column(self, name: str) -> pa.Array:
+        """Return what the index says of the pictures that can be used."""
+        if not self.meta["skipped"]:
+            return self._index(name)[name].combine_chunks()
+        table = self._index(name, "reason")
+        return table.filter(table["reason"].is_null())[name].combine_chunks()
+
+    def _numbers(self, name: str) -> np.ndarray:
+        return _copied(self._column(name))
+
+    def _codes(self, name: str) -> tuple[list[str | None], np.ndarray]:
+        """Return the different texts of a column as they first appear, and the place of each."""
+        column = self._column(name).dictionary_encode(null_encoding="encode")
+        return list(map(text, column.dictionary.to_pylist())), _copied(column.indices)
 
     @property
     def names(self) -> list[str]:
-        """Names of the pictures, in the order of their records."""
-        data = (self.folder / "names.bin").read_bytes()
-        ends = self._mapped("name_ends").tolist()
-        return [
-            data[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise([0, *ends])
-        ]
+        """Names of the pictures, in the order of their rows."""
+        return list(map(text, self._column("name").to_pylist()))
 
     def name(self, position: int) -> str:
         """Return the name of one picture."""
-        ends = self._mapped("name_ends")
-        start = ends[position - 1] if position else 0
-        with open(self.folder / "names.bin", "rb") as file:
-            file.seek(start)
-            return file.read(ends[position] - start).decode("utf-8", "surrogatepass")
+        return text(self._column("name")[position].as_py())
 
     @property
     def people(self) -> list[str]:
         """Names of the people, in the order in which they first appear."""
-        return json.loads((self.folder / "people.json").read_bytes())
+        return [person for person in self._codes("identity")[0] if person is not None]
 
     @property
     def people_numbers(self) -> np.ndarray:
         """For each picture the place of its person in `people`, or -1; int32."""
-        return self._mapped("people")
+        people, codes = self._codes("identity")
+        known = np.array([person is not None for person in people])
+        return np.where(known, np.cumsum(known) - 1, -1).astype(np.int32)[codes]
 
     @property
     def identities(self) -> list[str | None]:
         """The person on each picture, or None where the source does not know."""
-        people = [*self.people, None]
-        return [people[number] for number in self.people_numbers]
+        people, codes = self._codes("identity")
+        return [people[code] for code in codes.tolist()]
 
     @property
-    def ranks(self) -> np.ndarray:
+    def split_hashes(self) -> np.ndarray:
         """What each picture's place in a split depends on, uint64; see `splits.split_hashes`."""
-        return self._mapped("ranks")
+        return self._numbers("split_hash")
 
     @property
     def sides(self) -> np.ndarray:
         """For each picture the place of its own split in `SIDES`, int8."""
-        return self._mapped("sides")
+        splits, codes = self._codes("split")
+        return np.array([SIDES.index(split) for split in splits], np.int8)[codes]
 
     @property
     def raw_sizes(self) -> np.ndarray:
         """Width and height of the raw pictures, int32 of shape `(count, 2)`."""
-        return self._mapped("raw_sizes")
+        return np.stack([self._numbers("width"), self._numbers("height")], axis=1)
 
     @property
     def contents(self) -> np.ndarray:
         """A number for each raw picture's content, uint64: equal for copies."""
-        return self._mapped("contents")
+        return self._numbers("content")
 
     @property
     def bad(self) -> list[list[str]]:
         """`[name, reason]` of each picture that could not be used."""
-        return json.loads((self.folder / "bad.json").read_bytes())
+        table = self._index("name", "reason")
+        rows = table.filter(table["reason"].is_valid()).to_pydict()
+        return [[text(name), text(reason)] for name, reason in zip(rows["name"], rows["reason"])]
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
-        """Read records.
+        """Read pictures.
 
         Args:
             indices: Positions of the wanted pictures.
@@ -159,69 +178,45 @@ class FaceCache:
             A uint8 array of shape `(len(indices), size, size, channels)`.
 
         Raises:
-            UserError: If a record is not what was written.
+            UserError: If a picture is not what was written.
         """
         indices = np.asarray(indices, np.int64)
-        images = np.empty((len(indices), *self.image_shape), np.uint8)
-        shards = np.searchsorted(self._ends, indices, "right")
-        starts = self._ends - self.meta["shards"]
-        offsets = (indices - starts[shards]) * self._record_bytes
-        flat = images.reshape(len(indices), -1)
-        found = np.empty(len(indices), np.uint32)
-        for row, (shard, offset) in enumerate(zip(shards.tolist(), offsets.tolist())):
-            if self._read_into(flat[row].data, shard, offset) < self._record_bytes:
-                raise UserError(self._damaged(indices[row]))
-            found[row] = zlib.crc32(flat[row])
-        wrong = np.flatnonzero(found != self._checksums[indices])
-        if len(wrong):
-            raise UserError(self._damaged(indices[wrong[0]]))
-        return images
+        wanted = self._checksums[indices]
+        rows = indices if self._rows is None else self._rows[indices]
+        words = row_words(len(rows), self._row_bytes)
+        offsets = (self._start + rows * self._row_bytes).tolist()
+        lengths = list(map(self._read_into, words[:, : self._row_bytes], offsets))
+        whole = (checksums(words) == wanted) & (np.array(lengths) == self._row_bytes)
+        if not whole.all():
+            wrong = np.flatnonzero(~whole)
+            raise UserError(
+                f"The row of {self.name(int(indices[wrong[0]]))!r} in the cache {self.folder} is "
+                "damaged. Delete that folder; the next run makes it anew."
+            )
+        return words[:, : self._row_bytes].reshape(-1, *self.image_shape)
 
     def holds(self, image: np.ndarray) -> bool:
-        """Return whether one of the records has exactly the pixels of an image, uint8."""
-        alike = np.flatnonzero(self._checksums == zlib.crc32(image))
+        """Return whether one of the rows has exactly the pixels of an image, uint8."""
+        words = row_words(1, self._row_bytes)
+        words[0, : self._row_bytes] = image.reshape(-1)
+        alike = np.flatnonzero(self._checksums == checksums(words)[0])
         return any(np.array_equal(self.read([position])[0], image) for position in alike)
 
-    def _damaged(self, position: int) -> str:
-        return (
-            f"The record of {self.name(int(position))!r} in the cache {self.folder} is damaged. "
-            "Delete that folder; the next run makes it anew."
-        )
-
-    def _read_into(self, buffer: memoryview, shard: int, offset: int) -> int:
+    def _read_into(self, row: np.ndarray, offset: int) -> int:
         if hasattr(os, "preadv"):
-            # Under the lock only as long as it takes to look the file up: another thread could
-            # close it in between.
-            with self._lock:
-                file = os.dup(self._open(shard)) if len(self._ends) > OPEN_SHARDS else None
-                kept = self._open(shard) if file is None else file
-            try:
-                return os.preadv(kept, [buffer], offset)
-            finally:
-                if file is not None:
-                    os.close(file)
+            return os.preadv(self._file, [row], offset)
         with self._lock:  # Windows reads only from the file's one position
-            file = self._open(shard)
-            os.lseek(file, offset, os.SEEK_SET)
-            data = os.read(file, buffer.nbytes)
-        buffer.cast("B")[: len(data)] = data
+            os.lseek(self._file, offset, os.SEEK_SET)
+            data = os.read(self._file, len(row))
+        row[: len(data)] = np.frombuffer(data, np.uint8)
         return len(data)
 
-    def _open(self, shard: int) -> int:
-        if shard in self._files:
-            self._files.move_to_end(shard)
-            return self._files[shard]
-        if len(self._files) >= OPEN_SHARDS:
-            os.close(self._files.popitem(last=False)[1])
-        file = os.open(self._shard(shard), os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        self._files[shard] = file
-        return file
 
-    def _shard(self, number: int) -> Path:
-        return self.folder / f"shard-{number:05d}.bin"
-
-    def _mapped(self, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+def _copied(numbers: pa.Array) -> np.ndarray:
+    copied = np.array(np.from_dlpack(numbers))
+    del numbers
+    pa.default_memory_pool().release_unused()  # Arrow keeps what it has read a file into
+    return copied
 
 
 def prepare(
@@ -237,7 +232,7 @@ def prepare(
     Args:
         source: What `open_source` returned.
         crop: A key of `CROPS`.
-        image_size: Width and height of the records in pixels.
+        image_size: Width and height of the cached pictures in pixels.
         channels: 1 or 3.
         strict: Stop at the first bad picture instead of skipping, counting and naming it.
         progress: Show a progress bar where the work takes a while.
@@ -323,9 +318,9 @@ def _make(source: Source, listing: str, facts: dict, strict: bool, progress: boo
             return cache  # another process has made it meanwhile
         _sweep(part)
         part.mkdir(exist_ok=True)
-        shards = Shards(part, facts, source.entries())
-        shards.write(source, strict, progress)
-        content, unreadable = shards.finish(source)
+        making = Making(part, source, facts)
+        making.decode(strict, progress)
+        content, unreadable = making.finish()
         folder = _place(facts, content)
         if _open(facts, content) is None:
             part.rename(folder)
@@ -356,7 +351,7 @@ def _sweep(mine: Path) -> None:
     """Remove what nobody will read, a week after it was made.
 
     That is what was begun and never finished, and caches that an older version of this package
-    made, whose records are decoded in another way.
+    made, whose pictures are decoded in another way.
     """
     for folder in mine.parent.iterdir():
         with contextlib.suppress(OSError):

@@ -1,12 +1,14 @@
 """From the bytes of one picture file to a square uint8 array, or to a reason why not."""
 
 import contextlib
+import hashlib
 import io
 import math
 import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -103,6 +105,83 @@ def decode_with_size(
     except Exception as error:
         raise _reason(error) from error
     return pixels.reshape(size, size, channels), upright
+
+
+class Rows(NamedTuple):
+    """Where decoded pictures go: rows of one size in a file, and of what kind they are."""
+
+    path: str
+    start: int  # of the first row, in bytes
+    crop: str
+    size: int
+    channels: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of a row."""
+        return self.size**2 * self.channels
+
+
+def row_words(rows: int, row_bytes: int) -> np.ndarray:
+    """Return an array for so many rows, uint8: each ends with zeros where it is no whole word."""
+    words = np.empty((rows, -(-row_bytes // 8) * 8), np.uint8)
+    words[:, row_bytes:] = 0
+    return words
+
+
+def checksums(words: np.ndarray) -> np.ndarray:
+    """Return a checksum of each row: the sum of its words, each times an odd number of its own.
+
+    Whatever bit of a row is flipped, the sum is another. It takes a fifth of CRC-32's time.
+    """
+    words = words.view("<u8")
+    odd = np.arange(1, 2 * words.shape[1], 2, dtype=np.uint64)
+    return np.einsum("rw,w->r", words, odd)  # half the time of `@`, which knows no BLAS for these
+
+
+def decode_rows(
+    rows: Rows, chunk: tuple[int, Sequence["str | bytes | np.ndarray | BadPicture"]]
+) -> tuple[list, ...]:
+    """Decode some pictures, and write them to rows that follow one another.
+
+    Args:
+        rows: Where they go.
+        chunk: Number of the first row, and the pictures: each as its source returns it, or the
+            path of its file. The row of one that cannot be used is black.
+
+    Returns:
+        Five columns: why a picture cannot be used, or None; SHA-256 of its bytes, or None where
+        even they could not be read; its width and height; the checksum of its row.
+
+    Raises:
+        OSError: If the rows cannot be written.
+    """
+    first, pictures = chunk
+    reasons, contents, sizes = [], [], []
+    words = row_words(len(pictures), rows.bytes)
+    for row, picture in zip(words, pictures):
+        reason, content, size = None, None, (0, 0)
+        try:
+            data = read_file(picture) if isinstance(picture, str) else picture
+            if isinstance(data, BadPicture):
+                raise data
+            content = hashlib.sha256(data).digest()
+            pixels, size = decode_with_size(data, rows.crop, rows.size, rows.channels)
+            row[: rows.bytes] = pixels.reshape(-1)
+        except BadPicture as error:
+            reason = str(error).encode("utf-8", "surrogatepass")
+            row[:] = 0
+        reasons.append(reason)
+        contents.append(content)
+        sizes.append(size)
+    # Not created: where there is none, this is another machine, which does not see the folder.
+    with open(os.open(rows.path, os.O_WRONLY | getattr(os, "O_BINARY", 0)), "wb", 0) as file:
+        file.seek(rows.start + first * rows.bytes)
+        left = memoryview(words[:, : rows.bytes].tobytes())
+        while left:
+            left = left[file.write(left) :]
+    widths, heights = zip(*sizes)
+    return reasons, contents, list(widths), list(heights), checksums(words).tolist()
 
 
 def open_upright(

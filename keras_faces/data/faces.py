@@ -141,7 +141,7 @@ def open_faces(
         table = NameLabels(cache.names)
     elif labels == "sketch":
         table = _sketches(opened, cache, crop, strict, progress)
-    indices = split_indices(cache.ranks, cache.sides, split, test_fraction)
+    indices = split_indices(cache.split_hashes, cache.sides, split, test_fraction)
     if not len(indices):
         raise UserError(
             f"The {split} split of {opened.title!r} is empty: its {cache.count} pictures show too "
@@ -197,7 +197,7 @@ def _landmarks(source, cache, crop: str) -> Labels:
 
 
 def _kept_beside(cache, kind: str, source, look_up) -> tuple[list[str], np.ndarray]:
-    """Return names and values of labels, kept beside the records: CelebA's text takes seconds."""
+    """Return names and values of labels, kept beside the pictures: CelebA's text takes seconds."""
     kept = cache.folder / f"{kind}-{source.listing()[:24]}.npz"
     if (known := remembered(kept)) is not None:
         with np.load(io.BytesIO(known)) as found:

@@ -91,7 +91,7 @@ def _rows(known: Attributes | Landmarks, pictures: Sequence[str], what: str) -> 
 
 
 class Labels:
-    """The labels of all pictures of a cache, in the order of its records.
+    """The labels of all pictures of a cache, in the order of its rows.
 
     Args:
         kind: One of `LABELS`.

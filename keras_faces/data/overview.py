@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 
 from keras_faces.data.cache import FaceCache
 from keras_faces.data.crops import CROPS, apply_crop
+from keras_faces.data.decoding import SIDES
 from keras_faces.data.labels import Attributes
-from keras_faces.data.shards import SIDES
 from keras_faces.data.sources import Source
 from keras_faces.pictures import grid
 from keras_faces.pixels import to_float

@@ -64,7 +64,8 @@ def split_indices(
         raise UserError(
             "Only a source with splits of its own has a validation split. Take train, test or all."
         )
-    ranked = np.unique(hashes)
+    ordered = np.sort(hashes)  # np.unique takes more memory than all else of a million pictures
+    ranked = ordered[np.diff(ordered, prepend=~ordered[:1]) != 0]
     held_out = ranked[: max(1, round(test_fraction * len(ranked)))]
     in_test = hashes <= held_out[-1] if len(ranked) else np.zeros(0, bool)
     return np.flatnonzero(in_test == (split == "test"))

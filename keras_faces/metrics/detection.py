@@ -8,7 +8,7 @@ something only beside the rate on real faces of the same size: small faces are o
 import numpy as np
 
 from keras_faces.detection.detector import UPSAMPLED, frontal_detector, import_dlib, to_rgb
-from keras_faces.metrics.processes import in_processes, serve
+from keras_faces.parallel import over_pictures
 
 
 def face_detection_rate(faces: np.ndarray, processes: int | None = None) -> float:
@@ -28,14 +28,9 @@ def detected(faces: np.ndarray, processes: int | None = None) -> np.ndarray:
     """Return for each face whether the detector finds at least one; arguments as above."""
     images = to_rgb(faces)
     import_dlib()
-    return in_processes(_detect, __name__, images, processes)
+    return over_pictures(_detect, images, processes)
 
 
 def _detect(images: np.ndarray) -> np.ndarray:
     detector = frontal_detector()
     return np.array([len(detector(np.ascontiguousarray(image), UPSAMPLED)) > 0 for image in images])
-
-
-# As `in_processes` calls it.
-if __name__ == "__main__":
-    serve(_detect)

@@ -22,10 +22,10 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.distance import cdist
 
-from keras_faces.detection.detector import UPSAMPLED, import_dlib, to_rgb
+from keras_faces.detection.detector import UPSAMPLED, frontal_detector, import_dlib, to_rgb
 from keras_faces.detection.framing import FIVE_POINTS, model_file
 from keras_faces.errors import UserError, require_at_least
-from keras_faces.metrics.processes import in_processes, serve
+from keras_faces.parallel import over_pictures
 from keras_faces.pictures import rows_grid
 from keras_faces.pixels import check
 
@@ -145,7 +145,7 @@ def face_descriptors(faces: np.ndarray, processes: int | None = None) -> Descrip
     """
     images = to_rgb(faces)
     _load_models()  # what is missing or damaged is told now, and not by a process
-    rows = in_processes(_describe, __name__, images, processes)
+    rows = over_pictures(_describe, images, processes)
     found = ~np.isnan(rows[:, 0])
     return Descriptors(found, rows[found])
 
@@ -317,7 +317,7 @@ def _checked(descriptors: Descriptors) -> Descriptors:
 
 def _describe(images: np.ndarray) -> np.ndarray:
     """Return a descriptor for each picture, NaN where no face is found."""
-    detect = import_dlib().get_frontal_face_detector()
+    detect = frontal_detector()
     landmarks, network = _load_models()
     rows = np.full((len(images), NUMBERS), np.nan)
     for row, image in zip(rows, images):
@@ -346,8 +346,3 @@ def _load(kind: str, path: Path):
             f"{path} is damaged, or not the model of dlib's that its name says. Get it anew: "
             "pip install --force-reinstall --no-deps face_recognition_models"
         ) from error
-
-
-# As `in_processes` calls it.
-if __name__ == "__main__":
-    serve(_describe)
