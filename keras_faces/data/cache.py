@@ -185,7 +185,7 @@ class FaceCache:
         rows = indices if self._rows is None else self._rows[indices]
         words = row_words(len(rows), self._row_bytes)
         offsets = (self._start + rows * self._row_bytes).tolist()
-        lengths = list(map(self._read_into, words[:, : self._row_bytes], offsets))
+        lengths = self._read_into(words[:, : self._row_bytes], offsets)
         whole = (checksums(words) == wanted) & (np.array(lengths) == self._row_bytes)
         if not whole.all():
             wrong = np.flatnonzero(~whole)
@@ -202,14 +202,18 @@ class FaceCache:
         alike = np.flatnonzero(self._checksums == checksums(words)[0])
         return any(np.array_equal(self.read([position])[0], image) for position in alike)
 
-    def _read_into(self, row: np.ndarray, offset: int) -> int:
+    def _read_into(self, rows: np.ndarray, offsets: list[int]) -> list[int]:
+        """Fill rows from the file, and return how many bytes of each are there."""
         if hasattr(os, "preadv"):
-            return os.preadv(self._file, [row], offset)
+            return [os.preadv(self._file, [row], offset) for row, offset in zip(rows, offsets)]
+        lengths = []
         with self._lock:  # Windows reads only from the file's one position
-            os.lseek(self._file, offset, os.SEEK_SET)
-            data = os.read(self._file, len(row))
-        row[: len(data)] = np.frombuffer(data, np.uint8)
-        return len(data)
+            for row, offset in zip(rows, offsets):
+                os.lseek(self._file, offset, os.SEEK_SET)
+                data = os.read(self._file, len(row))
+                row[: len(data)] = np.frombuffer(data, np.uint8)
+                lengths.append(len(data))
+        return lengths
 
 
 def _copied(numbers: pa.Array) -> np.ndarray:
