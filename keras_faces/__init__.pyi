@@ -6,6 +6,7 @@ from . import latent as latent
 from . import metrics as metrics
 from . import models as models
 from . import pictures as pictures
+from . import plan as plan
 from . import recipes as recipes
 from . import reports as reports
 from . import runs as runs
@@ -15,6 +16,7 @@ from .data import list_datasets as list_datasets
 from .errors import UserError as UserError
 from .models import create_model as create_model
 from .models import list_models as list_models
+from .plan import TrainingPlan as TrainingPlan
 from .process import prepare_process as prepare_process
 from .recipes import list_recipes as list_recipes
 from .reports import list_reports as list_reports

@@ -85,7 +85,7 @@ class Best(TypedDict):
     protocol: dict[str, Any]
 
 
-class Rows:
+class CsvLog:
     """A .csv file of numbers to which a row is added now and then.
 
     Its last column is a checksum of the row, which readers of the numbers leave out.
@@ -171,7 +171,7 @@ def _line(cells: Iterable) -> str:
 
 
 def _checked(row: dict[str, float]) -> str:
-    """Return a row's line, with a checksum by which `Rows` finds any change of it."""
+    """Return a row's line, with a checksum by which `CsvLog` finds any change of it."""
     return _line([*row.values(), _check(row.keys(), row.values())])
 
 
@@ -189,8 +189,8 @@ class Run:
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder).expanduser()
         self.config_path = self.folder / "config.json"
-        self.metrics = Rows(self.folder / "metrics.csv")
-        self.score_rows = Rows(self.folder / "scores.csv")
+        self.metrics = CsvLog(self.folder / "metrics.csv")
+        self.score_rows = CsvLog(self.folder / "scores.csv")
         self.best_path = self.folder / "best.keras"
         self.best_score_path = self.folder / "best.json"
         self.model_path = self.folder / "model.keras"

@@ -47,7 +47,7 @@ def digests_of(name: str) -> dict[str, str]:
             score_every=1,
             ema=0.9,
             seed=3,
-            say=lambda line: None,
+            print_fn=lambda line: None,
             **small,
         )
         position, arrays = read_latest(run.checkpoints)

@@ -609,7 +609,7 @@ def _trained() -> Path:
             steps=3,
             checkpoint_seconds=1e-6,
             count=2,
-            say=stop,
+            print_fn=stop,
         )
     (folder / "run" / "model.keras").unlink()  # its checkpoints are read instead
     shutil.rmtree(folder / "run" / "tensorboard")
@@ -716,7 +716,7 @@ def _resumed(run: Path) -> str:
             raise _Stopped
 
     with contextlib.suppress(_Stopped):
-        kf.resume(run, say=stop)
+        kf.resume(run, print_fn=stop)
     return "\n".join(lines)
 
 

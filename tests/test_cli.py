@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
             batch_size=40,
             steps=10,
             count=0,
-            say=lambda line: None,
+            print_fn=lambda line: None,
         )
     return folder
 

@@ -46,7 +46,7 @@ def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
     given = {"batch_size": 100, "epochs": 3, "checkpoint_seconds": 1e-6, "count": 4}
     given |= {"score_every": 1, "scores": ["laplacian_variance"], "best": "laplacian_variance"}
-    kf.train("autoencoder", run=folder, say=str, **given, **SMALL)
+    kf.train("autoencoder", run=folder, print_fn=str, **given, **SMALL)
     return folder
 
 
@@ -342,7 +342,7 @@ def test_any_changed_byte_of_a_table_is_found_or_cuts_the_last_row(tmp_path, dat
 )
 def test_a_damaged_table_is_refused_by_resume_which_says_what_to_do(copy, content, told):
     (copy / "metrics.csv").write_bytes(content)
-    found = one_line(kf.resume, copy, say=str)
+    found = one_line(kf.resume, copy, print_fn=str)
     assert told in found and "metrics.csv" in found and "delete it" in found
 
 
@@ -397,7 +397,7 @@ def test_a_run_folder_that_is_deleted_at_the_very_end_is_not_said_to_be_done(tmp
         if line.startswith("Scoring"):
             shutil.rmtree(folder)
 
-    given = {"batch_size": 100, "steps": 2, "say": say, **SMALL}
+    given = {"batch_size": 100, "steps": 2, "print_fn": say, **SMALL}
     with pytest.raises(kf.UserError, match=r"is lost.*the finished model cannot be kept"):
         kf.train("autoencoder", run=folder, count=4, **given)
     assert not any("Done" in line for line in told)
@@ -422,7 +422,7 @@ def test_a_disk_that_is_full_or_closed_ends_training_in_a_line(
         return rename(path, target)
 
     monkeypatch.setattr(Path, "replace", full)
-    given = {"batch_size": 100, "steps": 4, "say": str, **SMALL}
+    given = {"batch_size": 100, "steps": 4, "print_fn": str, **SMALL}
     with pytest.raises(kf.UserError, match=told) as error:
         kf.train("autoencoder", run=tmp_path / "run", count=0, **given)
     assert "\n" not in str(error.value)
@@ -492,7 +492,7 @@ def test_what_a_killed_export_left_goes_with_the_next_one_and_with_resume(copy, 
     kf.export.write(model, out, "keras")
     left = sorted(path.name for path in tmp_path.glob(".*"))
     assert left == sorted([f".other.{dead}.part", alive.name])
-    kf.resume(copy, say=str)
+    kf.resume(copy, print_fn=str)
     assert not list(copy.glob(".*.part"))
 
 

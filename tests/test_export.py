@@ -35,7 +35,7 @@ def run(tmp_path_factory):
     """A finished run of a small VAE."""
     folder = tmp_path_factory.mktemp("runs") / "vae"
     given = {"hidden_units": 16, "latent_dim": 6, "split": "all"}
-    kf.train("vae", "orl", folder, steps=2, count=20, say=str, **SMALL, **given)
+    kf.train("vae", "orl", folder, steps=2, count=20, print_fn=str, **SMALL, **given)
     return folder
 
 
@@ -101,7 +101,7 @@ def test_the_cards_own_lines_use_the_export_without_keras_faces(run, tmp_path, f
 def test_a_keras_export_is_a_small_run_that_generates_the_same(tmp_path):
     folder = tmp_path / "runs" / "vae"
     given = {"hidden_units": 16, "latent_dim": 6, "split": "all", "ema": 0.9}
-    kf.train("vae", "orl", folder, steps=4, count=20, say=str, **SMALL, **given)
+    kf.train("vae", "orl", folder, steps=4, count=20, print_fn=str, **SMALL, **given)
     model = kf.load_model(folder)
     small, differences = kf.export.write(model, tmp_path / "small", "keras", run=folder)
     assert set(differences) == set(model.signatures())

@@ -169,7 +169,7 @@ def test_the_file_is_recorded_and_no_score_goes_without_its_mark(built, weights)
     assert features.weights_path == weights
     assert features.weights_sha256 == features.protocol["weights_sha256"] == digest
     assert features.published is features.protocol["weights_published_by_keras"] is False
-    titles = [score.title for score in SCORES.values() if score.needs == "inception"]
+    titles = [score.title for score in SCORES.values() if score.features == "inception"]
     assert len(titles) == 7
     assert all(title.endswith(" (keras)") for title in titles)
 

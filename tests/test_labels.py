@@ -435,7 +435,7 @@ def test_a_run_whose_labels_have_changed_is_not_gone_on_with(orl_folder, tmp_pat
         batch_size=4,
         steps=2,
         count=0,
-        say=lambda line: None,
+        print_fn=lambda line: None,
     )
     facts = run.config()["data"]
     assert facts["labels"] == "attributes"
@@ -443,4 +443,4 @@ def test_a_run_whose_labels_have_changed_is_not_gone_on_with(orl_folder, tmp_pat
     rows[3] = rows[3][:-1] + str(1 - int(rows[3][-1]))
     (orl_folder / ATTRIBUTES_FILE).write_text("\n".join(["file,odd", *rows]))
     with pytest.raises(kf.UserError, match=r"they have changed"):
-        kf.resume(run.folder, say=lambda line: None)
+        kf.resume(run.folder, print_fn=lambda line: None)

@@ -334,7 +334,7 @@ class Copier:
 def test_scores_are_those_of_the_samples_beside_those_of_real_faces(real_faces, found_by_dlib):
     stream = kf.data.open_faces("orl", split="test", progress=False)
     faces = floats(real_faces)
-    result = metrics.score(Copier(faces[:4]), stream, count=20, seed=0, scores=scores.QUICK)
+    result = metrics.score(Copier(faces[:4]), stream, count=20, seed=0, scores=scores.CHEAP_SCORES)
     real = stream.sample(20, 0)
     assert list(result["rows"]) == ["real", "prior"]
     samples = np.concatenate([faces[:4]] * 5)
@@ -450,7 +450,7 @@ def test_there_must_be_something_to_compare():
 
 
 def test_a_protocol_is_told_with_all_that_its_scores_need(real_faces):
-    result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.QUICK)
+    result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.CHEAP_SCORES)
     assert "generated 5, seed 0, detector dlib" in tables.protocol_line(result)
     assert "detector" not in tables.protocol_line(result, names=["laplacian_variance"])
 
@@ -516,7 +516,7 @@ def test_without_the_detector_its_scores_are_not_computed_and_it_is_said_why(
     real_faces, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "dlib", None)
-    result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.QUICK)
+    result = result_of(floats(real_faces)[:, ::4, ::4], scores=scores.CHEAP_SCORES)
     assert "face_detection_rate" not in result["rows"]["real"]
     assert set(result["needs"]) == {"pixels"}
     assert "pip install dlib-bin" in result["not_computed"]["face_detection_rate"]
@@ -550,7 +550,7 @@ class Projection:
         return features, exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-ON_FEATURES = [name for name, score in metrics.SCORES.items() if score.needs == "inception"]
+ON_FEATURES = [name for name, score in metrics.SCORES.items() if score.features == "inception"]
 
 
 def test_scores_on_features_are_those_of_the_pure_functions():
@@ -601,7 +601,7 @@ def test_without_inceptions_weights_its_scores_are_not_computed_and_it_is_said_w
     monkeypatch.setattr("keras_faces.metrics.inception._download", no_network)
     stream = kf.data.open_faces("orl", 16, split="test", progress=False)
     faces = stream.sample(20, 0)
-    assert not set(ON_FEATURES) & set(scores.names_of(None))
+    assert not set(ON_FEATURES) & set(scores.resolve_scores(None))
     asked = metrics.score(Copier(faces), stream, 20, scores=["inception_score", "distinct_nearest"])
     assert list(asked["rows"]["prior"]) == ["distinct_nearest"]
     assert "no route to host" in asked["not_computed"]["inception_score"]
@@ -662,7 +662,7 @@ def test_features_of_real_faces_are_shared_by_equal_protocols_alone(other, own_c
 # Scores on face descriptors
 
 
-ON_DESCRIPTORS = [n for n, score in metrics.SCORES.items() if score.needs == "descriptors"]
+ON_DESCRIPTORS = [n for n, score in metrics.SCORES.items() if score.features == "descriptors"]
 
 
 @pytest.fixture(scope="module")
@@ -769,7 +769,7 @@ def test_without_the_models_scores_on_descriptors_are_not_computed_and_it_is_sai
         raise kf.UserError("install them with: pip install 'keras-faces[identity]'")
 
     monkeypatch.setattr("keras_faces.metrics.identity.require", missing)
-    assert not set(ON_DESCRIPTORS) & set(scores.names_of(None))
+    assert not set(ON_DESCRIPTORS) & set(scores.resolve_scores(None))
     stream = kf.data.open_faces("orl", 16, split="test", progress=False)
     asked = metrics.score(Copier(stream.sample(9, 0)), stream, 9, scores=["near_duplicates"])
     assert "keras-faces[identity]" in asked["not_computed"]["near_duplicates"]
@@ -798,7 +798,7 @@ def test_scores_of_reconstructions_are_those_of_the_pure_functions():
     assert values["face_detection_rate"] == metrics.face_detection_rate(copies)
     distances = metrics.descriptor_distance(faces, copies).values
     assert values["descriptor_distance"] == pytest.approx(distances.mean())
-    assert "SSIM 0." in tables.copies_line(result)
+    assert "SSIM 0." in tables.format_copies(result)
     assert result["protocol"]["real"] == 12
     quick = scores.score_copies(model, stream, 12, quick=True)
     assert "descriptor_distance" not in quick["scores"]

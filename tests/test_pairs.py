@@ -438,10 +438,10 @@ def begun(monkeypatch, tmp_path, data):
     """Return the model and the stream with which `train` begins."""
     found = []
     monkeypatch.setattr(
-        session, "_go_on", lambda run, model, stream, *_: found.extend((model, stream))
+        session, "_run_training", lambda run, plan, model, stream, *_: found.extend((model, stream))
     )
     small = {"image_size": 32, "filters": 2, "residual_blocks": 1, "batch_size": 4, "steps": 2}
-    kf.train("cyclegan", data=data, run=tmp_path / "run", say=lambda line: None, **small)
+    kf.train("cyclegan", data=data, run=tmp_path / "run", print_fn=lambda line: None, **small)
     return found
 
 
@@ -475,10 +475,10 @@ def test_a_cyclegan_trains_on_pairs_and_goes_on(pairs, tmp_path):
     said = []
     small = {"image_size": 32, "filters": 2, "residual_blocks": 1, "batch_size": 4, "steps": 2}
     data, folder = f"pairs:{pairs}", tmp_path / "run"
-    run = kf.train("cyclegan", data=data, run=folder, count=0, say=said.append, **small)
+    run = kf.train("cyclegan", data=data, run=folder, count=0, print_fn=said.append, **small)
     assert run.config()["data"]["labels"] == "sketch"
     assert "sketches.png" in said[-1]
-    assert kf.resume(run.folder, say=said.append).rows()[-1]["step"] == 2
+    assert kf.resume(run.folder, print_fn=said.append).rows()[-1]["step"] == 2
 
 
 def test_a_cyclegan_may_be_asked_for_sketches_that_a_source_has_not(tmp_path):

@@ -149,7 +149,7 @@ def figure7(tmp_path, monkeypatch):
 
 def train(tmp_path, **given):
     given = {"recipe": "figure7", "budget": "quick", "count": 0, **given}
-    return kf.train("vae", run=tmp_path / "run", say=lambda line: None, **given)
+    return kf.train("vae", run=tmp_path / "run", print_fn=lambda line: None, **given)
 
 
 def test_a_recipe_is_read_with_its_budgets(figure7):

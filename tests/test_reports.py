@@ -25,7 +25,7 @@ def table1(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports") / "table1"
     said = []
     runs = folder.parent / "runs"
-    reproduce("zhang-table1", count=20, out=folder, runs=runs, say=said.append, **TINY)
+    reproduce("zhang-table1", count=20, out=folder, runs=runs, print_fn=said.append, **TINY)
     return folder, said
 
 
@@ -72,7 +72,7 @@ def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatc
     monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
     runs = table1[0].parent / "runs"
     out = tmp_path / "mine"
-    reproduce("mine", count=20, out=out, runs=runs, say=lambda line: None, **TINY)
+    reproduce("mine", count=20, out=out, runs=runs, print_fn=lambda line: None, **TINY)
     with Image.open(out / "figures/zhang-dcgan-generator_loss-discriminator_real.png") as picture:
         assert picture.size == (800, 260)
     model = kf.load_model(run_of("zhang-dcgan", runs))
@@ -111,7 +111,7 @@ def test_the_scores_while_it_learns_are_those_that_are_named(
     given = {"scores": asked_for, "best": "distinct_nearest", "out": tmp_path / "r"}
     for _ in range(2):  # the second time the folder knows them as the same
         with pytest.raises(KeyboardInterrupt):
-            reproduce("zhang-table1", runs=tmp_path / "x", say=lambda line: None, **given)
+            reproduce("zhang-table1", runs=tmp_path / "x", print_fn=lambda line: None, **given)
     assert f" {words} --run " in f"{commands[0]} "
 
 
@@ -247,7 +247,7 @@ def test_what_is_done_is_not_done_again_and_what_was_stopped_goes_on(table1, tmp
     folder, runs = tmp_path / "all" / table1[0].name, tmp_path / "all" / "runs"
     shutil.rmtree(run_of("zhang-64", runs))
     (run_of("zhang-wgan", runs) / "model.keras").unlink()  # stopped before its end
-    given = {"count": 20, "out": folder, "runs": runs, "say": lambda line: None, **TINY}
+    given = {"count": 20, "out": folder, "runs": runs, "print_fn": lambda line: None, **TINY}
     done = []
 
     def stops(words):
@@ -329,7 +329,7 @@ def test_reports_share_the_runs_of_recipes_that_say_the_same_and_score_only_what
 
     monkeypatch.setattr(base, "score", scoring)
     monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
-    given = {"count": 20, "runs": runs, "say": lambda line: None, **TINY}
+    given = {"count": 20, "runs": runs, "print_fn": lambda line: None, **TINY}
     reproduce("mine", out=tmp_path / "mine", **given)
     assert asked == [["laplacian_variance"]] * 2  # the last model and the best
     row = results(tmp_path / "mine")["rows"][1]
@@ -359,11 +359,11 @@ def test_kept_scores_that_are_damaged_or_of_another_protocol_are_made_anew(
     (folder / "report.json").write_text("")
     monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
     said = []
-    reproduce("zhang-table1", count=20, out=folder, runs=runs, say=said.append, **TINY)
+    reproduce("zhang-table1", count=20, out=folder, runs=runs, print_fn=said.append, **TINY)
     assert results(folder)["rows"] == results(table1[0])["rows"]
     assert any(line.endswith(f"another version: {older}") for line in said)
     monkeypatch.setattr(base, "score", lambda *given, **named: pytest.fail("it scored anew"))
-    reproduce("zhang-table1", count=20, out=folder, runs=runs, say=said.append, **TINY)
+    reproduce("zhang-table1", count=20, out=folder, runs=runs, print_fn=said.append, **TINY)
 
 
 def test_the_notes_say_under_which_protocol_what_is_missing_and_what_the_errors_are():
@@ -448,7 +448,7 @@ def test_scores_of_different_protocols_do_not_stand_in_one_column(table1):
     place.write_text(json.dumps(kept))
     try:
         with pytest.raises(kf.UserError, match=r"DCGAN and of WGAN .* crop center and squash"):
-            reproduce("zhang-table1", count=20, out=folder, runs=runs, say=print, **TINY)
+            reproduce("zhang-table1", count=20, out=folder, runs=runs, print_fn=print, **TINY)
     finally:
         place.write_text(before)
 
@@ -456,7 +456,7 @@ def test_scores_of_different_protocols_do_not_stand_in_one_column(table1):
 def test_reconstructions_are_scored_where_a_report_is_about_them(tmp_path, capsys):
     tiny = {"hidden_units": 16}
     given = {"count": 12, "out": tmp_path / "g", "runs": tmp_path, **TINY, **tiny}
-    reproduce("gruber-figure2", say=lambda line: None, **given)
+    reproduce("gruber-figure2", print_fn=lambda line: None, **given)
     rows = json.loads((tmp_path / "g" / "results.json").read_text())["rows"]
     (ours,) = rows  # reconstructions have no row of real faces beside them
     assert ours["title"] == "VAEGAN"

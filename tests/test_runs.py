@@ -205,14 +205,16 @@ def test_a_run_goes_on_with_its_pictures_where_they_lie_now_and_with_no_others(
 ):
     folder, moved = tmp_path / "run", tmp_path / "moved"
     small = {"image_size": 32, "channels": 1, "filters": 2, "hidden_units": 4}
-    kf.train("autoencoder", orl_folder, folder, steps=2, batch_size=8, count=0, say=str, **small)
+    kf.train(
+        "autoencoder", orl_folder, folder, steps=2, batch_size=8, count=0, print_fn=str, **small
+    )
     orl_folder.rename(moved)
     with pytest.raises(kf.UserError, match="--data SOURCE"):
-        kf.resume(folder, say=str)
-    kf.resume(folder, say=str, data=moved)
+        kf.resume(folder, print_fn=str)
+    kf.resume(folder, print_fn=str, data=moved)
     assert kf.runs.Run(folder).config()["data"]["source"] == str(moved)
     with pytest.raises(kf.UserError, match="or are others"):
-        kf.resume(folder, say=str, data="orl")
+        kf.resume(folder, print_fn=str, data="orl")
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"format": 99}'])
@@ -327,7 +329,7 @@ def test_standard_callbacks_keep_a_run_that_resume_goes_on_with(tmp_path):
     again = tiny_model()
     with pytest.raises(kf.UserError, match="holds a run already"):
         again.fit(faces, epochs=2, callbacks=kf.callbacks.standard(tmp_path / "run"), verbose=0)
-    kf.resume(tmp_path / "run", say=lambda line: None)
+    kf.resume(tmp_path / "run", print_fn=lambda line: None)
     loaded = kf.load_model(tmp_path / "run")
     weights = zip(model.trainable_variables, loaded.trainable_variables, strict=True)
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in weights)
@@ -345,7 +347,7 @@ def test_callbacks_do_not_change_what_is_learnt(tmp_path):
 
 def test_minutes_and_steps_bound_training(tmp_path):
     given = {"data": "orl", "image_size": 32, "batch_size": 40, "filters": 2, "count": 0}
-    silent = {"say": lambda line: None}
+    silent = {"print_fn": lambda line: None}
     run = kf.train("vae", run=tmp_path / "steps", steps=3, **given, **silent)
     assert read_latest(run.checkpoints)[0]["step"] == 3
     run = kf.train("vae", run=tmp_path / "minutes", minutes=0.01, **given, **silent)
@@ -398,7 +400,7 @@ def test_asked_to_stop_at_any_step_of_an_epoch_a_run_from_python_loses_nothing(
     with pytest.raises(KeyboardInterrupt, match=f"Stopped at step {step}; everything is saved"):
         python_run(tmp_path / "broken", SignalAt(step))
     assert signal.getsignal(signal.SIGINT) is handler
-    kf.resume(tmp_path / "broken", say=lambda line: None)
+    kf.resume(tmp_path / "broken", print_fn=lambda line: None)
     for name in ("samples-prior.png", "samples-fitted.png", "reconstructions.png"):
         (tmp_path / "broken" / name).unlink(missing_ok=True)
     assert_same_run(unbroken_from_python, tmp_path / "broken")
@@ -428,7 +430,7 @@ def test_resume_on_another_backend_is_refused_and_other_versions_are_told(unbrok
     config["versions"]["numpy"] = "1.0"
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.warns(UserWarning, match=r"numpy 1\.0 then"):
-        kf.resume(copy, say=lambda line: None)
+        kf.resume(copy, print_fn=lambda line: None)
     config["versions"]["backend"] = "abacus"
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(kf.UserError, match="KERAS_BACKEND=abacus"):
@@ -443,7 +445,7 @@ def test_resume_clears_away_what_a_kill_left_half_written(unbroken, tmp_path):
     left = [copy / "checkpoints" / ".step-000000041.npz.77.part", copy / ".model.77.part.keras"]
     for path in left:
         path.write_bytes(b"half")
-    kf.resume(copy, say=lambda line: None)
+    kf.resume(copy, print_fn=lambda line: None)
     assert not any(path.exists() for path in left)
     assert_same_run(unbroken, copy)
 
@@ -493,7 +495,7 @@ def test_a_decay_that_is_chosen_ends_with_the_run_and_at_zero(tmp_path, given, e
 
     run = tmp_path / "run"
     with pytest.raises(Begun):
-        kf.train("began", run=run, say=stop, image_size=32, filters=2, steps=3, **given)
+        kf.train("began", run=run, print_fn=stop, image_size=32, filters=2, steps=3, **given)
     kept = Run(run).config()["hyperparameters"]
     assert (kept["decay_steps"], kept["decay_rate"]) == expected
 

@@ -19,7 +19,7 @@ NAMES = ["laplacian_variance", "distinct_nearest"]
 
 def train(folder, **arguments) -> Run:
     given = {"epochs": 4, "count": 0, "split": "test", "grid_every": 2, **SMALL, **arguments}
-    return kf.train("dcgan", run=folder, batch_size=20, say=lambda line: None, **given)
+    return kf.train("dcgan", run=folder, batch_size=20, print_fn=lambda line: None, **given)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_a_resumed_run_ends_with_the_same_scores_and_the_same_best(scored, tmp_p
             best="laplacian_variance",
             checkpoint_seconds=1e-9,
         )
-    run = kf.resume(stopped, say=lambda line: None)
+    run = kf.resume(stopped, print_fn=lambda line: None)
     assert run.score_rows.path.read_bytes() == scored.score_rows.path.read_bytes()
     assert run.best_score() == scored.best_score()
     ours, theirs = kf.load_model(run.best_path), kf.load_model(scored.best_path)

@@ -28,11 +28,11 @@ from keras_faces.latent import (
 from keras_faces.metrics.reconstruction import psnr, ssim
 from keras_faces.metrics.scores import SCORES
 from keras_faces.metrics.tables import (
-    copies_line,
+    format_copies,
+    format_protocol,
     protocol_line,
     read_scores,
     shown,
-    told_protocol,
 )
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.pictures import grid
@@ -440,12 +440,12 @@ def score_table(served: Served) -> ScoreTable:
     ]
     notes = []
     if result.get("reconstructions"):
-        notes.append(copies_line(result["reconstructions"]))
+        notes.append(format_copies(result["reconstructions"]))
     for name, why in result.get("not_computed", {}).items():
         notes.append(f"Not computed: {SCORES[name].title if name in SCORES else name}. {why}")
     notes.append(protocol_line(result))
     if result.get("conditions"):
-        notes.append(told_protocol(result["conditions"]["protocol"], "conditions"))
+        notes.append(format_protocol(result["conditions"]["protocol"], "conditions"))
     return ScoreTable(["faces", *(SCORES[name].title for name in names)], rows, notes)
 
 

@@ -8,7 +8,7 @@ from keras_faces.errors import UserError, require_whole
 from keras_faces.files import write_whole
 from keras_faces.metrics.faces import require
 from keras_faces.metrics.inception import InceptionFeatures
-from keras_faces.metrics.scores import QUICK, SCORES, better, listed, names_of, score
+from keras_faces.metrics.scores import CHEAP_SCORES, SCORES, as_list, better, resolve_scores, score
 from keras_faces.saving import save_model
 from keras_faces.schema import as_json
 
@@ -48,19 +48,19 @@ class Scores(RunCallback):
         require_whole(minimum=2, count=count)
         require_whole(minimum=0, seed=seed)
         self.every, self.count, self.seed, self.best = every, count, seed, best
-        self.names = names_of(QUICK if scores is None else scores)
+        self.names = resolve_scores(CHEAP_SCORES if scores is None else scores)
         self._inception = None
         if best is not None and best not in self.names:
             raise UserError(
                 f"The best model is chosen by a score that is computed. Received: {best!r}; "
                 f"computed are: {', '.join(self.names)}."
             )
-        asked_for = [*listed(scores), *listed(best)]
-        for need in {SCORES[name].needs for name in asked_for}:
+        asked_for = [*as_list(scores), *as_list(best)]
+        for need in {SCORES[name].features for name in asked_for}:
             require(need)
 
     def on_train_begin(self, logs=None):
-        if self._inception is None and any(SCORES[n].needs == "inception" for n in self.names):
+        if self._inception is None and any(SCORES[n].features == "inception" for n in self.names):
             self._inception = InceptionFeatures()
 
     def on_epoch_end(self, epoch, logs=None):

@@ -63,63 +63,45 @@ def _evaluate(options):
     if options.pairs and not picture_suffix(options.pairs):
         raise UserError(f"--pairs must name a picture, such as p.png. Received: {options.pairs!r}.")
     from keras_faces.files import write_whole
-    from keras_faces.metrics.scores import SCORES, names_of
-    from keras_faces.metrics.tables import any_computed, protocol_line, told_protocol
+    from keras_faces.metrics.evaluation import evaluate
+    from keras_faces.metrics.scores import SCORES, resolve_scores
+    from keras_faces.metrics.tables import any_computed
     from keras_faces.saving import load_model
     from keras_faces.schema import as_json
 
-    if options.scores and options.inception_weights:
-        needed = [n for n, chosen in SCORES.items() if chosen.needs == "inception"]
-        if not set(needed) & set(names_of(options.scores)):
+    scores, weights = options.scores, options.inception_weights
+    if scores and weights:
+        needed = [n for n, chosen in SCORES.items() if chosen.features == "inception"]
+        if not set(needed) & set(resolve_scores(scores)):
             raise UserError(
                 "--inception-weights is given, but none of --scores needs them: "
-                f"{', '.join(options.scores)}. Leave it out, or add one or more of: "
-                f"{', '.join(needed)}."
+                f"{', '.join(scores)}. Leave it out, or add one or more of: {', '.join(needed)}."
             )
     model = load_model(options.run)
     stream = open_stream(options, model)
-    result, lines = _scored(options, model, stream)
+    evaluation = evaluate(
+        model,
+        stream,
+        options.count,
+        options.seed,
+        options.sampler,
+        list(SCORES) if weights and not scores else scores,
+        weights,
+        samples_alone=bool(scores),
+        progress=True,
+    )
     # First of all, so that a place that cannot be written does not cost the scores.
-    print(lines)
-    if not any_computed(result):
+    print(evaluation.table())
+    if not any_computed(evaluation.result):
         raise NotComputed(
             "No score that was asked for could be computed, for the reasons above. Nothing was "
             "written."
         )
-    print(protocol_line(result))
-    if "conditions" in result:
-        print(told_protocol(result["conditions"]["protocol"], "conditions"))
+    print(evaluation.protocol())
     if options.out:
-        write_whole(options.out, as_json(result))
+        write_whole(options.out, as_json(evaluation.result))
     if options.pairs:
         _draw_pairs(options, model, stream)
-
-
-def _scored(options, model, stream) -> tuple[dict, str]:
-    """Return all scores that are asked for, and the same as text."""
-    from keras_faces.metrics.conditions import measured_or_why_not
-    from keras_faces.metrics.scores import SCORES, score, score_copies
-    from keras_faces.metrics.tables import copies_line, table
-
-    samplers = [options.sampler] if options.sampler else None
-    asked, weights = options.scores, options.inception_weights
-    wanted = list(SCORES) if weights and not asked else asked
-    result = score(
-        model, stream, options.count, options.seed, samplers, wanted, weights, progress=True
-    )
-    lines = [table(result)]
-    if not asked:
-        copies = score_copies(model, stream, options.count, options.seed)
-        if copies is not None:
-            result["reconstructions"] = copies
-            lines.append(copies_line(copies))
-    if model.conditional and not asked:
-        given = (options.count, options.seed, options.sampler)
-        obeyed, line = measured_or_why_not(model, stream, *given)
-        lines.append(line)
-        if obeyed is not None:
-            result["conditions"] = obeyed
-    return result, "\n".join(lines)
 
 
 def _draw_pairs(options, model, stream):
@@ -142,13 +124,13 @@ def _draw_pairs(options, model, stream):
 
 def _compare(options):
     no_more(options)
-    from keras_faces.metrics.conditions import obeyed_line
     from keras_faces.metrics.tables import (
         comparable,
         compare,
+        format_condition_accuracy,
+        format_protocol,
         protocol_line,
         read_scores,
-        told_protocol,
     )
     from keras_faces.runs import Run, find
 
@@ -168,8 +150,8 @@ def _compare(options):
     for name, result in results.items():
         if result.get("conditions"):
             # Each has a protocol of its own: classifiers learn from other labels.
-            print(f"{name}: {obeyed_line(result['conditions'])}")
-            print(told_protocol(result["conditions"]["protocol"], f"{name}'s conditions"))
+            print(f"{name}: {format_condition_accuracy(result['conditions'])}")
+            print(format_protocol(result["conditions"]["protocol"], f"{name}'s conditions"))
 
 
 def _reproduce(options):

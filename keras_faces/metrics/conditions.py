@@ -106,33 +106,6 @@ def condition_accuracy(
     }
 
 
-def measured_or_why_not(
-    model, stream: FaceStream, count: int = 1000, seed: int = 0, sampler: str | None = None
-) -> tuple[dict | None, str]:
-    """Return `condition_accuracy` and what it found in words, or None and why it was not measured.
-
-    Where a run ends or other scores stand beside it, faces that are too few are no reason to stop.
-    """
-    try:
-        result = condition_accuracy(model, stream, count, seed, sampler)
-    except UserError as error:
-        return None, f"Conditions: not measured. {error}"
-    return result, obeyed_line(result)
-
-
-def obeyed_line(result: dict) -> str:
-    """Return what `condition_accuracy` returned in words."""
-    line = (
-        f"Conditions: a classifier of real faces sees what was asked for in "
-        f"{result['generated']:.1%} ± {result['generated_std']:.1%} of generated faces (real "
-        f"faces it had not seen: {result['real']:.1%} ± {result['real_std']:.1%}, chance "
-        f"{result['chance']:.1%})."
-    )
-    if result["left_out"]:
-        line += f"\nConditions that could not be measured: {', '.join(result['left_out'])}."
-    return line
-
-
 def _require_conditions(model, stream: FaceStream) -> None:
     """Check that the labels of faces are a model's conditions."""
     if not getattr(model, "conditional", False):

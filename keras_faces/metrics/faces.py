@@ -17,7 +17,7 @@ from keras_faces.metrics.sharpness import laplacian_variance
 from keras_faces.pixels import to_uint8
 
 # What scores need besides the pictures, as the protocol records it.
-NEEDS = ("pixels", "detector", "descriptors", "inception")
+FEATURES = ("pixels", "detector", "descriptors", "inception")
 
 
 class Faces:
@@ -47,7 +47,7 @@ class Faces:
     @functools.cached_property
     def descriptors(self) -> identity.Descriptors:
         """Descriptors of those in which a face is found."""
-        needs = need_protocol("descriptors", None)
+        needs = feature_protocol("descriptors", None)
         found = self._remembered(needs, lambda: identity.face_descriptors(self.images))
         return identity.Descriptors(*found)
 
@@ -109,12 +109,12 @@ def require(need: str) -> None:
         import_dlib()
 
 
-def need_protocol(need: str, inception) -> dict:
+def feature_protocol(need: str, inception) -> dict:
     """Return what scores need besides the pictures, as the protocol records it."""
     if need == "inception":
         return inception.protocol
     if need == "descriptors":
-        return {**need_protocol("detector", None), "descriptors": identity.protocol()}
+        return {**feature_protocol("detector", None), "descriptors": identity.protocol()}
     if need == "detector":
         return {"detector": f"dlib {_version_of_dlib()} HOG, upsampled once"}
     return {}

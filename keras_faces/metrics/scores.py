@@ -17,7 +17,7 @@ from keras_faces.errors import NotComputed, UserError, unknown_name
 from keras_faces.metrics import identity, reconstruction
 from keras_faces.metrics.distribution import bootstrap, inception_score
 from keras_faces.metrics.diversity import mean_pair_difference, nearest
-from keras_faces.metrics.faces import NEEDS, Faces, need_protocol, require
+from keras_faces.metrics.faces import FEATURES, Faces, feature_protocol, require
 from keras_faces.metrics.frechet import frechet_distance
 from keras_faces.metrics.kernel import kernel_distance
 from keras_faces.metrics.neighbours import density_coverage, precision_recall
@@ -129,7 +129,7 @@ class Score(NamedTuple):
 
     Attributes:
         title: What tables call it.
-        needs: One of `NEEDS`.
+        features: What of the faces it is computed from, one of `FEATURES`.
         compute: Callable of the faces to score and the real ones, returning a `Value`.
         form: Format of the value in tables.
         better: `"higher"`, `"lower"`, or `"real"` for the nearer to the real faces' own.
@@ -138,7 +138,7 @@ class Score(NamedTuple):
     """
 
     title: str
-    needs: str
+    features: str
     compute: Callable[[Faces, Faces], Value]
     form: str = ".1f"
     better: str = "higher"
@@ -208,7 +208,7 @@ SCORES = {
 }
 
 # What is scored at the end of training and while it lasts: a thousand samples in a few seconds.
-QUICK = [name for name, score in SCORES.items() if score.needs in ("pixels", "detector")]
+CHEAP_SCORES = [name for name, score in SCORES.items() if score.features in ("pixels", "detector")]
 
 
 def score(
@@ -244,7 +244,7 @@ def score(
     Raises:
         UserError: If a name is unknown or there are too few faces.
     """
-    wanted = names_of(scores)
+    wanted = resolve_scores(scores)
     if count < 2:
         raise UserError(f"Scores need 2 samples or more. Received: count={count}.")
     if not isinstance(stream, FaceStream):
@@ -254,10 +254,10 @@ def score(
         )
     inception, not_computed = _without_what_is_missing(wanted, inception)
     wanted = [name for name in wanted if name not in not_computed]
-    needed = {SCORES[name].needs for name in wanted}
+    needed = {SCORES[name].features for name in wanted}
     real = Faces(stream.sample(count, seed), inception, kept=True)
     sets = {"real": real}
-    for sampler in listed(samplers) or model.usable_samplers:
+    for sampler in as_list(samplers) or model.usable_samplers:
         samples = model.samples(count, seed, sampler, stream)
         if samples.shape[1:] != real.images.shape[1:]:
             raise UserError(
@@ -286,7 +286,7 @@ def score(
         "protocol": _protocol(
             stream, len(real), max(len(sets[row]) for row in sets if row != "real"), seed
         ),
-        "needs": {need: need_protocol(need, inception) for need in NEEDS if need in needed},
+        "needs": {need: feature_protocol(need, inception) for need in FEATURES if need in needed},
         "rows": rows,
         "not_computed": not_computed,
     }
@@ -296,7 +296,7 @@ def _without_what_is_missing(wanted: Sequence[str], inception) -> tuple:
     """Return Inception, where it is needed and here, and why which scores cannot be computed."""
     from keras_faces.metrics.inception import InceptionFeatures
 
-    needed = {SCORES[name].needs for name in wanted}
+    needed = {SCORES[name].features for name in wanted}
     reasons = {}
     if "inception" in needed and not callable(inception):
         try:
@@ -308,7 +308,7 @@ def _without_what_is_missing(wanted: Sequence[str], inception) -> tuple:
             require(need)
         except UserError as error:
             reasons[need] = str(error)
-    needs = {name: SCORES[name].needs for name in wanted}
+    needs = {name: SCORES[name].features for name in wanted}
     return inception, {name: reasons[need] for name, need in needs.items() if need in reasons}
 
 
@@ -317,13 +317,13 @@ class CopyScore(NamedTuple):
 
     Attributes:
         title: What tables call it.
-        needs: One of `NEEDS`.
+        features: What of the faces it is computed from, one of `FEATURES`.
         compute: Callable of faces and of their reconstructions, returning a `Value`.
         form: Format of the value in tables.
     """
 
     title: str
-    needs: str
+    features: str
     compute: Callable[[Faces, Faces], Value]
     form: str
 
@@ -387,7 +387,7 @@ def score_copies(
     usable = ["pixels", "detector"]
     if not quick and identity.is_installed():
         usable.append("descriptors")
-    wanted = [name for name, chosen in COPY_SCORES.items() if chosen.needs in usable]
+    wanted = [name for name, chosen in COPY_SCORES.items() if chosen.features in usable]
     if min(stream.image_shape[:2]) < reconstruction.WINDOW:
         wanted.remove("ssim")
     originals, copies = Faces(found[0], kept=True), Faces(found[1])
@@ -401,7 +401,7 @@ def score_copies(
     return {
         "format": FORMAT,
         "protocol": _protocol(stream, len(originals), len(copies), seed),
-        "needs": {need: need_protocol(need, None) for need in usable},
+        "needs": {need: feature_protocol(need, None) for need in usable},
         "scores": {name: record._asdict() for name, record in records.items()},
         "not_computed": not_computed,
     }
@@ -413,16 +413,16 @@ def _protocol(stream: FaceStream, real: int, generated: int, seed: int) -> dict:
 
 def _computed(chosen: Score, row: str, faces: Faces, real: Faces) -> Value:
     if row == "real" and chosen.compares:
-        faces, real = real.halves(chosen.needs)
+        faces, real = real.halves(chosen.features)
     return chosen.compute(faces, real)
 
 
-def listed(names: str | Sequence[str] | None) -> list[str]:
+def as_list(names: str | Sequence[str] | None) -> list[str]:
     """Return names as a list, of which a single one may be given by itself; None gives none."""
     return [names] if isinstance(names, str) else list(names or ())
 
 
-def names_of(scores: str | Sequence[str] | None) -> list[str]:
+def resolve_scores(scores: str | Sequence[str] | None) -> list[str]:
     """Return the names of scores to compute, each once.
 
     Args:
@@ -437,11 +437,11 @@ def names_of(scores: str | Sequence[str] | None) -> list[str]:
         left_out = [] if local_weights() else ["inception"]
         if not identity.is_installed():
             left_out.append("descriptors")
-        return [name for name, score in SCORES.items() if score.needs not in left_out]
-    for name in listed(scores):
+        return [name for name, score in SCORES.items() if score.features not in left_out]
+    for name in as_list(scores):
         if name not in SCORES:
             raise unknown_name("score", name, SCORES)
-    return list(dict.fromkeys(listed(scores)))
+    return list(dict.fromkeys(as_list(scores)))
 
 
 def better(name: str, value: float | None, other: float | None, real: float) -> bool:

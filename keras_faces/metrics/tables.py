@@ -72,7 +72,7 @@ def any_computed(result: dict) -> bool:
 
 def protocol_of(result: dict, name: str) -> dict:
     """Return the protocol of one score of what `score` returned."""
-    return {**result["protocol"], **result["needs"][SCORES[name].needs]}
+    return {**result["protocol"], **result["needs"][SCORES[name].features]}
 
 
 def differences(one: dict, other: dict) -> dict[str, tuple]:
@@ -87,7 +87,7 @@ def differences(one: dict, other: dict) -> dict[str, tuple]:
     }
 
 
-def told_differences(one: dict, other: dict) -> str:
+def format_differences(one: dict, other: dict) -> str:
     """Return in which fields two protocols differ as text, which is empty where in none."""
     found = differences(one, other)
     parts = [visible(f"{field} {a} and {b}") for field, (a, b) in found.items()]
@@ -122,7 +122,7 @@ def comparable(results: dict[str, dict]) -> list[str]:
         raise UserError(f"No score is there of all: {', '.join(results)}. Score them alike.")
     for name in names:
         for other in others:
-            told = told_differences(
+            told = format_differences(
                 protocol_of(results[first], name), protocol_of(results[other], name)
             )
             if told:
@@ -152,7 +152,9 @@ def require_scores(title: str, result: dict) -> None:
         rows = result["rows"]
         known = [name for name in rows.get("real", ()) if name in SCORES]
         missing = [
-            f"needs.{SCORES[n].needs}" for n in known if SCORES[n].needs not in result["needs"]
+            f"needs.{SCORES[n].features}"
+            for n in known
+            if SCORES[n].features not in result["needs"]
         ]
         missing += [f"rows.{visible(row)}.{n}" for row in rows for n in known if n not in rows[row]]
         missing += [] if "real" in rows else ["rows.real"]
@@ -196,10 +198,10 @@ def protocol_line(*results: dict, names: Sequence[str] | None = None) -> str:
     told["source"] = " and ".join(
         dict.fromkeys(str(result["protocol"].get("source")) for result in results)
     )
-    return told_protocol(told)
+    return format_protocol(told)
 
 
-def told_protocol(protocol: dict, of: str = "") -> str:
+def format_protocol(protocol: dict, of: str = "") -> str:
     """Return a protocol as a line of text, which says of what it is."""
     fields = ", ".join(visible(f"{field} {value}") for field, value in protocol.items())
     return f"Protocol{of and ' of '}{of}: {fields}"
@@ -233,7 +235,7 @@ def _text(rows: dict[str, dict], names: Sequence[str]) -> str:
     )
 
 
-def copies_line(result: dict) -> str:
+def format_copies(result: dict) -> str:
     """Return what `score_copies` returned as a line of text."""
     nowhere = "not computed (of no pair a face was found in both)"
     told = [
@@ -243,6 +245,19 @@ def copies_line(result: dict) -> str:
         if name in COPY_SCORES
     ]
     return f"Reconstructions of {result['protocol']['real']} faces: {', '.join(told)}"
+
+
+def format_condition_accuracy(result: dict) -> str:
+    """Return what `condition_accuracy` returned in words."""
+    line = (
+        f"Conditions: a classifier of real faces sees what was asked for in "
+        f"{result['generated']:.1%} ± {result['generated_std']:.1%} of generated faces (real "
+        f"faces it had not seen: {result['real']:.1%} ± {result['real_std']:.1%}, chance "
+        f"{result['chance']:.1%})."
+    )
+    if result["left_out"]:
+        line += f"\nConditions that could not be measured: {', '.join(result['left_out'])}."
+    return line
 
 
 def shown(name: str, record: dict, scores: dict = SCORES) -> str:

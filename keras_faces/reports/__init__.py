@@ -39,7 +39,7 @@ def reproduce(
     count: int = 1000,
     out: str | os.PathLike | None = None,
     runs: str | os.PathLike | None = None,
-    say: Callable[[str], None] = print,
+    print_fn: Callable[[str], None] = print,
     **further,
 ) -> Path:
     """Rebuild a table or figures of a document: train, score, and write a page.
@@ -56,7 +56,7 @@ def reproduce(
         count: Samples to score of each model.
         out: The folder; None takes `reports/NAME`.
         runs: The folder of the runs, which all reports share; None takes `reports/runs`.
-        say: Where to send lines for the user.
+        print_fn: Where to send lines for the user.
         **further: Arguments of `kf.train` that go before every recipe's, such as `steps`. Without
             `score_every` and `best` in them, the model with the most detected faces is kept beside
             the last, as seen every 10 epochs (quick) or every epoch (paper).
@@ -74,13 +74,13 @@ def reproduce(
     report = REPORTS[name]
     folder = Path(out or Path("reports") / name).expanduser()
     runs = Path(runs or Path("reports") / "runs").expanduser()
-    trained = train_parts(report, folder, runs, data, budget, seeds, count, say, **further)
+    trained = train_parts(report, folder, runs, data, budget, seeds, count, print_fn, **further)
     rows = rows_of(report, trained)
     figures = make_figures(report, trained, folder / "figures")
     content = as_dict(name, report, trained, rows, budget)
     write_whole(folder / "results.json", json.dumps(content, indent=1) + "\n")
     write_whole(folder / "report.md", as_markdown(report, rows, figures, content))
     write_whole(folder / "report.html", as_html(report, rows, figures, content))
-    say(as_markdown(report, rows, [], content))
-    say(f"Report: {folder / 'report.html'}")
+    print_fn(as_markdown(report, rows, [], content))
+    print_fn(f"Report: {folder / 'report.html'}")
     return folder

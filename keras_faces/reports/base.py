@@ -17,22 +17,22 @@ from keras_faces.data import open_faces
 from keras_faces.errors import UserError, number_of, require_whole, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.scores import (
+    CHEAP_SCORES,
     COPY_SCORES,
     FORMAT,
-    QUICK,
     SCORES,
     Value,
-    listed,
-    names_of,
+    as_list,
+    resolve_scores,
     score,
     score_copies,
 )
 from keras_faces.metrics.tables import (
     Copies,
     differences,
+    format_differences,
     protocol_of,
     read_scores,
-    told_differences,
 )
 from keras_faces.process import python
 from keras_faces.recipes import BUDGETS, load_recipe
@@ -204,7 +204,7 @@ def train_parts(
     budget: str,
     seeds: Sequence[int],
     count: int,
-    say: Callable[[str], None],
+    print_fn: Callable[[str], None],
     **further,
 ) -> list[Trained]:
     """Train and score what is not there yet; arguments as of `reproduce`.
@@ -221,9 +221,9 @@ def train_parts(
         require_whole(minimum=0, seed=seed)
     further = {**BEST, "score_every": SCORE_EVERY[budget], **further}
     if further.get("scores") is not None:
-        further["scores"] = listed(further["scores"])
+        further["scores"] = as_list(further["scores"])
     require_whole(score_every=further["score_every"])
-    computed = names_of(further.get("scores", QUICK))
+    computed = resolve_scores(further.get("scores", CHEAP_SCORES))
     if further["best"] not in computed:
         raise unknown_name("score computed while it learns", further["best"], computed)
     for part in report.parts:  # what is missing is told before hours of training
@@ -236,10 +236,12 @@ def train_parts(
     planned = [(part, seed) for seed in seeds for part in report.parts]
     trained = []
     for number, (part, seed) in enumerate(planned, 1):
-        say(f"Part {number} of {len(planned)}: {part.title}, recipe {part.recipe}, seed {seed}")
+        print_fn(
+            f"Part {number} of {len(planned)}: {part.title}, recipe {part.recipe}, seed {seed}"
+        )
         run = run_of(part.recipe, seed, runs, pictures[part.recipe], budget, further)
         line = _train(part, seed, run, data, budget, further)
-        results = _scored(report, run, data, seed, count, say)
+        results = _scored(report, run, data, seed, count, print_fn)
         trained.append(Trained(part, seed, run, line, _training(run), *results))
     return trained
 
@@ -371,15 +373,17 @@ def _training(run: Run) -> dict[str, float]:
     }
 
 
-def _scored(report, run, data, seed, count, say) -> tuple[dict | None, dict | None, dict | None]:
+def _scored(
+    report, run, data, seed, count, print_fn
+) -> tuple[dict | None, dict | None, dict | None]:
     """Return the scores of the last model, of the best one, and of reconstructions."""
     names = list(dict.fromkeys(c.score for c in report.columns if c.of == "samples"))
     result = best = copies = None
     if names:
-        result = _result(run, run.model_path, names, data, seed, count, None, say)
+        result = _result(run, run.model_path, names, data, seed, count, None, print_fn)
         if run.best_path.is_file() and run.best_score() is not None:
             sampler = [run.best_score()["sampler"]]
-            best = _result(run, run.best_path, names, data, seed, count, sampler, say)
+            best = _result(run, run.best_path, names, data, seed, count, sampler, print_fn)
     if any(column.of == "copies" for column in report.columns):
         place = run.folder / f"scores-copies-{count}.json"
         copies = _read(place)
@@ -390,7 +394,7 @@ def _scored(report, run, data, seed, count, say) -> tuple[dict | None, dict | No
     return result, best, copies
 
 
-def _result(run, path, names, data, seed, count, samplers, say) -> dict:
+def _result(run, path, names, data, seed, count, samplers, print_fn) -> dict:
     """Return a model's scores: those that were computed for any report are kept in its run."""
     place = run.folder / f"scores-{path.stem}-{count}.json"
     kept = None
@@ -398,17 +402,17 @@ def _result(run, path, names, data, seed, count, samplers, say) -> dict:
         try:
             kept = read_scores(place)
         except UserError:
-            say(f"Scored anew, since it is damaged or of another version: {place}")
+            print_fn(f"Scored anew, since it is damaged or of another version: {place}")
     missing = [name for name in names if kept is None or name not in kept["rows"]["real"]]
     if not missing:
         return kept
     model = load_model(path)
     stream = _faces_of(run, model, data)
     if kept is None:
-        say(f"Scoring {count} samples of {path.name} ...")
+        print_fn(f"Scoring {count} samples of {path.name} ...")
     result = score(model, stream, count, seed, samplers, missing, progress=True)
     if kept is not None and not _joined(result, kept, missing):
-        say(f"Scored anew, since its protocol is another now: {place}")
+        print_fn(f"Scored anew, since its protocol is another now: {place}")
         result = score(model, stream, count, seed, samplers, names, progress=True)
     write_whole(place, as_json(result))
     return result
@@ -517,7 +521,7 @@ def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
         if column.of == "samples" and result and column.score in result["rows"]["real"]
     ]
     for one, protocol in known[1:]:
-        told = told_differences(known[0][1], protocol)
+        told = format_differences(known[0][1], protocol)
         if told:
             raise UserError(
                 f"{column.title!r} of {known[0][0].part.title} and of {one.part.title} were made "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_faces.metrics.scores import SCORES
-from keras_faces.metrics.tables import told_protocol
+from keras_faces.metrics.tables import format_protocol
 from keras_faces.pictures import plot_losses
 from keras_faces.reports.base import OF, Report, Row, Trained, title_of
 from keras_faces.runs import Run
@@ -208,7 +208,7 @@ def _notes(report: Report, content: dict) -> list[str]:
     if protocols:
         seeds = sorted({part["seed"] for part in content["parts"]})
         told = {**protocols[0], "seed": ", ".join(map(str, seeds))}
-        needed = {OF[c.of][c.score].needs for c in report.columns if c.of != "training"}
+        needed = {OF[c.of][c.score].features for c in report.columns if c.of != "training"}
         for part in content["parts"]:
             for need in needed & (part["needs"] or {}).keys():
                 told |= part["needs"][need]
@@ -220,7 +220,7 @@ def _notes(report: Report, content: dict) -> list[str]:
         if others:
             listed = ", ".join(f"{title} {count}" for title, count in others.items())
             told["generated"] = f"{told['generated']} ({listed})"
-        notes.append(told_protocol(told))
+        notes.append(format_protocol(told))
         notes.append(
             "Of several seeds: mean ± deviation over the seeds; of real faces, which are the same "
             "for all, ± is the standard error over the pictures."

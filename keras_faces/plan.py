@@ -1,0 +1,255 @@
+"""One training, described once: flags, `kf.train`, recipes and `config.json` all say a plan."""
+
+import dataclasses
+import math
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from keras_faces.data import FaceStream, guess_channels, labels_of
+from keras_faces.data.sources.base import Source
+from keras_faces.errors import UserError, unknown_name
+from keras_faces.metrics.scores import CHEAP_SCORES, as_list, resolve_scores
+from keras_faces.models import MODELS, create_model, hyperparameters
+from keras_faces.models.base import FaceModel
+from keras_faces.recipes import load_recipe
+from keras_faces.saving import describe
+from keras_faces.schema import Scalar
+
+LENGTHS = ("epochs", "steps", "minutes")
+ABOVE_ZERO = (*LENGTHS, "steps_per_execution", "grid_every", "score_every", "checkpoint_seconds")
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """All that one training is.
+
+    Args:
+        model: One of `kf.list_models()`.
+        data: Source of faces, as in `kf.data.load`.
+        recipe: One of `kf.list_recipes()`, a document's result: its numbers stand wherever none are
+            given here.
+        budget: The recipe's numbers: `"paper"` as the document has them, `"quick"` for minutes.
+        batch_size: Faces in a batch; None takes the paper's, or fewer where the source is small.
+        split: Which faces to learn from: `"train"` or `"all"`.
+        crop: How a picture becomes a square one, a key of `kf.data.CROPS`.
+        labels: What to learn as conditions: `"attributes"` or `"identity"`, for a model that has
+            conditions; None takes the attributes of a source that has them, else the identities. A
+            model that translates sketches takes those of a source that has them: `"sketch"`.
+        epochs: Epochs to train; None takes the paper's unless `steps` or `minutes` is given.
+        steps: Steps to train, instead of epochs.
+        minutes: Minutes to train, instead of epochs.
+        seed: Seed of everything random.
+        steps_per_execution: Steps in one call to the backend.
+        grid_every: Epochs between sample grids; None for steps 10, 20, 50, 100, ...
+        grid_epochs: Epochs after which there is a sample grid as well.
+        score_every: Epochs between scores while it learns, which are written to `scores.csv`; None
+            for none.
+        scores: Keys of `kf.metrics.SCORES`, or one, to compute then and at the end; None for those
+            that are quick.
+        best: The score by which the best model is kept as `best.keras`; None keeps the last alone.
+        checkpoint_seconds: Seconds between checkpoints.
+        count: Samples to score at the end; 0 for none.
+        strict: Whether to stop at a bad picture instead of skipping it with a warning.
+        hyperparameters: The model's hyper-parameters. Where they are not given, channels are those
+            of the pictures, conditions those of the labels, and a linear or cosine decay of the
+            learning rate ends with the training, at 0.
+
+    Raises:
+        UserError: If what was given cannot be.
+    """
+
+    model: str
+    data: str | os.PathLike = "orl"
+    recipe: str | None = None
+    budget: str = "paper"
+    batch_size: int | None = None
+    split: str = "train"
+    crop: str = "center"
+    labels: str | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    seed: int = 0
+    steps_per_execution: int = 1
+    grid_every: int | None = None
+    grid_epochs: list[int] = field(default_factory=list)
+    score_every: int | None = None
+    scores: list[str] | str | None = None
+    best: str | None = None
+    checkpoint_seconds: float = 60.0
+    count: int = 1000
+    strict: bool = False
+    hyperparameters: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if sum(getattr(self, name) is not None for name in LENGTHS) > 1:
+            raise UserError("Give only one of epochs, steps and minutes.")
+        for name in ABOVE_ZERO:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"{name} must be above 0. Received: {value}.")
+        if self.count != 0 and self.count < 2:
+            raise UserError(f"count must be 0 (no scores) or 2 and more. Received: {self.count}.")
+        if self.best is not None and self.score_every is None:
+            raise UserError("best says how to choose among scores: give score_every as well.")
+        if self.recipe is None and self.budget != "paper":
+            raise UserError("budget says which numbers of a recipe to take: give a recipe as well.")
+        resolve_scores(self.scores or CHEAP_SCORES)
+        known = hyperparameters(self.model)
+        for name in self.hyperparameters:
+            if name not in known:
+                raise unknown_name(f"hyper-parameter of {self.model!r}", name, known)
+
+    @property
+    def scoring(self) -> dict:
+        """Arguments of `callbacks.Scores`, those that are given."""
+        given = {"scores": as_list(self.scores), "best": self.best}
+        return {name: value for name, value in given.items() if value}
+
+    @property
+    def has_length(self) -> bool:
+        """Whether it says how long to train."""
+        return any(getattr(self, name) is not None for name in LENGTHS)
+
+    @property
+    def length(self) -> str:
+        """How long it trains, in words."""
+        name = next(name for name in LENGTHS if getattr(self, name) is not None)
+        value = getattr(self, name)
+        return f"{value} {name[:-1] if value == 1 else name}"
+
+    def length_in(self, steps_per_epoch: int) -> tuple[int, int | None]:
+        """Return the epochs and steps that it trains, of which minutes do not limit the steps."""
+        steps = self.steps if self.epochs is None else self.epochs * steps_per_epoch
+        if steps is None:
+            return sys.maxsize // steps_per_epoch, None
+        return math.ceil(steps / steps_per_epoch), steps
+
+    def with_source(self, source: Source) -> "TrainingPlan":
+        """Return the plan with what it leaves to the pictures: channels, labels, conditions.
+
+        Args:
+            source: What `open_source` returned.
+
+        Raises:
+            UserError: If the source has no such labels, or the model learns none.
+        """
+        given, labels, kind = dict(self.hyperparameters), self.labels, MODELS[self.model]
+        if "channels" not in given:
+            given["channels"] = guess_channels(source)
+        if kind.conditional:
+            there, names = labels_of(source, labels)
+            labels = labels or there
+            with_comma = [name for name in names if "," in name]
+            if with_comma:
+                raise UserError(
+                    f"Conditions are separated by commas, so a name cannot hold one. Rename "
+                    f"{with_comma[0]!r} in the labels of {str(self.data)!r}."
+                )
+            given.setdefault("conditions", ",".join(names))
+        elif kind.takes_sketches and labels in (None, "sketch"):
+            labels = "sketch" if source.sketches() is not None else labels
+        elif labels is not None:
+            raise UserError(f"{kind.__name__} learns no conditions. Leave labels out.")
+        return dataclasses.replace(self, labels=labels, hyperparameters=given)
+
+    def with_length(self, epochs: int, steps_per_epoch: int) -> "TrainingPlan":
+        """Return the plan with a length, and a decay of the learning rate that ends with it.
+
+        Args:
+            epochs: Epochs to train where nothing else is said.
+            steps_per_epoch: Steps in an epoch.
+
+        Raises:
+            UserError: If steps are not executed in whole calls.
+        """
+        plan = self if self.has_length else dataclasses.replace(self, epochs=epochs)
+        at_once = self.steps_per_execution
+        for total in (steps_per_epoch, plan.steps or steps_per_epoch):
+            if total % at_once:
+                raise UserError(
+                    f"steps_per_execution={at_once} does not divide {steps_per_epoch} steps an "
+                    "epoch" + (f" and {plan.steps} steps." if plan.steps else ".")
+                )
+        decay = _decay_over(plan, plan.length_in(steps_per_epoch)[1])
+        return dataclasses.replace(plan, hyperparameters={**plan.hyperparameters, **decay})
+
+    def build(self) -> FaceModel:
+        """Return the untrained model, not compiled."""
+        return create_model(self.model, seed=self.seed, **self.hyperparameters)
+
+    def record(self, model: FaceModel, stream: FaceStream) -> dict:
+        """Return what `config.json` says of this training, its model and its faces."""
+        kept = (*LENGTHS, "grid_every", "grid_epochs", "score_every", "scoring", "recipe")
+        return {
+            **describe(model, stream),
+            "steps_per_epoch": stream.steps_per_epoch,
+            **{name: getattr(self, name) for name in kept},
+            "budget": self.budget if self.recipe else None,
+            **{name: getattr(self, name) for name in ("checkpoint_seconds", "count", "seed")},
+        }
+
+
+def resolve(model: str, recipe: str | None = None, **arguments) -> TrainingPlan:
+    """Return the plan of what was given, with the numbers of a recipe where none were.
+
+    Args:
+        model: One of `kf.list_models()`.
+        recipe: One of `kf.list_recipes()`, or None.
+        **arguments: Fields of `TrainingPlan`, and hyper-parameters of the model; None stands for
+            what is not given.
+
+    Raises:
+        UserError: If it cannot be a plan.
+    """
+    own = {name for name in FIELDS if name != "hyperparameters"}
+    given = {name: value for name, value in arguments.items() if name in own and value is not None}
+    hyper = {name: value for name, value in arguments.items() if name not in own}
+    hyper |= hyper.pop("hyperparameters", {})
+    if recipe is not None:
+        chosen = load_recipe(recipe)
+        if model != chosen.model:
+            raise UserError(
+                f"Recipe {recipe!r} is one of model {chosen.model!r}. Received: {model!r}."
+            )
+        planned = chosen.arguments(given.get("budget", "paper"), given.get("data"))
+        if any(name in given for name in LENGTHS):
+            planned = {name: value for name, value in planned.items() if name not in LENGTHS}
+        hyper = {**planned.pop("hyperparameters", {}), **hyper}
+        given = {**planned, **given}
+    return TrainingPlan(model, recipe=recipe, hyperparameters=hyper, **given)
+
+
+def plan_of(config: Mapping) -> TrainingPlan:
+    """Return the plan that a run's `config.json` records."""
+    data = config["data"] or {}
+    given = {name: config[name] for name in FIELDS if config.get(name) is not None}
+    given["hyperparameters"] = {k: v for k, v in config["hyperparameters"].items() if k != "seed"}
+    given |= {n: data[n] for n in ("batch_size", "split", "crop", "labels") if n in data}
+    given |= {"data": data["source"]} if data else {}
+    return TrainingPlan(**given, **config.get("scoring", {}))
+
+
+def _decay_over(plan: TrainingPlan, steps: int | None) -> dict[str, Scalar]:
+    """Return the decay that ends with the training, where none was asked for.
+
+    How the steps before the decay and those of the decay relate is kept. A default rate belongs to
+    the default schedule: a tenth less after every so many steps is no end of a cosine.
+    """
+    given, known = plan.hyperparameters, hyperparameters(plan.model)
+    schedule = given.get("schedule", known["schedule"].default)
+    if schedule not in ("linear", "cosine"):
+        return {}
+    decay: dict[str, Scalar] = {}
+    if schedule != known["schedule"].default and "decay_rate" not in given:
+        decay["decay_rate"] = 0.0
+    if steps is not None and not {"decay_steps", "decay_after"} & set(given):
+        after, over = known["decay_after"].default, known["decay_steps"].default
+        waiting = round(steps * after / (after + over)) if after else 0
+        decay |= {"decay_after": waiting, "decay_steps": max(1, steps - waiting)}
+    return decay
+
+
+FIELDS = [one.name for one in dataclasses.fields(TrainingPlan)]
