@@ -6,11 +6,12 @@ the source instead, so that help and misspelt names are answered at once.
 
 import ast
 import functools
+import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import docstring_parser
 
@@ -79,7 +80,7 @@ def constant(path: str) -> Any:
     module, _, name = path.partition(":")
     if module in sys.modules:  # where somebody may have added to it
         value = getattr(sys.modules[module], name)
-        return tuple(value) if isinstance(value, dict) else value
+        return tuple(value) if isinstance(value, Mapping) else value
     return _Names(module)[name]
 
 
@@ -103,8 +104,8 @@ def _read(owner: type) -> Iterator[tuple[str | None, Parameters]]:
 def _read_from_source(owner: str) -> Iterator[tuple[str | None, Parameters]]:
     for module, node in _lineage(*owner.split(":")):
         inits = (n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
-        own = [parameter for init in inits for parameter in _parameters(init.args, module)]
-        yield ast.get_docstring(node), _named(own)
+        given = [(init.args.args, init.args.defaults) for init in inits] or [_fields(node)]
+        yield ast.get_docstring(node), _named(_parameters(*given[0], module))
 
 
 def _named(parameters: Iterable[inspect.Parameter]) -> Parameters:
@@ -112,9 +113,16 @@ def _named(parameters: Iterable[inspect.Parameter]) -> Parameters:
     return {p.name: p for p in parameters if p.name != "self" and p.kind not in various}
 
 
-def _parameters(given: ast.arguments, module: str) -> Iterator[inspect.Parameter]:
-    missing = [None] * (len(given.args) - len(given.defaults))
-    for argument, default in zip(given.args, missing + given.defaults, strict=True):
+def _fields(node: ast.ClassDef) -> tuple[list[ast.arg], list[ast.expr]]:
+    """Return the fields of a dataclass, and the defaults of the last of them."""
+    fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and node.decorator_list]
+    given = [ast.arg(field.target.id, field.annotation) for field in fields]
+    return given, [field.value for field in fields if field.value]
+
+
+def _parameters(given, defaults, module: str) -> Iterator[inspect.Parameter]:
+    missing = [None] * (len(given) - len(defaults))
+    for argument, default in zip(given, missing + defaults, strict=True):
         kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
         annotation = argument.annotation
         yield inspect.Parameter(
@@ -145,8 +153,8 @@ def _definitions(module: str) -> dict[str, ast.AST]:
     path = PACKAGE.joinpath(*module.split(".")[1:])
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     body = ast.parse(path.read_text(encoding="utf-8")).body
-    imports = (node for node in body if isinstance(node, ast.ImportFrom))
-    imported = {alias.name: node for node in imports for alias in node.names}
+    imports = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    imported = {alias.asname or alias.name: node for node in imports for alias in node.names}
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
     return imported | classes | _assignments(body)
 
@@ -174,13 +182,17 @@ class _Names(dict):
     """The names that a module's defaults and annotations use, read as they are looked up."""
 
     def __init__(self, module: str):
-        super().__init__(Literal=Literal)
+        super().__init__(field=lambda default_factory: default_factory())  # of dataclasses
         self.module = module
 
     def __missing__(self, name: str) -> Any:
         node = _definitions(self.module).get(name)
         if node is None:
             raise KeyError(name)  # Python looks among its own
+        if isinstance(node, ast.Import):
+            return importlib.import_module(name)
         if isinstance(node, ast.ImportFrom):
-            return constant(f"{node.module}:{name}")
+            if node.module.partition(".")[0] == PACKAGE.name:
+                return constant(f"{node.module}:{name}")
+            return getattr(importlib.import_module(node.module), name)
         return _evaluate(node, self.module)

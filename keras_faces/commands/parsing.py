@@ -2,12 +2,12 @@
 
 A parameter without a default is a word of its own on the command line, or a flag that must be given
 where it is keyword-only; a positional-only one is a word that may be left out; all others are
-flags. A trailing underscore, by which a parameter keeps clear of Python's own words, is left out. A
-function that takes `**hyperparameters` has those of its `model` for flags as well.
+flags. A trailing underscore, by which a parameter keeps clear of Python's own words, is left out.
 """
 
 import argparse
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from keras_faces.commands.configs import as_arguments, read_config
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.introspection import constant, documented
+from keras_faces.introspection import constant, documented, documented_class
 from keras_faces.models import MODELS, documentation
 from keras_faces.schema import mismatch
 
@@ -37,23 +37,47 @@ class Known(NamedTuple):
         kind: What errors call it.
         names: The place of the names as `introspection.constant` reads it, or a function that
             returns them.
-        others: The place of names that are answered, but not listed.
+        check: Called with a value to refuse it; None refuses what is none of the names.
     """
 
     kind: str
     names: str | Callable[[], Iterable[str]]
-    others: str | None = None
+    check: Callable[[str], Any] | None = None
 
     def listed(self) -> list[str]:
         """Return the names that there are."""
-        names = constant(self.names) if isinstance(self.names, str) else self.names()
-        return [name for name in names if name is not None]
+        return list(constant(self.names) if isinstance(self.names, str) else self.names())
 
     def __call__(self, value: str) -> None:
-        """Refuse what is none of them."""
-        also = constant(self.others) if self.others else ()
-        if value not in (names := self.listed()) and value not in also:
+        """Refuse what cannot be meant."""
+        if self.check is not None:
+            self.check(value)
+        elif value not in (names := self.listed()):
             raise unknown_name(self.kind, value, names)
+
+
+class Fields:
+    """The fields of a dataclass as arguments: annotates `**arguments` of a command.
+
+    A field `hyperparameters` stands for those of the model that is given.
+
+    Args:
+        place: The dataclass as `module:NAME`, which is not imported.
+        **kinds: Types of fields, instead of the dataclass's own.
+    """
+
+    def __init__(self, place: str, **kinds: Any):
+        self.place = place
+        self.kinds = kinds
+
+    def add_to(self, parameters: dict[str, inspect.Parameter], descriptions: dict[str, str]):
+        """Add the fields to a command's parameters, and what the dataclass says of them."""
+        _, fields, described = documented_class(self.place)
+        for name, field in fields.items():
+            if name not in parameters:
+                kind = self.kinds.get(name, field.annotation)
+                parameters[name] = field.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY)
+            descriptions.setdefault(name, described[name])
 
 
 def without_keras(function: Callable, unless: Callable[..., bool] | None = None) -> Callable:
@@ -128,8 +152,8 @@ class Argument:
             value = self.default
             value = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
             notes.append(f"default: {str(value).lower() if isinstance(value, bool) else value}")
-        text = self.description.removesuffix(".").replace("`", "")
-        return f"{text} ({'; '.join(notes)})".replace("%", "%%") if notes else text.replace("%", "%%")
+        text = re.sub('`"?([^`"]*)"?`', r"\1", self.description).removesuffix(".")
+        return (f"{text} ({'; '.join(notes)})" if notes else text).replace("%", "%%")
 
     def add_to(self, parser) -> None:
         """Add it to a parser, which only collects words: what is left out keeps its default."""
@@ -219,18 +243,18 @@ class Command:
         self.name = name
         self.function = function
         self.summary, self.parameters, self.descriptions = documented(function)
-
-    @property
-    def takes_hyperparameters(self) -> bool:
-        """Whether a model's hyper-parameters are flags of it."""
-        return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in self.parameters.values())
+        for name, parameter in list(self.parameters.items()):
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                del self.parameters[name]
+                for fields in parameter.annotation.__metadata__:
+                    fields.add_to(self.parameters, self.descriptions)
+        self.takes_hyperparameters = self.parameters.pop("hyperparameters", None) is not None
 
     def arguments(self, model: str | None = None) -> dict[str, Argument]:
         """Return the arguments by their names, those of a model behind the function's own."""
         own = {
             name: Argument(p, self.descriptions.get(name, ""), p.default, switch=True)
             for name, p in self.parameters.items()
-            if p.kind is not inspect.Parameter.VAR_KEYWORD
         }
         return own | self._of_model(model) if model else own
 
