@@ -11,6 +11,7 @@ from . import recipes as recipes
 from . import reports as reports
 from . import runs as runs
 from . import saving as saving
+from . import trained as trained
 from . import training as training
 from .data import list_datasets as list_datasets
 from .errors import UserError as UserError
@@ -24,5 +25,6 @@ from .reports import reproduce as reproduce
 from .saving import load_model as load_model
 from .session import resume as resume
 from .session import train as train
+from .trained import TrainedModel as TrainedModel
 
 __version__: str

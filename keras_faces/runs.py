@@ -386,14 +386,3 @@ def find(model: str | os.PathLike) -> Path:
             if (folder / path / "config.json").is_file():
                 return folder / path
     return path
-
-
-def training_data_facts(model: str | os.PathLike) -> dict | None:
-    """Return what a run recorded about its faces, or None where there is no run."""
-    run = Run(find(model))
-    return run.config()["data"] if run.exists else None
-
-
-def training_crop(model: str | os.PathLike) -> str:
-    """Return the crop that a run was trained with, or the default one where there is no run."""
-    return (training_data_facts(model) or {}).get("crop", "center")

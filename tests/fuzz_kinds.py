@@ -170,9 +170,7 @@ def _is_a_picture(seen: Seen) -> bool:
 
 def _read_upload(cropped: bool):
     def read(folder: Path) -> tuple:
-        from keras_faces.app.uploads import face_of
-
-        face = face_of((folder / "a").read_bytes(), SIZE, 1, cropped=cropped).face
+        PLACEHOLDER
         return face.shape, face.dtype.name, face.tobytes()
 
     return read
@@ -696,11 +694,12 @@ KINDS["checkpoint, crafted"] = Kind(
 def _read_config(folder: Path) -> dict:
     """Look at a run in all ways that read its config."""
     from keras_faces.app.served import find_models
-    from keras_faces.runs import Run, training_data_facts
+    from keras_faces.runs import Run
+    from keras_faces.trained import TrainedModel
 
     run = folder / "run"
     found: dict = {"listed": find_models([folder]), "config": Run(run).config()}
-    found["facts"] = training_data_facts(run)
+    found["faces"] = TrainedModel(run).data_config
     found["model"] = _loaded(run)
     found["resumed"] = _resumed(run)
     return found

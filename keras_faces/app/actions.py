@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from keras_faces.app.served import Served
+from keras_faces.app.served import ServedModel
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.latent import (
     apply,
@@ -36,7 +36,6 @@ from keras_faces.metrics.tables import (
 )
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.pictures import grid
-from keras_faces.runs import Run
 
 WIDTH = 1000  # pixels at least of rows of faces, as they are shown
 SIDE = 500  # of squares of faces: writing a PNG takes longer than drawing what is on it
@@ -83,7 +82,7 @@ class Shown(NamedTuple):
     faces: np.ndarray
 
 
-def reasons(served: Served) -> dict[str, str]:
+def reasons(served: ServedModel) -> dict[str, str]:
     """Return the tabs in which a model can do nothing, and why, in a sentence for people."""
     model = served.model
     kind = type(model).__name__
@@ -121,7 +120,7 @@ def reasons(served: Served) -> dict[str, str]:
 # Latents of pictures: here and nowhere else.
 
 
-def latent_of_picture(served: Served, given: Given) -> np.ndarray:
+def latent_of_picture(served: ServedModel, given: Given) -> np.ndarray:
     """Return the latent of a picture, of shape `(code_dim,)`: the encoder's, or searched for.
 
     A search takes seconds, so what is found is remembered: a slider does not search again.
@@ -135,7 +134,7 @@ def latent_of_picture(served: Served, given: Given) -> np.ndarray:
     return served.remembered(key, lambda: served.use(latent_of, model, face, **named))
 
 
-def searched(served: Served, *given: Given) -> str:
+def searched(served: ServedModel, *given: Given) -> str:
     """Return what is to be said where a latent was searched for."""
     if served.model.has_encoder or all(face.data is None for face in given):
         return ""
@@ -154,13 +153,13 @@ def _conditions(model, names: Sequence[str] | None) -> dict:
     return {"conditions": dict.fromkeys(names, 1.0)}
 
 
-def _face(served: Served, given: Given) -> np.ndarray:
+def _face(served: ServedModel, given: Given) -> np.ndarray:
     if given.data is None:
         raise UserError("Choose a picture first.")
     return served.face(given.data, given.cropped).face
 
 
-def _latent(served: Served, given: Given) -> np.ndarray:
+def _latent(served: ServedModel, given: Given) -> np.ndarray:
     model = served.model
     if given.data is not None:
         return latent_of_picture(served, given)
@@ -174,7 +173,7 @@ def _latent(served: Served, given: Given) -> np.ndarray:
 
 
 def sample(
-    served: Served,
+    served: ServedModel,
     count: int = 16,
     seed: int = 0,
     sampler: str | None = None,
@@ -202,7 +201,7 @@ def sample(
     return Shown(enlarged(grid(faces), SIDE), note, faces)
 
 
-def blend(served: Served, first: Given, second: Given, percent: float = 50.0) -> Shown:
+def blend(served: ServedModel, first: Given, second: Given, percent: float = 50.0) -> Shown:
     """Make the face between two pictures: the first's face, the blend, the second's face.
 
     Args:
@@ -241,7 +240,7 @@ class Directions(NamedTuple):
     faces: int
 
 
-def directions(served: Served, progress: Progress | None = None) -> Directions:
+def directions(served: ServedModel, progress: Progress | None = None) -> Directions:
     """Return the directions of all attributes of the faces that a model learnt from.
 
     They are computed once for each model.
@@ -280,11 +279,11 @@ def directions(served: Served, progress: Progress | None = None) -> Directions:
                 left_out[name] = str(error)
         return Directions(vectors, left_out, len(encoded.latents))
 
-    return served.once("directions", compute)
+    return served.cached("directions", compute)
 
 
 def attributes(
-    served: Served,
+    served: ServedModel,
     given: Given,
     strengths: Mapping[str, float],
     hold: bool = False,
@@ -336,7 +335,7 @@ def attributes(
 
 
 def interpolate(
-    served: Served, first: Given, last: Given, frames: int = 8, path: str = "linear"
+    served: ServedModel, first: Given, last: Given, frames: int = 8, path: str = "linear"
 ) -> Shown:
     """Make the faces on the way from one to another.
 
@@ -360,7 +359,7 @@ def interpolate(
     return Shown(enlarged(grid(faces, len(faces)), WIDTH), note, faces)
 
 
-def translate(served: Served, given: Given, to: str = "photo") -> Shown:
+def translate(served: ServedModel, given: Given, to: str = "photo") -> Shown:
     """Turn a sketch into a photo or a photo into a sketch, and back again.
 
     Args:
@@ -383,7 +382,7 @@ def translate(served: Served, given: Given, to: str = "photo") -> Shown:
     return Shown(enlarged(grid(faces, 3), WIDTH), note, faces)
 
 
-def reconstruct(served: Served, given: Given) -> Shown:
+def reconstruct(served: ServedModel, given: Given) -> Shown:
     """Encode and decode a picture: the face as the model sees it, and what it makes of it.
 
     Args:
@@ -417,13 +416,13 @@ class ScoreTable(NamedTuple):
     notes: list[str]
 
 
-def score_table(served: Served) -> ScoreTable:
+def score_table(served: ServedModel) -> ScoreTable:
     """Return the scores that a run recorded.
 
     Raises:
         UserError: If there are none, or they are damaged.
     """
-    path = Run(served.run).scores_path
+    path = served.run.scores_path
     if not path.is_file():
         raise UserError(
             f"This model has no scores: {path} is not there. Make them with: keras-faces evaluate "

@@ -16,11 +16,12 @@ from PIL import Image
 
 from keras_faces.app import actions
 from keras_faces.app.actions import Given, Shown
-from keras_faces.app.served import Served, ServedModels
-from keras_faces.app.uploads import SHOWN_SUFFIXES, TOLD_FORMATS, check_bytes, picture_of
+from keras_faces.app.served import ServedModel, ServedModels
+from keras_faces.app.uploads import SHOWN_SUFFIXES, check_bytes, picture_of
 from keras_faces.app.visitors import KEPT_SECONDS, Visitors, visitor_of
 from keras_faces.errors import UserError
 from keras_faces.pictures import grid
+from keras_faces.trained.pictures import TOLD_FORMATS
 
 TITLE = "keras_faces"
 SLIDERS = 8  # for attributes at a time
@@ -151,7 +152,7 @@ class _Page:
     def __init__(self, models: ServedModels, visitors: Visitors):
         self.models = models
         self.visitors = visitors
-        self.updates: list[tuple[gr.components.Component, Callable[[Served], dict]]] = []
+        self.updates: list[tuple[gr.components.Component, Callable[[ServedModel], dict]]] = []
         self.bodies: dict[str, tuple[gr.Markdown, gr.Column]] = {}
         self.blocks = _Blocks(
             title=TITLE, analytics_enabled=False, delete_cache=(KEPT_SECONDS // 6, KEPT_SECONDS)
@@ -204,7 +205,7 @@ class _Page:
             values += [gr.update(value=why or "", visible=bool(why)), gr.update(visible=not why)]
         return [*values, *(gr.update(**update(served)) for _, update in self.updates)]
 
-    def _follows(self, component, update: Callable[[Served], dict]):
+    def _follows(self, component, update: Callable[[ServedModel], dict]):
         """Let a component be as a model needs it: now the first one, later the chosen one."""
         self.updates.append((component, update))
         first = update(self.models[self.models.names[0]])
@@ -310,7 +311,7 @@ class _Page:
         if path is None or Path(path).suffix.lower() in SHOWN_SUFFIXES:
             return gr.skip()
         try:
-            pixels = picture_of(read(path), 3)
+            pixels = picture_of(read(path))
         except UserError:
             return gr.skip()  # which `_look` tells
         with self.visitors.writing(visitor, "picture.png") as target:
@@ -582,12 +583,12 @@ def _result(key: str, height: int = 300) -> tuple[gr.Image, gr.Markdown]:
     return picture, gr.Markdown(elem_id=f"told-{key}")
 
 
-def _given_picture(served: Served, path, cropped, conditions) -> Given:
+def _given_picture(served: ServedModel, path, cropped, conditions) -> Given:
     held = conditions if served.model.conditional else None
     return Given(data=None if path is None else read(path), cropped=cropped, conditions=held)
 
 
-def _given(served: Served, kind, seed, sampler, path, cropped, conditions) -> Given:
+def _given(served: ServedModel, kind, seed, sampler, path, cropped, conditions) -> Given:
     if kind == PICTURE:
         if path is None:
             raise UserError("Choose a picture first, or take a seed.")

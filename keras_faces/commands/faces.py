@@ -1,6 +1,13 @@
 """Draw faces, and put pictures through a model: `generate`, `reconstruct`, `blend`, `translate`."""
 
-from keras_faces.commands.inputs import add_search, conditions_of, model_and_faces, search_of
+from keras_faces.commands.inputs import (
+    add_framing,
+    add_search,
+    conditions_of,
+    faces_of,
+    search_of,
+    trained_model,
+)
 from keras_faces.commands.parsing import Parser, no_more
 from keras_faces.errors import UserError, require_at_least
 
@@ -25,7 +32,7 @@ def add(parser: Parser):
     )
     reconstruct.add_argument("run", metavar="RUN")
     reconstruct.add_argument("images", metavar="IMAGE", nargs="+")
-    reconstruct.add_argument("--crop", help="how to make them square (default: as in training)")
+    add_framing(reconstruct)
     reconstruct.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
     add_search(reconstruct)
     reconstruct.add_argument("--out", default="reconstructions.png", help="originals over copies")
@@ -34,7 +41,7 @@ def add(parser: Parser):
     blend.add_argument("run", metavar="RUN")
     blend.add_argument("images", metavar="IMAGE", nargs=2)
     blend.add_argument("--percent", type=float, default=50.0, help="how much of the second")
-    blend.add_argument("--crop", help="how to make them square (default: as in training)")
+    add_framing(blend)
     blend.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
     add_search(blend)
     blend.add_argument("--out", default="blend.png", help="first, blend and second, side by side")
@@ -48,7 +55,7 @@ def add(parser: Parser):
     translate.add_argument(
         "--cycle", action="store_true", help="and back again: sketch, photo, sketch, or the reverse"
     )
-    translate.add_argument("--crop", help="how to make them square (default: as in training)")
+    add_framing(translate, translates=True)
     translate.add_argument("--out", default="translated.png", help="pictures over translations")
 
 
@@ -80,15 +87,18 @@ def _reconstruct(options):
     no_more(options)
     from keras_faces.pictures import rows_grid, save_picture
 
-    model, faces, crop = model_and_faces(options, latents_for="reconstruct pictures")
+    trained = trained_model(options, latents_for="reconstruct pictures")
+    model = trained.model
     given = conditions_of(options, model, needed=True)
     if model.has_encoder:
         search_of(options, model)
+    faces = faces_of(options, trained, options.images)
+    if model.has_encoder:
         copies, how = model.reconstruct(faces, **given), "their reconstructions"
     else:
         copies, how = _searched(options, model, faces)
     save_picture(rows_grid(faces, copies), options.out)
-    print(f"{len(faces)} originals, crop {crop!r}, over {how}: {options.out}")
+    print(f"{len(faces)} originals over {how}: {options.out}")
 
 
 def _searched(options, model, faces):
@@ -113,12 +123,14 @@ def _blend(options):
     from keras_faces.latent import blend
     from keras_faces.pictures import grid, save_picture
 
-    model, faces, _ = model_and_faces(options, latents_for="blend pictures")
+    trained = trained_model(options, latents_for="blend pictures")
+    model = trained.model
     given = conditions_of(options, model, needed=True)
     if given:
         given["conditions"] = (given["conditions"],) * 2
     if not 0 <= options.percent <= 100:  # told before a search, not after it
         raise UserError(f"--percent must lie in [0, 100]. Received: {options.percent:g}.")
+    faces = faces_of(options, trained, options.images)
     search = search_of(options, model, "both pictures")
     blended = blend(model, faces[:1], faces[1:], options.percent, **given, **search)
     save_picture(grid(np.concatenate([faces[:1], blended, faces[1:]]), 3), options.out)
@@ -129,9 +141,11 @@ def _translate(options):
     no_more(options)
     from keras_faces.pictures import rows_grid, save_picture
 
-    model, faces, _ = model_and_faces(options)
+    trained = trained_model(options)
+    model = trained.model
     if not hasattr(model, "translate"):
         raise UserError(f"{type(model).__name__} does not translate. CycleGAN does.")
+    faces = faces_of(options, trained, options.images)
     if not options.cycle:
         save_picture(rows_grid(faces, model.translate(faces, options.to)), options.out)
         print(f"{len(faces)} pictures over the {options.to} made of each: {options.out}")

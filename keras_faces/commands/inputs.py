@@ -1,30 +1,49 @@
 """What commands are given: pictures, conditions, and sources of real faces."""
 
-import contextlib
+import argparse
 
 from keras_faces.errors import UserError
 
 
-def model_and_faces(options, latents_for: str | None = None):
-    """Return the model, the given pictures as it was trained to see them, and their crop.
+def trained_model(options, latents_for: str | None = None):
+    """Return the trained model that pictures go through, once --out is known to name a picture.
 
     With `latents_for`, what latents are needed for, a model without any is refused at once.
     """
-    import numpy as np
-
+    from keras_faces.latent.encoding import require_latents
     from keras_faces.pictures import picture_suffix
-    from keras_faces.runs import training_crop
-    from keras_faces.saving import load_model
+    from keras_faces.trained import TrainedModel
 
     if not picture_suffix(options.out):
         raise UserError(f"--out must be a picture such as faces.png. Received: {options.out!r}.")
-    model = load_model(options.run)
+    trained = TrainedModel(options.run)
     if latents_for:
-        from keras_faces.latent.encoding import require_latents
+        require_latents(trained.model, latents_for)
+    return trained
 
-        require_latents(model, latents_for)
-    crop = options.crop or training_crop(options.run)
-    return model, np.stack([face_of(image, crop, model) for image in options.images]), crop
+
+def add_framing(parser, translates: bool = False):
+    """Add the flags that say how faces are taken from pictures."""
+    parser.add_argument(
+        "--already-cropped",
+        action=argparse.BooleanOptionalAction,
+        help="whether pictures show nothing but a face: a square one is only resized, another "
+        "cropped as in training; else a face is found and framed as the training faces were "
+        f"(default: {'they do, as sketches' if translates else 'they do not'})",
+    )
+    parser.add_argument("--crop", help="make pictures square by this crop instead")
+
+
+def faces_of(options, trained, pictures: list[str]):
+    """Return pictures' faces as the model was trained to see them, and say what was done."""
+    import numpy as np
+
+    faces = []
+    for picture in pictures:
+        face, note = trained.face(picture, options.already_cropped, options.crop)
+        print(f"{picture}: {note}")
+        faces.append(face)
+    return np.stack(faces)
 
 
 def add_search(parser):
@@ -65,20 +84,6 @@ def search_of(options, model, what: str | None = None) -> dict:
     return {**given, "progress": True}
 
 
-def face_of(image: str, crop: str, model):
-    """Return a picture file's face as a model was trained to see it."""
-    from keras_faces.data import to_float
-    from keras_faces.data.decode import BadPicture, decode
-    from keras_faces.files import read_regular
-
-    try:
-        return to_float(decode(read_regular(image), crop, model.image_size, model.channels))
-    except OSError as error:
-        raise UserError(f"Cannot read {image!r}: {error.strerror}.") from error
-    except BadPicture as error:
-        raise UserError(f"Cannot use {image!r}: {error}.") from error
-
-
 def conditions_of(options, model, needed: bool = False) -> dict:
     """Return the argument of a conditional model that the flag stands for."""
     if not model.conditional:
@@ -98,47 +103,15 @@ def open_stream(options, model, labels: str | None = None):
 
     Their labels are the given ones, or None for those that the model learns from.
     """
-    from keras_faces.data import open_faces, open_source
-    from keras_faces.runs import training_data_facts
+    from keras_faces.trained import TrainedModel
 
-    facts = training_data_facts(options.run)
-    if options.data is None and facts is None:
-        raise UserError(f"{options.run!r} does not say which faces it is of. Give --data.")
-    facts = facts or {}
-    try:
-        source = open_source(facts["source"] if options.data is None else options.data)
-    except UserError as error:
-        if options.data is not None:
-            raise
-        raise UserError(
-            f"The faces that {options.run!r} learnt from cannot be opened. {error} Where they lie "
-            "now, or which others to take, say with: keras-faces "
-            f"{options.command} {options.run} --data SOURCE"
-        ) from error
-    if labels is None:
-        labels = facts.get("labels") if options.data is None else _labels_for(model, source)
-    return open_faces(
-        source,
-        image_size=model.image_size,
-        batch_size=1,
-        split=options.split or facts.get("split", "all"),
-        crop=facts.get("crop", "center"),
-        channels=model.channels,
-        test_fraction=facts.get("test_fraction", 0.1),
-        labels=labels,
-    )
-
-
-def _labels_for(model, source) -> str | None:
-    """Return the kind of labels of a source that are a model's conditions, or any it has."""
-    from keras_faces.data import labels_of, open_source
-
-    found = None
-    if model.takes_sketches and open_source(source).sketches() is not None:
-        return "sketch"
-    for kind in ("attributes", "identity") if model.conditional else ():
-        with contextlib.suppress(UserError):
-            _, names = labels_of(source, kind)
-            if found is None or names == model.condition_names:
-                found = kind
-    return found
+    trained = TrainedModel(options.run, model)
+    if options.data is None:
+        try:
+            trained.source  # noqa: B018
+        except UserError as error:
+            raise UserError(
+                f"{error} Give --data: where they lie now, or others, as in: keras-faces "
+                f"{options.command} {options.run} --data SOURCE"
+            ) from error
+    return trained.faces(labels, options.data, options.split)

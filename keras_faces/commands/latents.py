@@ -1,9 +1,10 @@
 """What a model's latents are good for: `interpolate`, `attribute`, `latents`."""
 
 from keras_faces.commands.inputs import (
+    add_framing,
     add_search,
     conditions_of,
-    face_of,
+    faces_of,
     open_stream,
     search_of,
 )
@@ -33,7 +34,7 @@ def add(parser: Parser):
     interpolate.add_argument(
         "--sampler", help="of seeds: prior, or fitted where the model has it (default: the last)"
     )
-    interpolate.add_argument("--crop", help="how to make pictures square (default: as in training)")
+    add_framing(interpolate)
     interpolate.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
     add_search(interpolate)
     interpolate.add_argument(
@@ -67,7 +68,7 @@ def add(parser: Parser):
     attribute.add_argument(
         "--sampler", help="of the drawn face: prior, or fitted (default: the last usable one)"
     )
-    attribute.add_argument("--crop", help="how to make IMAGE square (default: as in training)")
+    add_framing(attribute)
     attribute.add_argument(
         "--against", metavar="NAME", nargs="+", help="attributes to leave as they are"
     )
@@ -128,7 +129,7 @@ def _interpolate(options):
 
     from keras_faces.latent import between, corner_grid, save_frames
     from keras_faces.latent.interpolation import PATHS, frames_suffix
-    from keras_faces.saving import load_model
+    from keras_faces.trained import TrainedModel
 
     suffix = frames_suffix(options.out)
     if options.path not in PATHS:
@@ -138,9 +139,10 @@ def _interpolate(options):
     if options.corners and options.columns is not None:
         raise UserError("A square between --corners has --frames columns. Leave --columns out.")
     require_whole(1, columns=1 if options.columns is None else options.columns)
-    model = load_model(options.run)
+    trained = TrainedModel(options.run)
+    model = trained.model
     ends = options.corners or [options.start, options.to]
-    latents = _ends(options, model, ends)
+    latents = _ends(options, trained, ends)
     columns = options.columns
     if options.corners:
         codes, columns = (
@@ -165,14 +167,12 @@ def _end_name(end: str) -> str:
     return f"seed {end}" if _is_seed(end) else end
 
 
-def _ends(options, model, ends: list[str]) -> list:
+def _ends(options, trained, ends: list[str]) -> list:
     """Return the latents of the ends of an interpolation: of seeds, or of pictures."""
-    import numpy as np
-
     from keras_faces.latent import latent_of, latents_of
     from keras_faces.latent.encoding import require_latents
-    from keras_faces.runs import training_crop
 
+    model = trained.model
     pictures = [end for end in ends if not _is_seed(end)]
     given = conditions_of(options, model, needed=bool(pictures))
     latents = {
@@ -182,11 +182,10 @@ def _ends(options, model, ends: list[str]) -> list:
         search_of(options, model)
     else:
         require_latents(model, "say which latents pictures have")
-        crop = options.crop or training_crop(options.run)
-        faces = np.stack([face_of(end, crop, model) for end in pictures])
+        faces = faces_of(options, trained, pictures)
         search = search_of(options, model, " and ".join(pictures))
-        found = latents_of(model, faces, **given, **search)
-        latents.update(zip(pictures, found, strict=True))
+        encoded = latents_of(model, faces, **given, **search)
+        latents.update(zip(pictures, encoded, strict=True))
     return [latents[end] for end in ends]
 
 
@@ -198,18 +197,15 @@ def _attribute(options):
     from keras_faces.latent.attributes import ways_by
     from keras_faces.latent.encoding import require_latents
     from keras_faces.latent.interpolation import frames_suffix
-    from keras_faces.runs import training_crop
-    from keras_faces.saving import load_model
+    from keras_faces.trained import TrainedModel
 
     frames_suffix(options.out)
     options.strength, options.against = options.strength or [1.0], options.against or []
     if options.frames is not None:
         require_whole(2, frames=options.frames)
-    model = load_model(options.run)
+    trained = TrainedModel(options.run)
+    model = trained.model
     require_latents(model, "change attributes in them")
-    face = options.seed
-    if options.image:
-        face = face_of(options.image, options.crop or training_crop(options.run), model)
     given = conditions_of(options, model, needed=bool(options.image))
     if options.by is not None and not model.conditional:
         raise UserError(
@@ -221,6 +217,9 @@ def _attribute(options):
     # What needs no search comes first, so that a mistake is told before one.
     if moved or options.check:
         stream, under = _streams(options, model, moved)
+    face = options.seed
+    if options.image:
+        face = faces_of(options, trained, [options.image])[0]
     search = search_of(options, model, "the picture") if options.image else {}
     latent = latent_of(model, face, options.sampler, **given, **search)
     if moved or options.check:

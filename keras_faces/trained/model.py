@@ -1,0 +1,283 @@
+"""A trained model, the faces it learnt from, and pictures as it was trained to see them."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from keras_faces.data import labels_of, open_faces, open_source
+from keras_faces.data.crops import get_crop
+from keras_faces.data.decode import MAX_PIXELS, BadPicture
+from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
+from keras_faces.errors import UserError
+from keras_faces.pixels import to_float, to_uint8
+from keras_faces.runs import Run, find
+from keras_faces.saving import load_model
+from keras_faces.trained.pictures import (
+    WAY_OUT,
+    FramedFace,
+    Picture,
+    decode_cropped,
+    decode_whole,
+    find_face,
+    read_picture,
+)
+
+MEASURED_FACES = 64
+UNKNOWN_FRAME = " (Where faces lay in training is not known here, so as in the ORL faces.)"
+
+# Keras keeps state of the whole process, and more threads than cores make nothing quicker.
+keras_lock = threading.RLock()
+
+
+class TrainedModel:
+    """A trained model with its faces: those it learnt from, and any picture as it knows faces.
+
+    A model knows faces as its training's crop left them. So a face in a photo is found and framed
+    as the training faces were, see `keras_faces.detection.framing`; the command line, the page and
+    Python do it alike. All of it is loaded when it is first asked for, by one thread at a time.
+
+    Args:
+        run: A run folder, a `.keras` file, or the name of a model in `saved_models/`.
+        model: The model, where it is loaded already.
+
+    Attributes:
+        name: What it was called by.
+        path: Where it lies.
+        run: The run in whose folder it lies; of a `.keras` file it may be none.
+        max_pixels: Pixels beyond which a picture is refused before it is decoded.
+
+    Example:
+
+    ```python
+    trained = kf.TrainedModel("vae-orl-64")
+    face, note = trained.face("photo.jpg")      # float32 of shape (64, 64, 1) in [-1, 1]
+    copy = trained.model.reconstruct(face[None])
+    glasses = trained.faces("attributes")       # what it learnt from, with attributes
+    ```
+    """
+
+    max_pixels = MAX_PIXELS
+
+    def __init__(self, run: str | os.PathLike, model=None):
+        self.name = os.fspath(run)
+        self.path = find(run)
+        self.run = Run(self.path if self.path.is_dir() else self.path.parent)
+        self._guard = threading.Lock()
+        self._lazy: dict = {}
+        if model is not None:
+            self.cached("model", lambda: model)
+
+    def cached(self, key, compute: Callable):
+        """Return what `compute` gives, computed by the first who asks while others wait."""
+        with self._guard:
+            lazy = self._lazy.setdefault(key, _Lazy())
+        with lazy.lock:
+            if not lazy.filled:
+                lazy.value, lazy.filled = compute(), True
+            return lazy.value
+
+    def use(self, function: Callable, *arguments, **named):
+        """Call a function that uses Keras while no other thread does."""
+        with keras_lock:
+            return function(*arguments, **named)
+
+    @property
+    def model(self):
+        """The model, ready to generate."""
+        return self.cached("model", lambda: self.use(load_model, self.path))
+
+    # The faces it learnt from.
+
+    @property
+    def data_config(self) -> dict:
+        """What the run recorded of its faces; empty where there is no run."""
+
+        def read():
+            own = self.path.is_dir() or self.path in (self.run.model_path, self.run.best_path)
+            return (self.run.config()["data"] or {}) if own and self.run.exists else {}
+
+        return self.cached("data_config", read)
+
+    @property
+    def crop(self) -> str:
+        """The crop that the model was trained with, or the default one where that is not known."""
+        return self.data_config.get("crop", "center")
+
+    @property
+    def source(self):
+        """The source that the model learnt from.
+
+        Raises:
+            UserError: If it is not known or cannot be opened.
+        """
+        if "source" not in self.data_config:
+            raise UserError(f"Which faces {self.name!r} learnt from is not recorded beside it.")
+        try:
+            return open_source(self.data_config["source"])
+        except UserError as error:
+            raise UserError(
+                f"The faces that {self.name!r} learnt from cannot be opened here: {error}"
+            ) from error
+
+    def faces(
+        self,
+        labels: str | None = None,
+        data: str | os.PathLike | None = None,
+        split: str | None = None,
+    ):
+        """Return the faces that the model learnt from, or others, as it was trained to see them.
+
+        Args:
+            labels: Kind of their labels, as in `kf.data.load`; None takes those that the model
+                learnt from or, of other faces, those that are its conditions.
+            data: Another source of faces.
+            split: Another split of them.
+
+        Returns:
+            A `kf.data.FaceStream`.
+
+        Raises:
+            UserError: If they are not known or cannot be opened.
+        """
+        return self.cached(
+            ("faces", labels, data, split), lambda: self._open_faces(labels, data, split)
+        )
+
+    def _open_faces(self, labels, data, split):
+        model, config = self.model, self.data_config
+        source = self.source if data is None else open_source(data)
+        if labels is None:
+            labels = config.get("labels") if data is None else _labels_for(model, source)
+        return open_faces(
+            source,
+            image_size=model.image_size,
+            batch_size=1,
+            split=split or config.get("split", "all"),
+            crop=self.crop,
+            channels=model.channels,
+            test_fraction=config.get("test_fraction", 0.1),
+            labels=labels,
+        )
+
+    # Pictures.
+
+    def face(
+        self, picture: Picture, already_cropped: bool | None = None, crop: str | None = None
+    ) -> FramedFace:
+        """Return the face of a picture as the model was trained to see it.
+
+        Of several faces the largest is found, and framed as the training faces were. A picture that
+        is one of these, or shows a face just as they do, comes as training saw it; one of the size
+        of the model's faces is left as it is.
+
+        Args:
+            picture: A path, the bytes of a file, a Pillow image, or an array: uint8, or floats in
+                [-1, 1], of shape `(height, width)` or `(height, width, 1 or 3)`.
+            already_cropped: Whether the picture shows nothing but a face: then none is looked for,
+                a square picture is only resized, and another is cropped as in training. None
+                means so of models that translate, since sketches show no face to be found.
+            crop: One of `kf.data.CROPS` to be used instead of looking for a face.
+
+        Returns:
+            A `FramedFace`: the face, float32 of shape `(image_size, image_size, channels)` in
+            [-1, 1], and a note that says what was done.
+
+        Raises:
+            UserError: If it is no picture that can be used, or no face is found.
+        """
+        if crop is not None and already_cropped is not None:
+            raise UserError(
+                f"Say how pictures are to be cropped (crop {crop!r}), or whether they are already "
+                "cropped, not both."
+            )
+        model, size = self.model, self.model.image_size
+        if already_cropped is None:
+            already_cropped = crop is None and hasattr(model, "translate")
+        get_crop(crop or self.crop)
+        name, data = read_picture(picture)
+        try:
+            pixels = decode_whole(data, model.channels, self.max_pixels)
+            height, width = pixels.shape[:2]
+            if crop is not None:
+                cropped = decode_cropped(data, pixels, crop, size)
+                return FramedFace(to_float(cropped), f"Cropped by {crop!r}.")
+            if already_cropped:
+                # A square one went through the crop before; some would look for a larger picture.
+                crop = "center" if height == width else self.crop
+                cropped = decode_cropped(data, pixels, crop, size)
+                return FramedFace(to_float(cropped), "Taken as already cropped.")
+        except BadPicture as error:
+            raise UserError(f"Cannot use {name}: {error}.") from error
+        if height == width == size:
+            return FramedFace(to_float(pixels), "It has the size of the model's faces already.")
+        cropped = None
+        with contextlib.suppress(BadPicture):
+            cropped = decode_cropped(data, pixels, self.crop, size)
+            if self._learnt_from(cropped):
+                return FramedFace(to_float(cropped), "It is one of the training pictures.")
+        framed = find_face(
+            pixels, size, self.crop, self.frame, cropped, self._reconstruction_error()
+        )
+        if framed is None:
+            raise UserError(
+                f"No face was found in {name}. Take one in which a face looks at the camera, "
+                f"upright and well lit. {WAY_OUT}"
+            )
+        return framed._replace(note=framed.note + self._frame_and_note[1])
+
+    def _learnt_from(self, face) -> bool:
+        with contextlib.suppress(UserError):  # the faces are not here
+            return self.faces().cache.holds(face)
+        return False
+
+    @property
+    def frame(self) -> Frame:
+        """Where faces lie in its training faces; as in the ORL faces where that is not known."""
+        return self._frame_and_note[0]
+
+    @property
+    def _frame_and_note(self):
+        return self.cached("frame", self._measured)
+
+    def _measured(self):
+        if self.data_config.get("source") == "orl" and self.crop == "center":
+            return ORL_FRAME, ""
+        frame = None
+        with contextlib.suppress(UserError):
+            frame = measured_frame(to_uint8(self.faces().sample(MEASURED_FACES)))
+        return (ORL_FRAME, UNKNOWN_FRAME) if frame is None else (frame, "")
+
+    def _reconstruction_error(self) -> Callable | None:
+        model = self.model
+        # Of a conditional model it depends on what holds of the face, which is said elsewhere.
+        if not model.has_encoder or model.conditional:
+            return None
+
+        def error(faces):
+            copies = self.use(model.reconstruct, faces)
+            return np.square(copies - faces).mean(axis=(1, 2, 3))
+
+        return error
+
+
+class _Lazy:
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.filled = False
+        self.value: object = None
+
+
+def _labels_for(model, source) -> str | None:
+    """Return the kind of labels of a source that are a model's conditions, or any it has."""
+    if model.takes_sketches and source.sketches() is not None:
+        return "sketch"
+    found = None
+    for kind in ("attributes", "identity") if model.conditional else ():
+        with contextlib.suppress(UserError):
+            _, names = labels_of(source, kind)
+            if found is None or names == model.condition_names:
+                found = kind
+    return found
