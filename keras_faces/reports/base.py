@@ -8,7 +8,7 @@ import shlex
 import signal
 import statistics
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ from keras_faces.metrics.tables import (
 )
 from keras_faces.process import python
 from keras_faces.recipes import BUDGETS, load_recipe
+from keras_faces.reports.schema import Column, Part, Report
 from keras_faces.runs import Run
 from keras_faces.saving import load_model
 from keras_faces.schema import as_json, mismatch, read_json
@@ -44,100 +45,6 @@ from keras_faces.trained import TrainedModel
 REAL = "real faces"
 BEST = {"best": "face_detection_rate"}  # the score by which a run's best step is chosen
 SCORE_EVERY = {"quick": 10, "paper": 1}  # epochs
-
-
-class Fact(NamedTuple):
-    """What a table tells of a training.
-
-    Attributes:
-        title: What tables call it.
-        form: Format of the value.
-    """
-
-    title: str
-    form: str
-
-
-TRAINING = {
-    "parameters": Fact("parameters", ",.0f"),
-    "minutes": Fact("minutes of training", ".1f"),
-    "images_per_second": Fact("images/s, its scores and pictures included", ".0f"),
-}
-OF: dict[str, Mapping] = {"samples": SCORES, "copies": COPY_SCORES, "training": TRAINING}
-
-
-class Column(NamedTuple):
-    """One column of a report's table.
-
-    Attributes:
-        title: What the document calls it, or the score's own title.
-        score: A key of `OF[of]`.
-        convert: What makes the document's quantity of the score, such as a count of a rate.
-        form: Format of the value.
-        of: What it is of: `"samples"`, `"copies"` (reconstructions) or `"training"`.
-        same_measure: Whether the document's number was measured in the same way, so that the two
-            may be compared.
-    """
-
-    title: str
-    score: str
-    convert: Callable[[float], float] = float
-    form: str = ".3f"
-    of: str = "samples"
-    same_measure: bool = True
-
-
-class Part(NamedTuple):
-    """One model of a report.
-
-    Attributes:
-        title: What the document calls it.
-        recipe: The recipe that trains it.
-        states: The document's numbers by the title of their column.
-    """
-
-    title: str
-    recipe: str
-    states: dict[str, float] = {}
-
-
-class Figure(NamedTuple):
-    """A picture of a report, taken from the run of its first seed.
-
-    Attributes:
-        title: What it shows, and which of the document's figures it stands beside.
-        recipe: Whose run.
-        files: Pattern of the files in the run's folder; of several, all are shown.
-        curves: Or else curves to draw over the epochs: columns of the run's `metrics.csv`, and what
-            the document calls each.
-    """
-
-    title: str
-    recipe: str
-    files: str = ""
-    curves: dict[str, str] = {}
-
-
-class Report(NamedTuple):
-    """What of a document is rebuilt.
-
-    Attributes:
-        title: Title.
-        document: The document.
-        states: What the document says of it.
-        parts: The models.
-        columns: The columns of the table; none for a report of figures alone.
-        figures: The pictures.
-        real: The document's numbers of real faces by the title of their column.
-    """
-
-    title: str
-    document: str
-    states: str
-    parts: Sequence[Part]
-    columns: Sequence[Column] = ()
-    figures: Sequence[Figure] = ()
-    real: dict[str, float] = {}
 
 
 class Row(NamedTuple):
@@ -515,9 +422,3 @@ def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
                 f"under different protocols, so they cannot stand in one column: {told}. To score "
                 f"anew, delete scores-*.json in {one.run.folder}."
             )
-
-
-def title_of(column: Column) -> str:
-    """Return a column's title, with the score's own where the document calls it otherwise."""
-    known = OF[column.of][column.score].title
-    return column.title if column.title.lower() == known.lower() else f"{column.title} [{known}]"

@@ -1,7 +1,7 @@
 """All models under one protocol."""
 
 from keras_faces.metrics.scores import SCORES
-from keras_faces.reports.base import TRAINING, Column, Figure, Part, Report
+from keras_faces.reports.schema import TRAINING, Column, Figure, Part, Report
 
 PARTS = [
     Part("VAE", "report-vae"),

@@ -1,6 +1,6 @@
 """Gruber, *Generating Facial Images using VAEGAN*."""
 
-from keras_faces.reports.base import Column, Figure, Part, Report
+from keras_faces.reports.schema import Column, Figure, Part, Report
 
 REPORTS = {
     "gruber-figure2": Report(

@@ -1,6 +1,6 @@
 """The course report of Simon Fraser University."""
 
-from keras_faces.reports.base import Figure, Part, Report
+from keras_faces.reports.schema import Figure, Part, Report
 
 REPORTS = {
     "sfu-figures": Report(

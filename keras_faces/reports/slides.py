@@ -1,6 +1,6 @@
 """The slides on Zhang et al. and on sketches."""
 
-from keras_faces.reports.base import Column, Figure, Part, Report
+from keras_faces.reports.schema import Column, Figure, Part, Report
 
 REPORTS = {
     "slides-cyclegan": Report(

@@ -1,6 +1,6 @@
 """The report that compares VAE, GAN and VAE+GAN on CelebA."""
 
-from keras_faces.reports.base import Column, Figure, Part, Report
+from keras_faces.reports.schema import Column, Figure, Part, Report
 
 DOCUMENT = "report comparing VAE, GAN and VAE+GAN on CelebA"
 

@@ -1,7 +1,7 @@
 """Zhang et al., *Realistic Face Image Generation Based on GAN*."""
 
 from keras_faces.metrics.identity import COLUMNS
-from keras_faces.reports.base import Column, Figure, Part, Report
+from keras_faces.reports.schema import Column, Figure, Part, Report
 
 DOCUMENT = "Zhang et al., Realistic Face Image Generation Based on GAN"
 
