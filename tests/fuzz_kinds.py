@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import layouts
@@ -170,7 +171,10 @@ def _is_a_picture(seen: Seen) -> bool:
 
 def _read_upload(cropped: bool):
     def read(folder: Path) -> tuple:
-        PLACEHOLDER
+        from keras_faces.trained import TrainedModel
+
+        model = SimpleNamespace(image_size=SIZE, channels=1, has_encoder=False, conditional=False)
+        face = TrainedModel(folder, model).face((folder / "a").read_bytes(), cropped).face
         return face.shape, face.dtype.name, face.tobytes()
 
     return read
@@ -189,9 +193,14 @@ def _put(make: Callable[[], bytes], name: str = "a") -> Callable[[Path], object]
 for _name, _make in PICTURES.items():
     KINDS[_name] = Kind(_put(_make), ["a"], _read_picture, _is_a_picture)
 for _name, _make in UPLOADS.items():
-    KINDS[f"upload {_name}"] = Kind(_put(_make), ["a"], _read_upload(True), _is_a_face)
+    KINDS[f"upload {_name}"] = Kind(_put(_make), ["a"], _read_upload(True), _is_a_face, keras=True)
 KINDS["upload of a photo"] = Kind(
-    _put(lambda: picture("JPEG", size=(92, 112))), ["a"], _read_upload(False), _is_a_face, share=1
+    _put(lambda: picture("JPEG", size=(92, 112))),
+    ["a"],
+    _read_upload(False),
+    _is_a_face,
+    share=1,
+    keras=True,
 )
 
 

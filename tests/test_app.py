@@ -3,44 +3,24 @@
 import io
 import json
 import socket
-import struct
 import sys
 import threading
 import urllib.error
 import urllib.request
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 from serving import CONDITIONS, Caller, given_file, serving
+from test_trained import as_bytes, bomb
 
 import keras_faces as kf
 from keras_faces.app import actions, server, uploads
 from keras_faces.app.actions import Given
 from keras_faces.app.served import ServedModels, find_models
 from keras_faces.cli import main
-from keras_faces.detection import framing
 
 UserError = kf.UserError
-
-
-def as_bytes(picture, kind="PNG", **given):
-    if isinstance(picture, np.ndarray):
-        picture = Image.fromarray(picture)
-    data = io.BytesIO()
-    picture.save(data, kind, **given)
-    return data.getvalue()
-
-
-@pytest.fixture(scope="module")
-def portrait(orl_path):
-    """A face, and the same in a large picture."""
-    face = (orl_path / "s5" / "2.pgm").read_bytes()
-    image = Image.open(io.BytesIO(face))
-    wide = Image.new("L", (900, 700), 120)
-    wide.paste(image.resize((276, 336)), (400, 250))
-    return face, wide
 
 
 @pytest.fixture(scope="module")
@@ -81,168 +61,26 @@ def served(models, folder):
 # Uploads
 
 
-def alike(a, b):
-    return np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]
-
-
-def test_a_found_face_is_framed_as_training_faces_are(portrait):
-    face, wide = portrait
-    found = uploads.face_of(as_bytes(wide), 64, 1, frame=framing.ORL_FRAME)
-    trained = uploads.face_of(face, 64, 1, cropped=True)
-    assert found.face.shape == (64, 64, 1) and found.face.dtype == np.float32
-    assert alike(found.face, trained.face) > 0.8
-    assert "face was found" in found.note and "already cropped" in trained.note
-    squashed = wide.resize((64, 64))
-    assert alike(np.asarray(squashed), trained.face) < 0.5
-
-
-@pytest.mark.parametrize("tilt", [0, 10])
-def test_eyes_come_to_the_place_where_they_are_in_training(tilt, portrait):
-    tilted = portrait[1].rotate(tilt, Image.Resampling.BICUBIC, fillcolor=120)
-    found = uploads.face_of(as_bytes(tilted), 128, 1, frame=framing.ORL_FRAME).face
-    pixels = kf.data.to_uint8(found)
-    left, right = np.reshape(framing.find_eyes()(pixels, framing.boxes_in(pixels)[0]), (2, 2)) / 128
-    across, down, apart = framing.ORL_FRAME.eyes
-    np.testing.assert_allclose(left, (across - apart / 2, down), atol=0.03)
-    np.testing.assert_allclose(right, (across + apart / 2, down), atol=0.03)
-
-
-def test_without_landmarks_the_detectors_box_decides(portrait, monkeypatch):
-    monkeypatch.setattr(framing, "find_eyes", lambda: None)
-    found = uploads.face_of(as_bytes(portrait[1]), 128, 1, frame=framing.ORL_FRAME).face
-    pixels = kf.data.to_uint8(found)
-    left, top, right, bottom = np.array(framing.boxes_in(pixels)[0]) / 128
-    measured = ((left + right) / 2, (top + bottom) / 2, right - left)
-    np.testing.assert_allclose(measured, framing.ORL_FRAME[:3], atol=0.12)
-
-
-def test_the_frame_of_the_orl_faces_is_the_one_that_is_measured():
-    faces = kf.data.open_faces("orl", 64, split="all", channels=1).sample(64)
-    measured = framing.measured_frame(kf.data.to_uint8(faces))
-    np.testing.assert_allclose(measured[:3], framing.ORL_FRAME[:3], atol=0.03)
-    np.testing.assert_allclose(measured.eyes, framing.ORL_FRAME.eyes, atol=0.03)
-    assert framing.measured_frame(np.zeros((20, 32, 32, 1), np.uint8)) is None
-
-
-def test_a_square_that_leaves_the_picture_repeats_its_edge():
-    pixels = np.arange(100, dtype=np.uint8).reshape(10, 10, 1)
-    square = framing.cut(pixels, (0, 0, 4, 4), framing.Frame(0.5, 0.5, 0.5))
-    assert square.shape == (8, 8, 1)
-    assert (square[:3, :3] == 0).all() and square[-1, -1, 0] == 55
-
-
-def test_the_framing_with_the_least_error_is_found():
-    rng = np.random.default_rng(0)
-    rough = Image.fromarray(rng.integers(0, 256, (10, 10), np.uint8))
-    wide = np.asarray(rough.resize((160, 160), Image.Resampling.BICUBIC))[..., None]
-
-    def shrink(square):
-        return np.asarray(Image.fromarray(square[..., 0]).resize((50, 50)), float)
-
-    # As a frame of 100 pixels, 10 further to the right, 6 further up and a tenth smaller.
-    target = shrink(wide[80 + -6 - 45 : 80 - 6 + 45, 80 + 10 - 45 : 80 + 10 + 45])
-
-    def error(faces):
-        return np.square(faces - target).mean(axis=(1, 2))
-
-    face, least = framing.best_framing(wide, (0.08, 0.06, 0.09), shrink, error)
-    assert least == error(face[None])[0]
-    at_first = error(shrink(wide[30:130, 30:130])[None])[0]
-    assert least < at_first / 10
-
-
-def test_a_picture_framed_as_in_training_is_left_so(served, portrait):
-    found = served("vae").face(portrait[0])
-    model = served("vae").model
-    cropped = served("vae").face(portrait[0], cropped=True).face
-    if found.note == "It shows a face as the training pictures do.":
-        np.testing.assert_array_equal(found.face, cropped)
-    else:  # then the model knows another framing better
-        errors = [
-            np.square(model.reconstruct(face[None]) - face).mean() for face in (found.face, cropped)
-        ]
-        assert errors[0] < errors[1]
-
-
-def test_a_picture_is_turned_as_its_camera_says(portrait):
-    _, wide = portrait
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    sideways = as_bytes(wide.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
-    upright = uploads.face_of(as_bytes(wide), 32, 1, frame=framing.ORL_FRAME)
-    turned = uploads.face_of(sideways, 32, 1, frame=framing.ORL_FRAME)
-    assert alike(turned.face, upright.face) > 0.98
-
-
-def test_of_several_faces_the_largest_is_taken_and_it_is_said(portrait, orl_path):
-    _, wide = portrait
-    both = wide.copy()
-    both.paste(Image.open(orl_path / "s2" / "1.pgm").resize((184, 224)), (60, 60))
-    found = uploads.face_of(as_bytes(both), 32, 1, frame=framing.ORL_FRAME)
-    alone = uploads.face_of(as_bytes(wide), 32, 1, frame=framing.ORL_FRAME)
-    assert found.note.startswith("2 faces were found. The largest")
-    assert alike(found.face, alone.face) > 0.95
-
-
-LOSSY = ("JPEG", "WEBP", "AVIF")
-
-
-@pytest.mark.parametrize("kind", [k for k in uploads.UPLOAD_FORMATS if k != "MPO"])
-def test_every_format_that_is_told_is_read(kind, portrait):
-    image = portrait[1].resize((90, 70)).convert("RGB")
-    image = image.convert("P") if kind in ("GIF", "PCX") else image
-    pixels = uploads.picture_of(as_bytes(image, kind), 3)
-    expected = np.asarray(image.convert("RGB"), float)
-    assert np.abs(pixels - expected).max() <= (40 if kind in LOSSY else 0)
-
-
-def bomb(width, height):
-    """A PNG of few bytes that says it is large."""
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    rows = zlib.compress(bytes(1000))
-
-    def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts
-
-
-BAD = {
-    "empty": (b"", "empty"),
-    "text": (b"What is a face?\n" * 20, "not a picture"),
-    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
-    "cut off": (as_bytes(np.zeros((90, 90, 3), np.uint8), "JPEG")[:300], "damaged or truncated"),
-    "bomb": (bomb(9_000, 9_000), "9000x9000 pixels, more than the limit of 50,000,000"),
-    "larger bomb": (bomb(60_000, 60_000), "more pixels than the limit of 50,000,000"),
-    "tiny": (as_bytes(np.zeros((4, 4), np.uint8)), "smaller than 8x8"),
-    "no face": (as_bytes(np.full((200, 200), 90, np.uint8)), "No face was found.*upright"),
-}
-
-
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("what", BAD)
-def test_what_is_wrong_with_an_upload_is_told(what):
-    data, expected = BAD[what]
-    with pytest.raises(UserError, match=expected):
-        uploads.face_of(data, 32, 1, frame=framing.ORL_FRAME)
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "empty"),
+        (b"What is a face?\n" * 20, "not a picture.*AVIF"),
+        (bomb(9_000, 9_000), "9000x9000 pixels, more than the limit of 50,000,000"),
+    ],
+)
+def test_what_is_wrong_with_an_upload_is_told(data, expected, served):
+    for use in (uploads.picture_of, served("vae").face):
+        with pytest.raises(UserError, match=expected):
+            use(data)
 
 
-def test_a_file_that_is_too_large_is_refused_unread(monkeypatch, tmp_path):
+def test_a_file_that_is_too_large_is_refused_unread(monkeypatch, served):
     monkeypatch.setattr(uploads, "MAX_BYTES", 2_000_000)
-    with pytest.raises(UserError, match=r"2\.5 MB, more than the limit of 2 MB"):
-        uploads.picture_of(bytes(2_500_000), 1)
-
-
-def test_a_cropped_picture_that_is_square_is_only_resized(portrait):
-    face = as_bytes(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64))
-    # A crop of aligned CelebA would look for 178x218 pixels.
-    found = uploads.face_of(face, 64, 1, crop="began", cropped=True)
-    assert np.array_equal(kf.data.to_uint8(found.face).ravel(), np.arange(4096) % 256)
-    with pytest.raises(UserError, match="too few for crop 'began'"):
-        uploads.face_of(portrait[0], 64, 1, crop="began", cropped=True)
+    for use in (uploads.picture_of, served("vae").face):
+        with pytest.raises(UserError, match=r"2\.5 MB, more than the limit of 2 MB"):
+            use(bytes(2_500_000))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -289,15 +127,15 @@ def test_what_takes_long_is_done_once_and_again_only_after_it_failed(served):
         return "done"
 
     with pytest.raises(UserError, match="not yet"):
-        served("vae").once("test", compute)
+        served("vae").cached("test", compute)
     threads = [
-        threading.Thread(target=served("vae").once, args=("test", compute)) for _ in range(5)
+        threading.Thread(target=served("vae").cached, args=("test", compute)) for _ in range(5)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert served("vae").once("test", compute) == "done" and len(calls) == 2
+    assert served("vae").cached("test", compute) == "done" and len(calls) == 2
 
 
 def test_one_thread_at_a_time_uses_keras(served, monkeypatch):
@@ -512,7 +350,7 @@ def test_scores_stand_with_their_protocol(served):
 
 
 def test_damaged_scores_are_told(served, monkeypatch, tmp_path):
-    monkeypatch.setattr(served("vae"), "run", tmp_path)
+    monkeypatch.setattr(served("vae"), "run", kf.runs.Run(tmp_path))
     (tmp_path / "scores.json").write_text('{"format": 1')
     with pytest.raises(UserError, match="is damaged"):
         actions.score_table(served("vae"))
@@ -589,14 +427,14 @@ def test_another_host_name_is_refused_on_loopback(running):
         urllib.request.urlopen(asked)
 
 
-def test_the_page_answers_and_tells_what_is_wrong(running, folder, portrait):
+def test_the_page_answers_and_tells_what_is_wrong(running, folder, pictures):
     caller, name = Caller(running.url), str(folder / "vae")
     worked, (picture, note, _) = caller.press("Draw", name, 4, 1, "prior", CONDITIONS, [])
     assert worked and note == "4 faces, seed 1, sampler prior"
     _, data = caller.file(picture["path"])
     assert Image.open(io.BytesIO(data)).size[0] > 500
     text = b"What is a face?\n" * 20
-    _, (face, other) = caller.upload(("face.pgm", portrait[0]), ("text.png", text))
+    _, (face, other) = caller.upload(("face.pgm", pictures[0].data), ("text.png", text))
     worked, (_, note) = caller.press("Reconstruct", name, given_file(face), True, [])
     assert worked and "PSNR" in note
     worked, told = caller.press("Reconstruct", name, given_file(other), True, [])
