@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import UserError
 from keras_faces.files import read_regular
 
 

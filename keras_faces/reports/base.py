@@ -18,9 +18,7 @@ from keras_faces.errors import UserError, number_of, require_whole, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.scores import (
     CHEAP_SCORES,
-    COPY_SCORES,
     FORMAT,
-    SCORES,
     Value,
     as_list,
     resolve_scores,
