@@ -329,11 +329,12 @@ class Command:
         model = self._model(words) if self.takes_hyperparameters else None
         known = self.arguments(model)
         parser = self.parser(model)
+        name = parser.prog.removeprefix("keras-faces ")
         found, unknown = parser.parse_known_args(words)
         for word in unknown:
             if word.startswith("--"):
                 flags = [flag for action in parser._actions for flag in action.option_strings]
-                raise unknown_name(f"flag of '{self.name}'", word.split("=")[0], flags)
+                raise unknown_name(f"flag of '{name}'", word.split("=")[0], flags)
         given = vars(found)
         config = given.pop("config", None)
         values = {name: known[name].value(word, known[name].called) for name, word in given.items()}

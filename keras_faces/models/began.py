@@ -19,6 +19,8 @@ dense layer followed by transposed convolutions with stride 2, ReLU, and tanh at
 `generator_architecture` chooses; the ledger says why `"decoder"` is the default.
 """
 
+from typing import Literal
+
 import keras
 from keras import layers, ops
 
@@ -27,14 +29,12 @@ from keras_faces.errors import (
     require_above,
     require_at_least,
     require_decay,
-    unknown_name,
 )
 from keras_faces.models.base import FaceModel, map_batches
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
 from keras_faces.training.players import Player
-
-ARCHITECTURES = ("decoder", "deconvolution")
+from keras_faces.training.schedules import Schedule
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -78,12 +78,12 @@ class BEGAN(FaceModel):
         filters: int = 128,
         gamma: float = 0.5,
         k_gain: float = 0.001,
-        generator_architecture: str = "decoder",
+        generator_architecture: Literal["decoder", "deconvolution"] = "decoder",
         skip_connections: bool = False,
         learning_rate: float = 1e-4,
         generator_rate: float = 1.0,
         beta_1: float = 0.9,
-        schedule: str = "exponential",
+        schedule: Schedule = "exponential",
         decay_steps: int = 2000,
         decay_rate: float = 0.9,
         **kwargs,
@@ -102,8 +102,6 @@ class BEGAN(FaceModel):
         require_decay(beta_1=beta_1)
         if not 0 < gamma <= 1:
             raise UserError(f"gamma must lie in (0, 1]. Received: {gamma!r}.")
-        if generator_architecture not in ARCHITECTURES:
-            raise unknown_name("generator_architecture", generator_architecture, ARCHITECTURES)
         self.latent_dim = latent_dim
         self.filters = filters
         self.gamma = gamma

@@ -18,6 +18,7 @@ of pairs the model sees none.
 """
 
 import contextlib
+from typing import Literal
 
 import keras
 import numpy as np
@@ -35,8 +36,8 @@ from keras_faces.models.layers import BatchNormalization, ReflectionPadding2D
 from keras_faces.pencil import pencil_sketch
 from keras_faces.pictures import rows_grid
 from keras_faces.training.players import Player
+from keras_faces.training.schedules import Schedule
 
-ARCHITECTURES = ("slides", "resnet")
 DOMAINS = ("photo", "sketch")
 
 
@@ -71,7 +72,7 @@ class CycleGAN(FaceModel):
         self,
         image_size: int = 128,
         channels: int = 3,
-        architecture: str = "slides",
+        architecture: Literal["slides", "resnet"] = "slides",
         filters: int = 64,
         residual_blocks: int = 6,
         cycle_weight: float = 10.0,
@@ -79,7 +80,7 @@ class CycleGAN(FaceModel):
         pool_size: int = 50,
         learning_rate: float = 2e-4,
         beta_1: float = 0.5,
-        schedule: str = "linear",
+        schedule: Schedule = "linear",
         decay_after: int = 100_000,
         decay_steps: int = 100_000,
         **kwargs,
@@ -92,8 +93,6 @@ class CycleGAN(FaceModel):
             decay_steps=decay_steps,
             **kwargs,
         )
-        if architecture not in ARCHITECTURES:
-            raise unknown_name("architecture", architecture, ARCHITECTURES)
         require_at_least(1, filters=filters)
         require_at_least(
             0,

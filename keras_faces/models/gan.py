@@ -14,10 +14,12 @@ momentum 0.9, noise uniform in [-1, 1], a tanh between the two dense layers. The
 without, and so it is here; see `hidden_activation`.
 """
 
+from typing import Literal
+
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import require_at_least, require_decay, unknown_name
+from keras_faces.errors import require_at_least, require_decay
 from keras_faces.models.base import FaceModel
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import accuracies, cross_entropy, one_sided
@@ -59,19 +61,15 @@ class GAN(FaceModel):
         latent_dim: int = 100,
         filters: int = 64,
         hidden_units: int = 1024,
-        hidden_activation: str = "linear",
+        hidden_activation: Literal["linear", "tanh"] = "linear",
         saturating: bool = True,
-        rule: str = "momentum",
+        rule: Literal["momentum", "adam"] = "momentum",
         learning_rate: float = 5e-4,
         momentum: float = 0.9,
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim, filters=filters, hidden_units=hidden_units)
-        if hidden_activation not in ("linear", "tanh"):
-            raise unknown_name("hidden_activation", hidden_activation, ("linear", "tanh"))
-        if rule not in ("momentum", "adam"):
-            raise unknown_name("rule", rule, ("momentum", "adam"))
         require_decay(momentum=momentum)
         self.latent_dim = latent_dim
         self.filters = filters

@@ -16,10 +16,12 @@ discriminator's feature map, x' the reconstruction and x_p a face from the prior
 One forward pass serves all three, and no loss reaches weights of another player.
 """
 
+from typing import Literal
+
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import require_above, require_at_least, require_decay, unknown_name
+from keras_faces.errors import require_above, require_at_least, require_decay
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import (
@@ -30,8 +32,6 @@ from keras_faces.models.losses import (
     split,
 )
 from keras_faces.training.players import Player
-
-DISCRIMINATOR_NORMS = ("batch", "layer")
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -73,7 +73,7 @@ class VAEGAN(EncodingModel):
         latent_dim: int = 128,
         filters: int = 64,
         hidden_units: int = 1024,
-        discriminator_norm: str = "batch",
+        discriminator_norm: Literal["batch", "layer"] = "batch",
         gamma: float = 15.0,
         kl_weight: float = 1.0,
         saturating: bool = True,
@@ -86,8 +86,6 @@ class VAEGAN(EncodingModel):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim)
         require_at_least(2, filters=filters, hidden_units=hidden_units)
-        if discriminator_norm not in DISCRIMINATOR_NORMS:
-            raise unknown_name("discriminator_norm", discriminator_norm, DISCRIMINATOR_NORMS)
         require_above(0, gamma=gamma)
         require_at_least(0, kl_weight=kl_weight, equilibrium=equilibrium, margin=margin)
         require_decay(rho=rho)

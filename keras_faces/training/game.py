@@ -19,10 +19,10 @@ from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, require_decay
 from keras_faces.pixels import to_float
 from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
-from keras_faces.training.construction import SeededModel
+from keras_faces.training.construction import Dtype, SeededModel
 from keras_faces.training.memory import counting, within_memory
 from keras_faces.training.players import Player, PlayerOptimizers
-from keras_faces.training.schedules import learning_rate_schedule
+from keras_faces.training.schedules import Schedule, learning_rate_schedule
 
 
 class FitPlan(NamedTuple):
@@ -68,11 +68,11 @@ class Game(Steps, SeededModel):
         self,
         seed: int = 0,
         ema: float = 0.0,
-        schedule: str = "constant",
+        schedule: Schedule = "constant",
         decay_steps: int = 0,
         decay_rate: float = 0.0,
         decay_after: int = 0,
-        dtype: str | None = None,
+        dtype: Dtype | None = None,
         name: str | None = None,
     ):
         require_decay(ema=ema)
