@@ -42,12 +42,12 @@ ROOMS = """
     commands
     app session
     trained reports callbacks export
-    latent saving plan
+    latent saving plan recipes
     models
     metrics training
     data
     detection pictures runs
-    pixels optional recipes checkpoints model_files schema
+    pixels optional checkpoints model_files schema
     process errors files introspection pencil screen
 """
 LEVELS = {room: level for level, line in enumerate(ROOMS.split("\n")) for room in line.split()}

@@ -149,23 +149,28 @@ class Argument:
             name for check in self.checks if isinstance(check, Known) for name in check.listed()
         ]
 
-    @property
-    def help(self) -> str:
-        """Its description with its choices and default."""
-        notes = []
-        if len(self.choices) > (0 if self.positional else SHORT):
-            notes.append(f"one of: {', '.join(map(str, self.choices))}")
+    def help(self, listed: dict[tuple, str]) -> str:
+        """Return its description with its choices and default.
+
+        Args:
+            listed: Which argument has listed which choices already.
+        """
+        notes, choices = [], tuple(self.choices)
+        if len(choices) > (0 if self.positional else SHORT):
+            where = listed.setdefault(choices, self.called)
+            names = ", ".join(map(str, choices)) if where == self.called else f"those of {where}"
+            notes.append(f"one of: {names}")
         told = self.default not in (REQUIRED, None, "", []) and self.action is None
         if told and "(default:" not in self.description:
             value = self.default
             value = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
             notes.append(f"default: {str(value).lower() if isinstance(value, bool) else value}")
-        text = re.sub('`"?([^`"]*)"?`', r"\1", self.description).removesuffix(".")
+        text = re.sub('`"?([^`"]*)"?`|(?<!\\.)\\.$', r"\1", self.description)
         return (f"{text} ({'; '.join(notes)})" if notes else text).replace("%", "%%")
 
-    def add_to(self, parser) -> None:
+    def add_to(self, parser, listed: dict[tuple, str]) -> None:
         """Add it to a parser, which only collects words: what is left out keeps its default."""
-        about = {"default": argparse.SUPPRESS, "help": self.help}
+        about = {"default": argparse.SUPPRESS, "help": self.help(listed)}
         if self.positional:
             added = parser.add_argument(self.name, metavar=self.metavar, nargs=self.count, **about)
             added.required = False  # a config may say it
@@ -304,11 +309,11 @@ class Command:
         )
         if self.takes_hyperparameters and not model:
             parser.epilog = f"Each MODEL has flags of its own: keras-faces {self.name} MODEL --help"
-        group = parser
+        group, listed = parser, {}
         for key, argument in self.arguments(model).items():
             if key not in self.parameters and group is parser:
                 group = parser.add_argument_group(f"hyper-parameters of {model}")
-            argument.add_to(group)
+            argument.add_to(group, listed)
         parser.add_argument(
             "--config",
             metavar="FILE",
@@ -333,8 +338,8 @@ class Command:
         found, unknown = parser.parse_known_args(words)
         for word in unknown:
             if word.startswith("--"):
-                flags = [flag for action in parser._actions for flag in action.option_strings]
-                raise unknown_name(f"flag of '{name}'", word.split("=")[0], flags)
+                flags = {flag for action in parser._actions for flag in action.option_strings}
+                raise unknown_name(f"flag of '{name}'", word.split("=")[0], flags - {"-h"})
         given = vars(found)
         config = given.pop("config", None)
         values = {name: known[name].value(word, known[name].called) for name, word in given.items()}
