@@ -168,18 +168,18 @@ class Argument:
         text = re.sub('`"?([^`"]*)"?`|(?<!\\.)\\.$', r"\1", self.description)
         return (f"{text} ({'; '.join(notes)})" if notes else text).replace("%", "%%")
 
-    def add_to(self, parser, listed: dict[tuple, str]) -> None:
+    def add_to(self, parser, listed: dict[tuple, str]) -> argparse.Action:
         """Add it to a parser, which only collects words: what is left out keeps its default."""
         about = {"default": argparse.SUPPRESS, "help": self.help(listed)}
         if self.positional:
-            added = parser.add_argument(self.name, metavar=self.metavar, nargs=self.count, **about)
+            about |= {"metavar": self.metavar, "nargs": self.count}
+            added = parser.add_argument(self.name, **about)
             added.required = False  # a config may say it
-            return
+            return added
         about["dest"] = self.name
         if self.action:
-            parser.add_argument(self.called, action=self.action, **about)
-        else:
-            parser.add_argument(self.called, metavar=self.metavar, nargs=self.count, **about)
+            return parser.add_argument(self.called, action=self.action, **about)
+        return parser.add_argument(self.called, metavar=self.metavar, nargs=self.count, **about)
 
     def value(self, given: Any, called: str) -> Any:
         """Return the checked value of words of the command line, or of what a config says.
@@ -197,6 +197,8 @@ class Argument:
 
     def _one(self, given: Any, called: str) -> Any:
         value = _read_word(given, self.form) if isinstance(given, str) else given
+        if self.form is str and type(given) is int:  # a seed or a name, in a config
+            value = str(given)
         if typing.get_origin(self.form) is Literal and value not in self.choices:
             raise unknown_name(f"choice of {called}", str(given), map(str, self.choices))
         if wrong := mismatch(value, self.form, called):
@@ -301,7 +303,7 @@ class Command:
 
         Args:
             model: The model whose hyper-parameters are flags as well.
-            into: A parser to complete, instead of a new one.
+            into: A parser to add them to, for completion in shells, instead of a new one.
         """
         name = f"{self.name} {model}" if model else self.name
         parser = into or Parser(
@@ -313,7 +315,9 @@ class Command:
         for key, argument in self.arguments(model).items():
             if key not in self.parameters and group is parser:
                 group = parser.add_argument_group(f"hyper-parameters of {model}")
-            argument.add_to(group, listed)
+            added = argument.add_to(group, listed)
+            if into:
+                added.choices = argument.choices or None
         parser.add_argument(
             "--config",
             metavar="FILE",
