@@ -213,10 +213,10 @@ def test_training_takes_numpy_arrays_labelled_data_and_tf_data_alike(name):
     model = small(name)
     faces = noise_faces()
     assert learn(model, faces)
-    if name != "cyclegan":  # whose labels are pictures
+    if not model.takes_sketches:  # whose labels are pictures
         labels = known(model, 12) or (np.zeros(12),)
         assert model.fit(faces, *labels, batch_size=4, verbose=0).history
-    labels = {"cvae": "attributes", "cyclegan": None}.get(name, "identity")
+    labels = "attributes" if model.conditional else None if model.takes_sketches else "identity"
     loaded = kf.data.load("orl", image_size=32, batch_size=20, split="test", labels=labels)
     assert model.fit(loaded, epochs=1, verbose=0).history
     logs = model.evaluate(faces, *known(model, 12), batch_size=4, verbose=0, return_dict=True)

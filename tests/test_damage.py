@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import keras_faces as kf
 from keras_faces.checkpoints import read_latest, save_checkpoint
-from keras_faces.runs import Rows, Run
+from keras_faces.runs import CsvLog, Run
 from keras_faces.schema import as_json
 
 SMALL = {"image_size": 32, "channels": 1, "filters": 2, "hidden_units": 4, "latent_dim": 2}
@@ -311,7 +311,7 @@ def test_counting_what_a_model_needs_changes_nothing_of_it(monkeypatch):
 @many
 @given(data=st.data())
 def test_any_changed_byte_of_a_table_is_found_or_cuts_the_last_row(tmp_path, data):
-    rows = Rows(tmp_path / "metrics.csv")
+    rows = CsvLog(tmp_path / "metrics.csv")
     rows.path.unlink(missing_ok=True)
     for epoch in (1, 2, 3):
         rows.add({"epoch": epoch, "step": 9 * epoch, "vae_loss": 0.5 / epoch, "k": float("nan")})
@@ -347,7 +347,7 @@ def test_a_damaged_table_is_refused_by_resume_which_says_what_to_do(copy, conten
 
 
 def test_tables_of_earlier_versions_are_read_and_go_on(tmp_path):
-    rows = Rows(tmp_path / "metrics.csv")
+    rows = CsvLog(tmp_path / "metrics.csv")
     rows.path.write_text("epoch,step,a\n1,2,0.5\n2,4,0.2")  # the last one was cut
     assert rows.rows() == [{"epoch": 1, "step": 2, "a": 0.5}]
     rows.write(rows.rows())
@@ -451,11 +451,12 @@ def test_the_command_says_that_its_run_folder_was_deleted_and_fails(tmp_path):
 # Exports.
 
 FULL = f"""
-import resource, signal
+import resource, signal, sys
 import keras_faces as kf
 from keras_faces.export import FORMATS, write
 model = kf.create_model("autoencoder", **{SMALL | {"filters": 8}})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.dont_write_bytecode = True  # Python takes half a file for a whole one, and others would read it
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 for format in FORMATS:
     try:

@@ -24,9 +24,10 @@ from keras_faces.process import python
 PLACE = "PLACE"
 TRAIN = "train vae --image-size 32 --filters 2 --latent-dim 2 --batch-size 100 --steps 4 --count 0"
 REPORT = f"""
-from keras_faces.reports import REPORTS, base, reproduce, schema
-column = schema.Column("sharpness", "laplacian_variance")
-REPORTS["mine"] = schema.Report("t", "d", "s", [schema.Part("GAN", "zhang-dcgan")], [column], [])
+from keras_faces.reports import REPORTS, reproduce
+from keras_faces.reports.schema import Column, Part, Report
+column = Column("sharpness", "laplacian_variance")
+REPORTS["mine"] = Report("t", "d", "s", [Part("GAN", "zhang-dcgan")], [column], [])
 tiny = dict(steps=4, batch_size=100, filters=2, image_size=32, score_every=1)
 reproduce("mine", count=20, out="{PLACE}/report", runs="{PLACE}/runs", **tiny)
 """

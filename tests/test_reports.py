@@ -14,8 +14,10 @@ from keras_faces.cli import main
 from keras_faces.errors import Interrupted
 from keras_faces.metrics import scores
 from keras_faces.recipes import load_recipe
-from keras_faces.reports import REPORTS, base, list_reports, page, reproduce, schema
+from keras_faces.reports import REPORTS, base, list_reports, page, reproduce
 from keras_faces.reports.page import as_markdown
+from keras_faces.reports.rows import Row
+from keras_faces.reports.schema import OF, TRAINING, Column, Figure, Part, Report
 
 TINY = {"steps": 2, "batch_size": 200, "filters": 4, "image_size": 32, "score_every": 1}
 
@@ -41,7 +43,7 @@ def test_every_report_trains_by_recipes_that_there_are_and_shows_scores_that_the
             assert part.recipe in kf.list_recipes()
             assert set(part.states) <= {column.title for column in report.columns}
         for column in report.columns:
-            assert column.score in schema.OF[column.of]
+            assert column.score in OF[column.of]
         recipes = {part.recipe for part in report.parts}
         assert all(figure.recipe in recipes for figure in report.figures), name
     named = {"zhang-table1", "zhang-figures", "report-table41", "report-figures", "gruber-figure2"}
@@ -62,13 +64,10 @@ def test_the_curves_of_a_documents_figures_are_logged_by_its_models():
 
 def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatch):
     curves = {"generator_loss": "of the generator", "discriminator_real": "of real faces"}
-    columns = [
-        schema.Column(schema.TRAINING[name].title, name, form=".4f", of="training")
-        for name in schema.TRAINING
-    ]
-    figures = [schema.Figure("Losses", "zhang-dcgan", curves=curves)]
-    part = schema.Part("GAN", "zhang-dcgan")
-    monkeypatch.setitem(REPORTS, "mine", schema.Report("t", "d", "s", [part], columns, figures))
+    columns = [Column(TRAINING[name].title, name, form=".4f", of="training") for name in TRAINING]
+    figures = [Figure("Losses", "zhang-dcgan", curves=curves)]
+    part = Part("GAN", "zhang-dcgan")
+    monkeypatch.setitem(REPORTS, "mine", Report("t", "d", "s", [part], columns, figures))
     monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
     runs = table1[0].parent / "runs"
     out = tmp_path / "mine"
@@ -84,7 +83,7 @@ def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatc
     values = results(out)["rows"][0]["values"]
     assert values["parameters"] == [learnt]
     assert values["minutes of training"][0] > 0
-    images = values[schema.TRAINING["images_per_second"].title][0]
+    images = values[TRAINING["images_per_second"].title][0]
     assert images * 60 * values["minutes of training"][0] == pytest.approx(2 * 200)
 
 
@@ -151,36 +150,36 @@ def test_a_table_holds_the_scores_of_the_trained_models_beside_the_documents(tab
 
 
 def test_of_several_seeds_mean_and_deviation_are_shown():
-    column = schema.Column("sharpness", "laplacian_variance", form=".1f")
-    row = base.Row("VAE", {}, {"sharpness": [10.0, 13.0, None]}, {"sharpness": [1.0, 2.0, None]})
+    column = Column("sharpness", "laplacian_variance", form=".1f")
+    row = Row("VAE", {}, {"sharpness": [10.0, 13.0, None]}, {"sharpness": [1.0, 2.0, None]})
     assert row.cell(column) == "11.5 ± 2.1 (2 of 3 seeds)"
-    row = base.Row("VAE", {}, {"sharpness": [None, 13.0]}, {"sharpness": [None, 2.0]})
+    row = Row("VAE", {}, {"sharpness": [None, 13.0]}, {"sharpness": [None, 2.0]})
     assert row.cell(column) == "13.0 ± 2.0 (1 of 2 seeds)"
-    row = base.Row("VAE", {}, {"sharpness": [7.0, 7.0]}, {"sharpness": [1.0, 1.0]})
+    row = Row("VAE", {}, {"sharpness": [7.0, 7.0]}, {"sharpness": [1.0, 1.0]})
     assert row.cell(column) == "7.0 ± 0.0"
-    parameters = base.Row("VAE", {}, {"sharpness": [7.0, 7.0]}, {"sharpness": [None, None]})
+    parameters = Row("VAE", {}, {"sharpness": [7.0, 7.0]}, {"sharpness": [None, None]})
     assert parameters.cell(column) == "7.0"
-    alone = base.Row("VAE", {}, {"sharpness": [10.0]}, {"sharpness": [1.0]})
+    alone = Row("VAE", {}, {"sharpness": [10.0]}, {"sharpness": [1.0]})
     assert alone.cell(column) == "10.0 ± 1.0"
-    assert base.Row("VAE", {}, {"sharpness": [None]}, {"sharpness": [None]}).cell(column) == "none"
-    assert base.Row("VAE", {}, {}, {}).cell(column) == ""
+    assert Row("VAE", {}, {"sharpness": [None]}, {"sharpness": [None]}).cell(column) == "none"
+    assert Row("VAE", {}, {}, {}).cell(column) == ""
 
 
 def test_real_faces_are_not_trained_so_their_errors_are_those_of_the_pictures():
-    column = schema.Column("sharpness", "laplacian_variance", form=".1f")
-    real = base.Row("real faces", {}, {"sharpness": [10.0, 12.0]}, {"sharpness": [1.0, 2.0]}, False)
+    column = Column("sharpness", "laplacian_variance", form=".1f")
+    real = Row("real faces", {}, {"sharpness": [10.0, 12.0]}, {"sharpness": [1.0, 2.0]}, False)
     assert real.cell(column) == "11.0 ± 1.5"
 
 
 def test_a_score_that_no_row_has_is_told_as_not_computed_and_titles_say_whose_they_are():
     columns = [
-        schema.Column("Inception Score", "inception_score", same_measure=False),
-        schema.Column("Laplacian variance", "laplacian_variance", form=".1f"),
+        Column("Inception Score", "inception_score", same_measure=False),
+        Column("Laplacian variance", "laplacian_variance", form=".1f"),
     ]
-    report = schema.Report("t", "d", "s", [schema.Part("VAE", "report-vae")], columns)
+    report = Report("t", "d", "s", [Part("VAE", "report-vae")], columns)
     states = {"Inception Score": 1.7, "Laplacian variance": 251.79}
     values = {"Laplacian variance": [10.0]}
-    rows = [base.Row("VAE", states, values, {"Laplacian variance": [1.0]})]
+    rows = [Row("VAE", states, values, {"Laplacian variance": [1.0]})]
     lines = as_markdown(report, rows, [], {"parts": []}).splitlines()
     assert lines[4] == (
         "| faces | Inception Score: document (*) | Inception Score [Inception Score (keras)]: here "
@@ -191,11 +190,11 @@ def test_a_score_that_no_row_has_is_told_as_not_computed_and_titles_say_whose_th
 
 def test_a_column_that_nobody_could_compute_and_no_document_states_is_left_out():
     columns = [
-        schema.Column("FID", "frechet_inception_distance"),
-        schema.Column("found", "face_detection_rate", form=".1%"),
+        Column("FID", "frechet_inception_distance"),
+        Column("found", "face_detection_rate", form=".1%"),
     ]
-    report = schema.Report("t", "d", "s", [schema.Part("VAE", "report-vae")], columns)
-    rows = [base.Row("VAE", {}, {"found": [0.5]}, {"found": [0.1]})]
+    report = Report("t", "d", "s", [Part("VAE", "report-vae")], columns)
+    rows = [Row("VAE", {}, {"found": [0.5]}, {"found": [0.1]})]
     missing = {"title": "VAE", "seed": 0, "command": "c", "minutes": 1, "steps": 2, "best": None}
     missing |= {
         "protocol": None,
@@ -276,12 +275,12 @@ def test_pictures_that_were_moved_train_nothing_anew_and_other_pictures_do(tmp_p
     for number in range(24):
         pixels = rng.integers(0, 256, (40, 40), dtype=np.uint8)
         Image.fromarray(pixels).save(first / f"{number}.png")
-    parts = [schema.Part("GAN", "report-gan")]
-    columns = [schema.Column("sharp", "laplacian_variance")]
-    monkeypatch.setitem(REPORTS, "mine", schema.Report("t", "d", "s", parts, columns))
+    parts = [Part("GAN", "report-gan")]
+    columns = [Column("sharp", "laplacian_variance")]
+    monkeypatch.setitem(REPORTS, "mine", Report("t", "d", "s", parts, columns))
     given = {"count": 4, "out": tmp_path / "out", "runs": tmp_path / "runs", **TINY}
     given |= {"batch_size": 8, "best": "laplacian_variance", "scores": "laplacian_variance"}
-    given["say"] = lambda line: None
+    given["print_fn"] = lambda line: None
     done = []
 
     def told(words):
@@ -315,12 +314,12 @@ def test_reports_share_the_runs_of_recipes_that_say_the_same_and_score_only_what
     assert run_of("report-gan", runs) == run_of("zhang-dcgan", runs)
     others = {"steps": 3}, {"score_every": 2}, {"best": "laplacian_variance"}
     assert len({run_of("zhang-dcgan", runs, **given) for given in ({}, *others)}) == 4
-    parts = [schema.Part("GAN", "report-gan")]
+    parts = [Part("GAN", "report-gan")]
     columns = [
-        schema.Column("found", "face_detection_rate"),
-        schema.Column("sharp", "laplacian_variance"),
+        Column("found", "face_detection_rate"),
+        Column("sharp", "laplacian_variance"),
     ]
-    monkeypatch.setitem(REPORTS, "mine", schema.Report("t", "d", "s", parts, columns))
+    monkeypatch.setitem(REPORTS, "mine", Report("t", "d", "s", parts, columns))
     asked = []
 
     def scoring(*given, **named):
@@ -368,11 +367,11 @@ def test_kept_scores_that_are_damaged_or_of_another_protocol_are_made_anew(
 
 def test_the_notes_say_under_which_protocol_what_is_missing_and_what_the_errors_are():
     columns = [
-        schema.Column("score", "inception_score"),
-        schema.Column("precision", "precision"),
-        schema.Column("found", "face_detection_rate"),
+        Column("score", "inception_score"),
+        Column("precision", "precision"),
+        Column("found", "face_detection_rate"),
     ]
-    report = schema.Report("t", "d", "s", [], columns)
+    report = Report("t", "d", "s", [], columns)
     part = {
         "title": "GAN",
         "seed": 0,

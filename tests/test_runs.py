@@ -15,7 +15,7 @@ import pytest
 
 import keras_faces as kf
 from keras_faces.checkpoints import list_checkpoints, read_latest, save_checkpoint
-from keras_faces.runs import Rows, Run
+from keras_faces.runs import CsvLog, Run
 
 TRAIN = "train vae --image-size 32 --filters 4 --batch-size 40 --steps 40 --ema 0.9 --count 0 "
 TRAIN += "--schedule cosine --decay-steps 40 --checkpoint-seconds 0.2 --grid-every 1"
@@ -508,7 +508,7 @@ def test_one_picture_is_too_few(tmp_path, picture_folder):
 
 def test_a_row_that_knows_more_or_less_than_those_before_keeps_its_columns(tmp_path):
     # A score that has no value yet has no standard error either.
-    rows = Rows(tmp_path / "scores.csv")
+    rows = CsvLog(tmp_path / "scores.csv")
     first = {"epoch": 1, "step": 3, "a": 0.5, "b": 2.0}
     second = {"epoch": 2, "step": 6, "a": 0.1, "a_std": 0.25, "b": 3.0}
     for row in (first, second, {"epoch": 3, "step": 9, "b": 4.0}):

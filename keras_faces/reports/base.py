@@ -1,4 +1,4 @@
-"""A report: models trained by recipes, scored alike, in one table beside the document's numbers."""
+"""The models of a report, trained by recipes and scored alike."""
 
 import hashlib
 import json
@@ -6,11 +6,9 @@ import math
 import os
 import shlex
 import signal
-import statistics
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from keras_faces.checkpoints import read_latest
 from keras_faces.data import open_faces
@@ -19,87 +17,22 @@ from keras_faces.files import write_whole
 from keras_faces.metrics.scores import (
     CHEAP_SCORES,
     FORMAT,
-    Value,
     as_list,
     resolve_scores,
     score,
     score_copies,
 )
-from keras_faces.metrics.tables import (
-    Copies,
-    differences,
-    format_differences,
-    protocol_of,
-    read_scores,
-)
+from keras_faces.metrics.tables import Copies, differences, read_scores
+from keras_faces.plan import TrainingPlan, resolve
 from keras_faces.process import python
 from keras_faces.recipes import BUDGETS, load_recipe
-from keras_faces.reports.schema import Column, Part, Report
+from keras_faces.reports.schema import Report, Trained
 from keras_faces.runs import Run
 from keras_faces.saving import load_model
 from keras_faces.schema import as_json, mismatch, read_json
-from keras_faces.trained import TrainedModel
 
-REAL = "real faces"
 BEST = {"best": "face_detection_rate"}  # the score by which a run's best step is chosen
 SCORE_EVERY = {"quick": 10, "paper": 1}  # epochs
-
-
-class Row(NamedTuple):
-    """One row of a table.
-
-    Attributes:
-        title: Model and sampler.
-        states: The document's numbers by column.
-        values: Ours by column, one for each seed; None where a score could not be computed.
-        errors: Their standard errors.
-        trained: Whether seeds differ by what was trained; those of real faces do not.
-    """
-
-    title: str
-    states: dict[str, float]
-    values: dict[str, list[float | None]]
-    errors: dict[str, list[float | None]]
-    trained: bool = True
-
-    def cell(self, column: Column) -> str:
-        """Return our value as text: over trainings mean and deviation, else value and its error."""
-        known = [value for value in self.values.get(column.title, ()) if value is not None]
-        if not known:
-            return "none" if column.title in self.values else ""
-        seeds = len(self.values[column.title])
-        of = f" ({len(known)} of {seeds} seeds)" if len(known) < seeds else ""
-        errors = [error for error in self.errors[column.title] if error is not None]
-        error = statistics.mean(errors) if errors else None
-        if len(known) > 1 and self.trained:
-            spread = statistics.stdev(known)
-            error = spread if spread or errors else None  # parameters are the same for all seeds
-        text = f"{statistics.mean(known):{column.form}}"
-        return f"{text}{of}" if error is None else f"{text} ± {error:{column.form}}{of}"
-
-
-class Trained(NamedTuple):
-    """A model of a report, trained with one seed.
-
-    Attributes:
-        part: Which.
-        seed: Its seed.
-        run: Its run.
-        command: What trains the same.
-        training: Values of `TRAINING`.
-        result: What `score` returned of the model after its last step.
-        best: The same of the one that was best while it learnt, with the first sampler, or None.
-        copies: What `score_copies` returned, or None.
-    """
-
-    part: Part
-    seed: int
-    run: Run
-    command: str
-    training: dict[str, float]
-    result: dict | None
-    best: dict | None
-    copies: dict | None
 
 
 def train_parts(
@@ -132,13 +65,16 @@ def train_parts(
     computed = resolve_scores(further.get("scores", CHEAP_SCORES))
     if further["best"] not in computed:
         raise unknown_name("score computed while it learns", further["best"], computed)
-    for part in report.parts:  # what is missing is told before hours of training
-        load_recipe(part.recipe).arguments(budget, data)
-    pictures = {p.recipe: _pictures(data, p.recipe, budget, further) for p in report.parts}
-    given = {"data": None}
+    # What is wrong or missing is told before hours of training.
+    given = {"budget": budget, "data": data, **further}
+    plans = {
+        p.recipe: resolve(load_recipe(p.recipe).model, p.recipe, **given) for p in report.parts
+    }
+    pictures = {name: _pictures(data, plan) for name, plan in plans.items()}
+    claim = {"data": None}
     if data is not None:
-        given = {"data": str(data), "pictures": pictures}
-    _claim(folder, {**given, "budget": budget, **further})
+        claim = {"data": str(data), "pictures": pictures}
+    _claim(folder, {**claim, "budget": budget, **further})
     planned = [(part, seed) for seed in seeds for part in report.parts]
     trained = []
     for number, (part, seed) in enumerate(planned, 1):
@@ -172,22 +108,18 @@ def _claim(folder: Path, facts: dict) -> None:
     write_whole(place, as_json(facts))
 
 
-def _pictures(
-    data: str | os.PathLike | None, recipe: str, budget: str, further: dict
-) -> str | None:
+def _pictures(data: str | os.PathLike | None, plan: TrainingPlan) -> str | None:
     """Return what tells a source's pictures and labels from others, wherever they are moved."""
     if data is None:
         return None
-    arguments = load_recipe(recipe).arguments(budget, data)
-    shape = {**arguments["hyperparameters"], **further}
     faces = open_faces(
         data,
-        image_size=shape.get("image_size", 64),
+        image_size=plan.hyperparameters.get("image_size", 64),
         batch_size=1,
         split="all",
-        crop=arguments.get("crop", "center"),
-        channels=shape.get("channels"),
-        labels=arguments.get("labels"),
+        crop=plan.crop,
+        channels=plan.hyperparameters.get("channels"),
+        labels=plan.labels,
     )
     return " ".join(filter(None, [faces.protocol["fingerprint"], faces.labels_digest]))
 
@@ -294,8 +226,8 @@ def _scored(
         place = run.folder / f"scores-copies-{count}.json"
         copies = _read(place)
         if mismatch(copies, Copies) or copies["format"] != FORMAT or copies["not_computed"]:
-            trained = TrainedModel(run.model_path)
-            copies = score_copies(trained.model, trained.faces(data=data), count, seed)
+            model = load_model(run.model_path)
+            copies = score_copies(model, _faces_of(run, model, data), count, seed)
             write_whole(place, as_json(copies))
     return result, best, copies
 
@@ -312,8 +244,8 @@ def _result(run, path, names, data, seed, count, samplers, print_fn) -> dict:
     missing = [name for name in names if kept is None or name not in kept["rows"]["real"]]
     if not missing:
         return kept
-    trained = TrainedModel(path)
-    model, stream = trained.model, trained.faces(data=data)
+    model = load_model(path)
+    stream = _faces_of(run, model, data)
     if kept is None:
         print_fn(f"Scoring {count} samples of {path.name} ...")
     result = score(model, stream, count, seed, samplers, missing, progress=True)
@@ -349,74 +281,15 @@ def _read(place: Path) -> dict | None:
         return None
 
 
-def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
-    """Return the rows of a report's table: the real faces first.
-
-    Raises:
-        UserError: If parts were scored under different protocols.
-    """
-    if not report.columns:
-        return []
-    for column in report.columns:
-        _require_one_protocol(column, trained)
-    rows = []
-    if trained[0].result is not None:
-        sources = [{"samples": _of(t.result, "real")} for t in trained if t.part is trained[0].part]
-        rows.append(_row(REAL, report.real, report, sources)._replace(trained=False))
-    for part in report.parts:
-        ours = [t for t in trained if t.part == part]
-        samplers = [s for s in (ours[0].result or {"rows": {}})["rows"] if s != "real"] or [""]
-        for place, sampler in enumerate(samplers):
-            title = f"{part.title} ({sampler})" if sampler else part.title
-            sources = [{"samples": _of(t.result, sampler)} for t in ours]
-            if place:
-                rows.append(_row(title, {}, report, sources))
-                continue
-            # The document's numbers stand beside the prior, which it sampled from; copies and
-            # training know no sampler.
-            for t, source in zip(ours, sources, strict=True):
-                source["copies"] = (t.copies or {"scores": {}})["scores"]
-                source["training"] = {k: Value(v)._asdict() for k, v in t.training.items()}
-            rows.append(_row(title, part.states, report, sources))
-            if all(t.best for t in ours):
-                sources = [{"samples": _of(t.best, sampler)} for t in ours]
-                rows.append(_row(f"{title}, best step", {}, report, sources))
-    return rows
-
-
-def _of(result: dict | None, row: str) -> dict:
-    return (result or {"rows": {}})["rows"].get(row, {})
-
-
-def _row(title: str, states: dict, report: Report, sources: Sequence[dict]) -> Row:
-    values: dict[str, list] = {}
-    errors: dict[str, list] = {}
-    for column in report.columns:
-        for source in sources:
-            record = source.get(column.of, {}).get(column.score)
-            if record is None:
-                continue
-            value, error = record["value"], record["std"]
-            known = value is not None
-            values.setdefault(column.title, []).append(column.convert(value) if known else None)
-            # What converts is linear, so an error is a difference of what it converts to.
-            scaled = None if error is None else abs(column.convert(error) - column.convert(0.0))
-            errors.setdefault(column.title, []).append(scaled)
-    return Row(title, states, values, errors)
-
-
-def _require_one_protocol(column: Column, trained: Sequence[Trained]) -> None:
-    known = [
-        (t, {**protocol_of(result, column.score), "seed": None, "generated": None})
-        for t in trained
-        for result in (t.result, t.best)
-        if column.of == "samples" and result and column.score in result["rows"]["real"]
-    ]
-    for one, protocol in known[1:]:
-        told = format_differences(known[0][1], protocol)
-        if told:
-            raise UserError(
-                f"{column.title!r} of {known[0][0].part.title} and of {one.part.title} were made "
-                f"under different protocols, so they cannot stand in one column: {told}. To score "
-                f"anew, delete scores-*.json in {one.run.folder}."
-            )
+def _faces_of(run: Run, model, data):
+    facts = run.config()["data"]
+    return open_faces(
+        facts["source"] if data is None else data,
+        image_size=model.image_size,
+        batch_size=1,
+        split=facts["split"],
+        crop=facts["crop"],
+        channels=model.channels,
+        test_fraction=facts["test_fraction"],
+        labels=facts["labels"],
+    )

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from keras_faces.metrics.scores import SCORES
 from keras_faces.metrics.tables import format_protocol
 from keras_faces.pictures import plot_losses
-from keras_faces.reports.base import Row, Trained
-from keras_faces.reports.schema import OF, Report, title_of
+from keras_faces.reports.rows import Row
+from keras_faces.reports.schema import OF, Report, Trained, title_of
 from keras_faces.runs import Run
 from keras_faces.saving import versions
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from keras_faces.errors import unknown_name
 from keras_faces.files import write_whole
-from keras_faces.reports.base import rows_of, train_parts
+from keras_faces.reports.base import train_parts
 from keras_faces.reports.page import as_dict, as_html, as_markdown, make_figures
 from keras_faces.reports.registry import REPORTS
+from keras_faces.reports.rows import rows_of
 
 
 def reproduce(

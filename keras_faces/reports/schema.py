@@ -1,9 +1,13 @@
-"""What a report is made of: models, columns, figures, and the document's numbers beside them."""
+"""What a report is made of: models, columns, figures, and what was trained."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from keras_faces.metrics.scores import COPY_SCORES, SCORES
+from keras_faces.metrics.scores import (
+    COPY_SCORES,
+    SCORES,
+)
+from keras_faces.runs import Run
 
 
 class Fact(NamedTuple):
@@ -23,6 +27,8 @@ TRAINING = {
     "minutes": Fact("minutes of training", ".1f"),
     "images_per_second": Fact("images/s, its scores and pictures included", ".0f"),
 }
+
+
 OF: dict[str, Mapping] = {"samples": SCORES, "copies": COPY_SCORES, "training": TRAINING}
 
 
@@ -98,6 +104,30 @@ class Report(NamedTuple):
     columns: Sequence[Column] = ()
     figures: Sequence[Figure] = ()
     real: dict[str, float] = {}
+
+
+class Trained(NamedTuple):
+    """A model of a report, trained with one seed.
+
+    Attributes:
+        part: Which.
+        seed: Its seed.
+        run: Its run.
+        command: What trains the same.
+        training: Values of `TRAINING`.
+        result: What `score` returned of the model after its last step.
+        best: The same of the one that was best while it learnt, with the first sampler, or None.
+        copies: What `score_copies` returned, or None.
+    """
+
+    part: Part
+    seed: int
+    run: Run
+    command: str
+    training: dict[str, float]
+    result: dict | None
+    best: dict | None
+    copies: dict | None
 
 
 def title_of(column: Column) -> str:
