@@ -166,7 +166,11 @@ class Argument:
             value = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
             notes.append(f"default: {str(value).lower() if isinstance(value, bool) else value}")
         text = re.sub('`"?([^`"]*)"?`|(?<!\\.)\\.$', r"\1", self.description)
-        return (f"{text} ({'; '.join(notes)})" if notes else text).replace("%", "%%")
+        if notes and text.endswith(")"):  # a source
+            text = f"{text[:-1]}; {'; '.join(notes)})"
+        elif notes:
+            text = f"{text} ({'; '.join(notes)})"
+        return text.replace("%", "%%")
 
     def add_to(self, parser, listed: dict[tuple, str]) -> argparse.Action:
         """Add it to a parser, which only collects words: what is left out keeps its default."""
@@ -231,7 +235,7 @@ def _form(annotation: Any) -> tuple[Any, int | str | None, list[Callable], bool]
         return form, count, checks, type(None) in parts
     if origin in (list, tuple):
         form, _, checks, _ = _form(parts[0])
-        return form, "+" if origin is list else len(parts), checks, False
+        return form, "+" if origin is list or ... in parts else len(parts), checks, False
     return annotation, None, [], False
 
 

@@ -126,7 +126,7 @@ def reproduce(
     report: kinds.Report,
     data: kinds.Source | None = None,
     budget: kinds.Budget = "quick",
-    seeds: list[int] = (0,),
+    seeds: tuple[int, ...] = (0,),
     count: int = 1000,
     out: str | None = None,
     runs: str | None = None,

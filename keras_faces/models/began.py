@@ -42,26 +42,30 @@ class BEGAN(FaceModel):
     """Generator against an autoencoder, kept in balance by k_t.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
-        latent_dim: Size of the latent z, which is uniform in [-1, 1], and of the autoencoder's.
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (Zhang 4.2).
+        channels: 1 for grey, 3 for colour (Zhang 3.1).
+        latent_dim: Size of the latent z, which is uniform in [-1, 1], and of the autoencoder's
+            (BEGAN-tensorflow).
         filters: Filters n of the first layer: the encoder's grow by n at every sub-sampling, the
-            decoders have n throughout.
-        gamma: Diversity ratio, the target of L(G(z)) / L(x): lower is less diverse.
-        k_gain: lambda_k, the learning rate of k_t.
+            decoders have n throughout (BEGAN-tensorflow).
+        gamma: Diversity ratio, the target of L(G(z)) / L(x): lower is less diverse (Zhang 3.2; its
+            value of BEGAN-tensorflow).
+        k_gain: lambda_k, the learning rate of k_t (Zhang 3.3, eq. 2; its value of
+            BEGAN-tensorflow).
         generator_architecture: `"decoder"`, as BEGAN's and as Zhang's first sentence has it, or
             `"deconvolution"`, as Zhang's second: a dense layer, then transposed 4x4 convolutions
-            with stride 2, batch normalisation, ReLU, and tanh at the end.
+            with stride 2, batch normalisation, ReLU, and tanh at the end (Zhang 3.1).
         skip_connections: Whether the decoders' first 8x8 tensor is joined to every tensor that has
             been brought to twice the size (BEGAN, section 3.5), which speeds learning up.
-        learning_rate: Learning rate of both players' Adam.
+        learning_rate: Learning rate of both players' Adam (Zhang 4.2).
         generator_rate: Factor of the generator's learning rate. Below 1 the autoencoder gets to
             know how faces differ before the generator settles on one (two time scales: Heusel et
             al., 2017).
-        beta_1: Adam's decay of the gradient's mean, for both players.
-        schedule: Learning-rate schedule.
-        decay_steps: Steps between two decays.
-        decay_rate: Factor of one decay.
+        beta_1: Adam's decay of the gradient's mean, for both players (as BEGAN-tensorflow was
+            trained).
+        schedule: Learning-rate schedule (Zhang 4.2).
+        decay_steps: Steps between two decays (Zhang 4.2).
+        decay_rate: Factor of one decay (Zhang 4.2).
         **kwargs: Arguments of `FaceModel`.
     """
 

@@ -50,7 +50,9 @@ class Game(Steps, SeededModel):
         seed: Seed of the initial weights and of all noise in training.
         ema: Decay of an exponential moving average of the networks that generate, which then
             generate in their stead; 0 for none. The decay starts lower and rises to this value.
-        schedule: Learning-rate schedule, see `learning_rate_schedule`.
+        schedule: Learning-rate schedule: `"constant"`; `"exponential"`, times `decay_rate` after
+            every `decay_steps` steps; `"linear"` or `"cosine"`, down to `decay_rate` times the
+            first rate within `decay_steps` steps.
         decay_steps: Steps of the schedule's decay.
         decay_rate: Factor of the schedule's decay.
         decay_after: Steps at the first rate before the decay begins.
