@@ -1,13 +1,6 @@
 from . import base as base
 from . import losses as losses
-from .autoencoder import Autoencoder as Autoencoder
 from .base import FaceModel as FaceModel
-from .began import BEGAN as BEGAN
-from .cvae import CVAE as CVAE
-from .cyclegan import CycleGAN as CycleGAN
-from .dcgan import DCGAN as DCGAN
-from .dense_vae import DenseVAE as DenseVAE
-from .gan import GAN as GAN
 from .registry import MODELS as MODELS
 from .registry import create_model as create_model
 from .registry import documentation as documentation
@@ -15,6 +8,6 @@ from .registry import hyperparameters as hyperparameters
 from .registry import list_models as list_models
 from .registry import list_samplers as list_samplers
 from .registry import model_name as model_name
-from .vae import VAE as VAE
-from .vaegan import VAEGAN as VAEGAN
-from .wgan import WGAN as WGAN
+
+# The models' classes.
+def __getattr__(name: str) -> type[FaceModel]: ...

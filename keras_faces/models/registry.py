@@ -51,6 +51,11 @@ class Models(MutableMapping):
     def __len__(self) -> int:
         return len(self._classes)
 
+    def class_names(self) -> dict[str, str]:
+        """Return the names of the classes by those of the models."""
+        found = self._classes.items()
+        return {name: c if isinstance(c, str) else c.__name__ for name, c in found}
+
     def unloaded(self, name: str) -> "str | type[FaceModel]":
         """Return a class, or where it is not imported yet, its place as `module:NAME`."""
         found = self._classes[name]
