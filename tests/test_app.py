@@ -71,16 +71,14 @@ def served(models, folder):
     ],
 )
 def test_what_is_wrong_with_an_upload_is_told(data, expected, served):
-    for use in (uploads.picture_of, served("vae").face):
-        with pytest.raises(UserError, match=expected):
-            use(data)
+    with pytest.raises(UserError, match=expected):
+        served("vae").face(data)
 
 
 def test_a_file_that_is_too_large_is_refused_unread(monkeypatch, served):
     monkeypatch.setattr(uploads, "MAX_BYTES", 2_000_000)
-    for use in (uploads.picture_of, served("vae").face):
-        with pytest.raises(UserError, match=r"2\.5 MB, more than the limit of 2 MB"):
-            use(bytes(2_500_000))
+    with pytest.raises(UserError, match=r"2\.5 MB, more than the limit of 2 MB"):
+        served("vae").face(bytes(2_500_000))
 
 
 # ---------------------------------------------------------------------------------------------

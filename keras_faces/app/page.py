@@ -17,11 +17,12 @@ from PIL import Image
 from keras_faces.app import actions
 from keras_faces.app.actions import Given, Shown
 from keras_faces.app.served import ServedModel, ServedModels
-from keras_faces.app.uploads import SHOWN_SUFFIXES, check_bytes, picture_of
+from keras_faces.app.uploads import MAX_PIXELS, SHOWN_SUFFIXES, check_bytes, decoding
 from keras_faces.app.visitors import KEPT_SECONDS, Visitors, visitor_of
+from keras_faces.data.decode import BadPicture
 from keras_faces.errors import UserError
 from keras_faces.pictures import grid
-from keras_faces.trained.pictures import TOLD_FORMATS
+from keras_faces.trained.pictures import TOLD_FORMATS, decode_whole
 
 TITLE = "keras_faces"
 SLIDERS = 8  # for attributes at a time
@@ -311,8 +312,9 @@ class _Page:
         if path is None or Path(path).suffix.lower() in SHOWN_SUFFIXES:
             return gr.skip()
         try:
-            pixels = picture_of(read(path))
-        except UserError:
+            with decoding:
+                pixels = decode_whole(read(path), 3, MAX_PIXELS)
+        except (UserError, BadPicture):
             return gr.skip()  # which `_look` tells
         with self.visitors.writing(visitor, "picture.png") as target:
             Image.fromarray(pixels).save(target)

@@ -2,11 +2,7 @@
 
 import threading
 
-import numpy as np
-
-from keras_faces.data.decode import BadPicture
 from keras_faces.errors import UserError
-from keras_faces.trained.pictures import decode_whole
 
 MAX_BYTES = 25_000_000
 MAX_PIXELS = 50_000_000
@@ -16,20 +12,6 @@ SHOWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".avif")
 
 # A picture of 50 megapixels takes 600 MB on its way, so only one is decoded at a time.
 decoding = threading.Lock()
-
-
-def picture_of(data: bytes) -> np.ndarray:
-    """Decode an uploaded picture, upright, as uint8 of shape `(height, width, 3)`.
-
-    Raises:
-        UserError: If it is too large, not a picture, or damaged.
-    """
-    check_bytes(len(data))
-    try:
-        with decoding:
-            return decode_whole(data, 3, MAX_PIXELS)
-    except BadPicture as error:
-        raise UserError(f"Cannot use this picture: {error}.") from error
 
 
 def check_bytes(count: int) -> None:

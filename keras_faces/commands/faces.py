@@ -67,27 +67,26 @@ def reconstruct(
     trained = trained_model(run, out, latents_for="reconstruct pictures")
     model = trained.model
     given = conditions_for(model, conditions, needed=True)
-    if model.has_encoder:
-        search.arguments(model)
+    count = len(images)
+    arguments = search.arguments(model, "the picture" if count == 1 else f"{count} pictures")
     faces = framing.faces(trained, images)
     if model.has_encoder:
         copies, how = model.reconstruct(faces, **given), "their reconstructions"
     else:
-        copies, how = _searched(search, model, faces)
+        copies, how = _searched(model, faces, arguments)
     save_picture(rows_grid(faces, copies), out)
-    print(f"{len(faces)} originals over {how}: {out}")
+    print(f"{count} originals over {how}: {out}")
 
 
-def _searched(search, model, faces):
+def _searched(model, faces, arguments):
     """Return what a search finds to be nearest to faces, and in words how near that is."""
     from keras_faces.latent import invert
     from keras_faces.latent.inversion import SAMPLES, grey_levels
 
-    what = "the picture" if len(faces) == 1 else f"{len(faces)} pictures"
-    found = invert(model, faces, **search.arguments(model, what)).require_found()
-    missed = ", ".join(f"{grey_levels(error):.1f}" for error in found.errors)
-    nearest = ", ".join(f"{grey_levels(error):.1f}" for error in found.nearest)
-    return model.decode(found.latents), (
+    inversion = invert(model, faces, **arguments).require_found()
+    missed = ", ".join(f"{grey_levels(error):.1f}" for error in inversion.errors)
+    nearest = ", ".join(f"{grey_levels(error):.1f}" for error in inversion.nearest)
+    return model.decode(inversion.latents), (
         f"the faces found, which miss them by {missed} grey levels (root mean square; the "
         f"nearest of {SAMPLES} random faces: {nearest})"
     )

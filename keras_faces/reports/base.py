@@ -30,6 +30,7 @@ from keras_faces.reports.schema import Report, Trained
 from keras_faces.runs import Run
 from keras_faces.saving import load_model
 from keras_faces.schema import as_json, mismatch, read_json
+from keras_faces.trained import TrainedModel
 
 BEST = {"best": "face_detection_rate"}  # the score by which a run's best step is chosen
 SCORE_EVERY = {"quick": 10, "paper": 1}  # epochs
@@ -226,8 +227,8 @@ def _scored(
         place = run.folder / f"scores-copies-{count}.json"
         copies = _read(place)
         if mismatch(copies, Copies) or copies["format"] != FORMAT or copies["not_computed"]:
-            model = load_model(run.model_path)
-            copies = score_copies(model, _faces_of(run, model, data), count, seed)
+            trained = TrainedModel(run.model_path)
+            copies = score_copies(trained.model, trained.faces(data=data), count, seed)
             write_whole(place, as_json(copies))
     return result, best, copies
 
@@ -244,8 +245,8 @@ def _result(run, path, names, data, seed, count, samplers, print_fn) -> dict:
     missing = [name for name in names if kept is None or name not in kept["rows"]["real"]]
     if not missing:
         return kept
-    model = load_model(path)
-    stream = _faces_of(run, model, data)
+    trained = TrainedModel(path)
+    model, stream = trained.model, trained.faces(data=data)
     if kept is None:
         print_fn(f"Scoring {count} samples of {path.name} ...")
     result = score(model, stream, count, seed, samplers, missing, progress=True)
@@ -279,17 +280,3 @@ def _read(place: Path) -> dict | None:
         return read_json(place, dict, "")
     except UserError:
         return None
-
-
-def _faces_of(run: Run, model, data):
-    facts = run.config()["data"]
-    return open_faces(
-        facts["source"] if data is None else data,
-        image_size=model.image_size,
-        batch_size=1,
-        split=facts["split"],
-        crop=facts["crop"],
-        channels=model.channels,
-        test_fraction=facts["test_fraction"],
-        labels=facts["labels"],
-    )

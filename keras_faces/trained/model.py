@@ -66,18 +66,17 @@ class TrainedModel:
         self.path = find(run)
         self.run = Run(self.path if self.path.is_dir() else self.path.parent)
         self._guard = threading.Lock()
-        self._lazy: dict = {}
-        if model is not None:
-            self.cached("model", lambda: model)
+        self._locks: dict = {}
+        self._cached: dict = {} if model is None else {"model": model}
 
     def cached(self, key, compute: Callable):
         """Return what `compute` gives, computed by the first who asks while others wait."""
         with self._guard:
-            lazy = self._lazy.setdefault(key, _Lazy())
-        with lazy.lock:
-            if not lazy.filled:
-                lazy.value, lazy.filled = compute(), True
-            return lazy.value
+            lock = self._locks.setdefault(key, threading.RLock())
+        with lock:
+            if key not in self._cached:
+                self._cached[key] = compute()
+            return self._cached[key]
 
     def use(self, function: Callable, *arguments, **named):
         """Call a function that uses Keras while no other thread does."""
@@ -94,12 +93,10 @@ class TrainedModel:
     @property
     def data_config(self) -> dict:
         """What the run recorded of its faces; empty where there is no run."""
-
-        def read():
-            own = self.path.is_dir() or self.path in (self.run.model_path, self.run.best_path)
-            return (self.run.config()["data"] or {}) if own and self.run.exists else {}
-
-        return self.cached("data_config", read)
+        own = self.path.is_dir() or self.path in (self.run.model_path, self.run.best_path)
+        if not own or not self.run.exists:
+            return {}
+        return self.cached("data_config", lambda: self.run.config()["data"] or {})
 
     @property
     def crop(self) -> str:
@@ -142,25 +139,24 @@ class TrainedModel:
         Raises:
             UserError: If they are not known or cannot be opened.
         """
-        return self.cached(
-            ("faces", labels, data, split), lambda: self._open_faces(labels, data, split)
-        )
 
-    def _open_faces(self, labels, data, split):
-        model, config = self.model, self.data_config
-        source = self.source if data is None else open_source(data)
-        if labels is None:
-            labels = config.get("labels") if data is None else _labels_for(model, source)
-        return open_faces(
-            source,
-            image_size=model.image_size,
-            batch_size=1,
-            split=split or config.get("split", "all"),
-            crop=self.crop,
-            channels=model.channels,
-            test_fraction=config.get("test_fraction", 0.1),
-            labels=labels,
-        )
+        def opened():
+            model, config = self.model, self.data_config
+            source, kind = (self.source if data is None else open_source(data)), labels
+            if kind is None:
+                kind = config.get("labels") if data is None else _labels_for(model, source)
+            return open_faces(
+                source,
+                image_size=model.image_size,
+                batch_size=1,
+                split=split or config.get("split", "all"),
+                crop=self.crop,
+                channels=model.channels,
+                test_fraction=config.get("test_fraction", 0.1),
+                labels=kind,
+            )
+
+        return self.cached(("faces", labels, data, split), opened)
 
     # Pictures.
 
@@ -198,17 +194,15 @@ class TrainedModel:
             already_cropped = crop is None and hasattr(model, "translate")
         get_crop(crop or self.crop)
         name, data = read_picture(picture)
+        note = "Taken as already cropped." if already_cropped else f"Cropped by {crop!r}."
         try:
             pixels = decode_whole(data, model.channels, self.max_pixels)
             height, width = pixels.shape[:2]
-            if crop is not None:
-                cropped = decode_cropped(data, pixels, crop, size)
-                return FramedFace(to_float(cropped), f"Cropped by {crop!r}.")
             if already_cropped:
                 # A square one went through the crop before; some would look for a larger picture.
                 crop = "center" if height == width else self.crop
-                cropped = decode_cropped(data, pixels, crop, size)
-                return FramedFace(to_float(cropped), "Taken as already cropped.")
+            if crop is not None:
+                return FramedFace(to_float(decode_cropped(data, pixels, crop, size)), note)
         except BadPicture as error:
             raise UserError(f"Cannot use {name}: {error}.") from error
         if height == width == size:
@@ -218,15 +212,14 @@ class TrainedModel:
             cropped = decode_cropped(data, pixels, self.crop, size)
             if self._learnt_from(cropped):
                 return FramedFace(to_float(cropped), "It is one of the training pictures.")
-        framed = find_face(
-            pixels, size, self.crop, self.frame, cropped, self._reconstruction_error()
-        )
+        frame, note = self.frame
+        framed = find_face(pixels, size, self.crop, frame, cropped, self._reconstruction_error())
         if framed is None:
             raise UserError(
                 f"No face was found in {name}. Take one in which a face looks at the camera, "
                 f"upright and well lit. {WAY_OUT}"
             )
-        return framed._replace(note=framed.note + self._frame_and_note[1])
+        return framed._replace(note=framed.note + note)
 
     def _learnt_from(self, face) -> bool:
         with contextlib.suppress(UserError):  # the faces are not here
@@ -234,12 +227,8 @@ class TrainedModel:
         return False
 
     @property
-    def frame(self) -> Frame:
-        """Where faces lie in its training faces; as in the ORL faces where that is not known."""
-        return self._frame_and_note[0]
-
-    @property
-    def _frame_and_note(self):
+    def frame(self) -> tuple[Frame, str]:
+        """Where faces lie in its training faces, and what to say where that is not known."""
         return self.cached("frame", self._measured)
 
     def _measured(self):
@@ -261,13 +250,6 @@ class TrainedModel:
             return np.square(copies - faces).mean(axis=(1, 2, 3))
 
         return error
-
-
-class _Lazy:
-    def __init__(self):
-        self.lock = threading.RLock()
-        self.filled = False
-        self.value: object = None
 
 
 def _labels_for(model, source) -> str | None:
