@@ -128,7 +128,7 @@ def load_recipe(name: str | os.PathLike) -> Recipe:
         raise unknown_name("recipe", name, list_recipes())
     try:
         content = tomllib.loads(
-            read_regular(Path(name) if own else FOLDER / f"{name}.toml").decode()
+            read_regular(Path(name).expanduser() if own else FOLDER / f"{name}.toml").decode()
         )
         _check(content)
     except OSError as error:
