@@ -377,13 +377,15 @@ class Command:
         """Return the model that is named, whose hyper-parameters are flags."""
         asked = [word for word in words if word not in ("-h", "--help")]
         first = vars(self.parser().parse_known_args(asked)[0])
-        model = first.get("model")
+        model, argument = first.get("model"), self.arguments()["model"]
+        if model not in MODELS and "config" in first:
+            content = read_config(first["config"])
+            if "model" in content:
+                return _of_config(first["config"], argument, content["model"])
         misplaced = [word for word in asked if word in MODELS]
         if model and model not in MODELS and misplaced:
             raise UserError(f"Put the model first: keras-faces {self.name} {misplaced[0]} [FLAGS]")
-        if model is None and "config" in first:
-            model = read_config(first["config"]).get("model")
-        return None if model is None else self.arguments()["model"].value(model, "MODEL")
+        return None if model is None else argument.value(model, argument.called)
 
     def _from_config(self, path: str, known: Mapping[str, Argument]) -> dict[str, Any]:
         by_key = {argument.key: argument for argument in known.values()}
@@ -391,10 +393,16 @@ class Command:
         if self.takes_hyperparameters:
             content = without_records(content, path)
         for key, given in content.items():
-            try:
-                if (argument := by_key.get(key.replace("-", "_"))) is None:
-                    raise unknown_name(f"argument of '{self.name}'", key, by_key)
-                values[argument.name] = argument.value(given, key)
-            except UserError as error:
-                raise UserError(f"{path}: {error}") from error
+            if (argument := by_key.get(key.replace("-", "_"))) is None:
+                unknown = unknown_name(f"argument of '{self.name}'", key, by_key)
+                raise UserError(f"{path}: {unknown}")
+            values[argument.name] = _of_config(path, argument, given)
         return values
+
+
+def _of_config(path: str, argument: Argument, given: Any) -> Any:
+    """Return the checked value of an argument that a config gives."""
+    try:
+        return argument.value(given, argument.key)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
