@@ -120,6 +120,9 @@ def test_help_lists_and_mistyped_names_come_without_keras(tmp_path):
         train began --data orrl
         train cvae --labels attribute
         resume
+        resume runs/vae-orl-001
+        serve vae-orl-65
+        compare vae-orl-65
         generate vae-orl-65
         generate vae-orl-64 --sampler fited
         generate vae-orl-64 --cuont 3

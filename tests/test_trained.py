@@ -140,6 +140,26 @@ def test_the_same_photo_gives_the_same_face_on_the_command_line_the_page_and_in_
         np.testing.assert_array_equal(trained.face(picture).face, face)
 
 
+@pytest.mark.parametrize(
+    ("words", "tile"),
+    [
+        ("blend {run} {photo} {photo}", 0),
+        ("interpolate {run} --from 1 --to {photo} --frames 3", None),
+        ("attribute {run} smiling --image {photo} --count 60", 0),
+    ],
+)
+def test_every_command_finds_the_face_of_a_photo(
+    words, tile, runs, trained, photo, tmp_path, capsys
+):
+    out = tmp_path / "out.png"
+    words = words.format(run=runs / "vae", photo=photo)
+    assert main([*words.split(), "--out", str(out)]) == 0
+    assert f"{photo}: A face was found and framed as in training." in capsys.readouterr().out
+    if tile is not None:
+        face = kf.data.to_uint8(trained("vae").face(photo).face)
+        np.testing.assert_array_equal(np.asarray(Image.open(out))[2:34, 2:34], face[..., 0])
+
+
 def test_the_face_of_a_photo_lies_as_in_training(trained, photo, orl_path):
     gan = trained("gan")
     known = gan.face(orl_path / "s5" / "2.pgm").face
@@ -326,12 +346,14 @@ LOSSY = ("JPEG", "WEBP", "AVIF")
 
 
 @pytest.mark.parametrize("kind", [k for k in READ_FORMATS if k != "MPO"])
-def test_every_format_that_is_told_is_read(kind, portrait):
+def test_every_format_that_is_told_is_read(kind, portrait, unknown):
     image = portrait[1].resize((90, 70)).convert("RGB")
     image = image.convert("P") if kind in ("GIF", "PCX") else image
     pixels = decode_whole(as_bytes(image, kind), 3)
     expected = np.asarray(image.convert("RGB"), float)
     assert np.abs(pixels - expected).max() <= (40 if kind in LOSSY else 0)
+    face = unknown(32).face(as_bytes(image, kind), crop="squash").face
+    assert face.shape == (32, 32, 1)
 
 
 BAD = {

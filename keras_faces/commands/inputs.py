@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keras_faces.commands import kinds
 from keras_faces.errors import UserError
+from keras_faces.screen import visible
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Framing:
         faces = []
         for picture in pictures:
             face, note = trained.face(picture, self.already_cropped, self.crop)
-            print(f"{picture}: {note}")
+            print(f"{visible(picture)}: {note}")
             faces.append(face)
         return np.stack(faces)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from keras_faces.commands.parsing import Known
+from keras_faces.commands.arguments import Known
 from keras_faces.errors import unknown_name
 from keras_faces.introspection import constant
 from keras_faces.models import list_models, list_samplers
@@ -14,6 +14,12 @@ def _require_model(model: str) -> None:
     from keras_faces.runs import model_path
 
     model_path(model)
+
+
+def _require_run(run: str) -> None:
+    from keras_faces.runs import Run
+
+    Run(run).config()
 
 
 def _require_source(source: str) -> None:
@@ -46,6 +52,7 @@ Recipe = Annotated[str, Known("recipe", list_recipes, load_recipe)]
 Budget = Annotated[str, Known("budget", "keras_faces.recipes:BUDGETS")]
 Report = Annotated[str, Known("report", _reports)]
 Run = Annotated[str, _require_model]
+RunFolder = Annotated[str, _require_run]
 Source = Annotated[str, _require_source]
 Crop = Annotated[str, Known("crop", "keras_faces.data.crops:CROPS")]
 Split = Annotated[str, Known("split", "keras_faces.data.splits:SPLITS")]

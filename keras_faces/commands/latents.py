@@ -154,7 +154,7 @@ def attribute(
             "latent alone. Leave --by out."
         )
     moved, told = ways_by(model, names, by)
-    encoded = None
+    encoded, face = None, framing.faces(trained, [image])[0] if image else seed
     # What needs no search comes first, so that a mistake is told before one.
     if moved or check:
         stream = under = real.open(run, model, "attribute", "attributes")
@@ -163,7 +163,6 @@ def attribute(
                 raise unknown_name("attribute", name, stream.label_names)
         if model.conditional and stream.label_names != model.condition_names:
             under = real.open(run, model, "attribute")
-    face = framing.faces(trained, [image])[0] if image else seed
     arguments = search.arguments(model, "the picture") if image else {}
     latent = latent_of(model, face, sampler, **given, **arguments)
     if moved or check:

@@ -5,10 +5,11 @@ import os
 import signal
 import sys
 
+from keras_faces.commands import kinds
 from keras_faces.errors import Interrupted
 
 
-def serve(*runs: str, host: str = "127.0.0.1", port: int = 7860) -> None:
+def serve(*runs: kinds.Run, host: str = "127.0.0.1", port: int = 7860) -> None:
     """Show what models can do on a web page.
 
     Args:

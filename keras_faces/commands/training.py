@@ -51,7 +51,7 @@ def train(
     session.train(model, run=run, **plan)
 
 
-def resume(run: str, data: str | None = None) -> None:
+def resume(run: kinds.RunFolder, data: str | None = None) -> None:
     """Go on with a run that was stopped or killed.
 
     Args:
