@@ -86,7 +86,11 @@ def constant(path: str) -> Any:
 
 def _parse(docstring: str | None) -> tuple[str, dict[str, str]]:
     """Return the first sentence and the arguments' descriptions of a docstring."""
-    parsed = docstring_parser.parse(docstring or "", docstring_parser.DocstringStyle.GOOGLE)
+    docstring = docstring or ""
+    try:
+        parsed = docstring_parser.parse(docstring, docstring_parser.DocstringStyle.GOOGLE)
+    except docstring_parser.ParseError:  # somebody's own, in another form
+        return docstring.partition("\n")[0], {}
     described = {p.arg_name: " ".join((p.description or "").split()) for p in parsed.params}
     return parsed.short_description or "", described
 

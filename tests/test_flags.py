@@ -141,6 +141,28 @@ def test_help_lists_and_mistyped_names_come_without_keras(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_model_of_ones_own_has_flags_though_its_docstring_is_of_another_form(capsys, monkeypatch):
+    class Mine(kf.models.DenseVAE):
+        """Mine.
+
+        Args:
+
+        :param width: How wide.
+        """
+
+        def __init__(self, width: int = 3, **kwargs):
+            super().__init__(**kwargs)
+            self.width = width
+
+    monkeypatch.setitem(kf.models.MODELS, "mine", Mine)
+    assert kf.create_model("mine", width=4, image_size=32).width == 4
+    assert "'mine'" in refused(capsys, "train", "mien")
+    status, out, _ = run(capsys, "train", "mine", "--help")
+    assert status == 0
+    assert "--width INT" in out
+    assert "--epsilon-std FLOAT" in out
+
+
 # What help says.
 
 

@@ -114,7 +114,7 @@ class Command:
         for name, parameter in parameters.items():
             if name not in self.parameters:
                 told = parameter.replace(default=OTHER_DEFAULTS.get(name, parameter.default))
-                found[name] = Argument(told, descriptions[name], of_model=True)
+                found[name] = Argument(told, descriptions.get(name, ""), of_model=True)
         return found
 
     def parser(self, model: str | None = None, into: Parser | None = None) -> Parser:
