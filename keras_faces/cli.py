@@ -3,7 +3,6 @@
 Everything heavy is imported by the command that needs it, so that `--help` answers at once.
 """
 
-import argparse
 import contextlib
 import os
 import signal
@@ -13,9 +12,9 @@ import threading
 import warnings
 from collections.abc import Sequence
 
-from keras_faces.commands import GROUPS, all_commands
-from keras_faces.commands.parsing import Command, Parser
-from keras_faces.errors import Interrupted, UserError, number_of, unknown_name
+from keras_faces.commands import parse
+from keras_faces.commands.functions import needs_keras
+from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.process import prepare_process
 from keras_faces.screen import guard_screen, visible
 
@@ -60,17 +59,13 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
             deterministic, on accelerators too.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    command = None
     try:
-        command, words = _find_command(words)
-        if command is None:
-            build_parser().print_help()
-            return 2
-        positional, named = command.parse(words)
-        if command.needs_keras(positional, named):
+        command, given = parse(words)
+        if needs_keras(command, given):
             _import_keras(own_process)
-        command.function(*positional, **named)
-        return 0
+        command(*given.args, **given.kwargs)
+        unasked = command.__name__ == "help_print" and not {"-h", "--help"} & set(words)
+        return 2 if unasked else 0
     except UserError as error:
         print(f"keras-faces: {error}", file=sys.stderr)
         return 2
@@ -82,80 +77,12 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
     except OSError as error:
         where = f": {visible(str(error.filename))}" if error.filename else ""
         print(f"keras-faces: {error.strerror or error}{where}", file=sys.stderr)
-        if command is not None and command.name in ("train", "resume"):
+        if words[:1] in (["train"], ["resume"]):
             print("A run that has begun goes on with: keras-faces resume RUN", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         print(f"\n{error}" if str(error) else "\nStopped.", file=sys.stderr)
         return 128 + number_of(error)
-
-
-def _find_command(words: list[str]) -> tuple[Command | None, list[str]]:
-    """Return the command that the first words name, if any, and the words behind them."""
-    commands = all_commands()
-    if not words or words[0].startswith("-"):
-        build_parser().parse_args(words)  # answers what it knows, and refuses all else
-        return None, words
-    group = words[0] if words[0] in GROUPS else None
-    if group and (len(words) == 1 or words[1].startswith("-")):
-        build_parser().parse_args(words)
-    name = f"{group} {words[1]}" if group else words[0]
-    if name not in commands:
-        kind = f"action of 'keras-faces {group}'" if group else "command"
-        known = [key.removeprefix(f"{group} ") for key in commands if not group or group in key]
-        known = [key for key in known if group or " " not in key] + ([] if group else list(GROUPS))
-        raise unknown_name(kind, words[1] if group else words[0], known)
-    return commands[name], words[2 if group else 1 :]
-
-
-def build_parser(with_flags: bool = False) -> Parser:
-    """Return the parser of all commands, for help and completion.
-
-    Args:
-        with_flags: Whether the commands have their flags, which takes longer.
-    """
-    from keras_faces import __version__
-
-    parser = Parser(
-        prog="keras-faces",
-        description="Train, score and use generators of faces.",
-        epilog="A RUN is a run folder, a .keras file, or the name of a model in saved_models/.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument(
-        "--print-completion",
-        action=_PrintCompletion,
-        metavar="SHELL",
-        help="print what completes commands and flags in bash, zsh or tcsh",
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    groups = {}
-    for name, command in all_commands().items():
-        group, _, action = name.rpartition(" ")
-        if group and group not in groups:
-            summary = GROUPS[group].__doc__.splitlines()[0]
-            about = commands.add_parser(group, help=summary, description=summary)
-            groups[group] = about.add_subparsers(
-                metavar="ACTION", required=True, parser_class=Parser
-            )
-        within = groups[group] if group else commands
-        added = within.add_parser(action, help=command.summary, description=command.summary)
-        if with_flags:
-            command.parser(into=added)
-    return parser
-
-
-class _PrintCompletion(argparse.Action):
-    """Print a script by which a shell completes commands and flags, and exit."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        import shtab
-
-        if values not in shtab.SUPPORTED_SHELLS:
-            raise unknown_name("shell", values, shtab.SUPPORTED_SHELLS)
-        print(shtab.complete(build_parser(with_flags=True), values))
-        parser.exit()
 
 
 @contextlib.contextmanager

@@ -149,14 +149,17 @@ def _lineage(module: str, name: str) -> Iterator[tuple[str, ast.ClassDef]]:
                 yield from _lineage(module, base.id)
 
 
+def _file(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 @functools.cache
 def _definitions(module: str) -> dict[str, ast.AST]:
     """Return what defines each name of a module: a class, the value of a constant, an import."""
     if module.partition(".")[0] != PACKAGE.name:
         return {}
-    path = PACKAGE.joinpath(*module.split(".")[1:])
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    body = ast.parse(path.read_text(encoding="utf-8")).body
+    body = ast.parse(_file(module).read_text(encoding="utf-8")).body
     imports = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
     imported = {alias.asname or alias.name: node for node in imports for alias in node.names}
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
@@ -197,6 +200,18 @@ class _Names(dict):
             return importlib.import_module(name)
         if isinstance(node, ast.ImportFrom):
             if node.module.partition(".")[0] == PACKAGE.name:
-                return constant(f"{node.module}:{name}")
+                within = f"{node.module}.{name}"
+                is_module = _file(within).is_file()
+                return _Module(within) if is_module else constant(f"{node.module}:{name}")
             return getattr(importlib.import_module(node.module), name)
         return _evaluate(node, self.module)
+
+
+class _Module:
+    """A module of this package whose names are read as they are looked up."""
+
+    def __init__(self, module: str):
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return constant(f"{self._module}:{name}")

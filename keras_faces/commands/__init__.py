@@ -5,22 +5,108 @@ help answers at once. Those of `data.py` are called as `keras-faces data NAME`.
 """
 
 import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Literal
 
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
+
+from keras_faces import __version__
 from keras_faces.commands import data, exports, faces, latents, listing, scores, serve, training
-from keras_faces.commands.parsing import Command
+from keras_faces.commands.configs import Config, read_config
+from keras_faces.commands.functions import plain_help, without_keras
+from keras_faces.commands.models import train_app
+from keras_faces.errors import UserError, unknown_name
+from keras_faces.models import MODELS, list_models
 
-GROUPS = {"data": data}
 MODULES = (training, faces, latents, scores, exports, serve, data, listing)
+HELP = """Train, score and use generators of faces.
+
+A RUN is a run folder, a .keras file, or the name of a model in saved_models/.
+"""
 
 
-def all_commands() -> dict[str, Command]:
-    """Return the commands by their names, those of a group as in `"data check"`."""
-    groups = {module: f"{group} " for group, module in GROUPS.items()}
-    found = {}
+def build_app(models: Iterable[str] = ()) -> App:
+    """Return all commands as one app, whose `meta` takes what all of them take: `--config`.
+
+    Args:
+        models: Those whose hyper-parameters `train` is to know, which are read from their source.
+    """
+    app = App(
+        name="keras-faces",
+        help=HELP,
+        version=__version__,
+        help_format="plaintext",
+        default_parameter=Parameter(allow_repeating=True, consume_multiple=1, negative_iterable=()),
+        exit_on_error=False,
+        print_error=False,
+    )
     for module in MODULES:
+        group = App(name="data", help=data.__doc__) if module is data else app
         for name, function in vars(module).items():
             own = inspect.isfunction(function) and function.__module__ == module.__name__
             if own and not name.startswith("_"):
-                name = groups.get(module, "") + name.rstrip("_").replace("_", "-")
-                found[name] = Command(name, function)
-    return found
+                app_or_function = train_app(models) if name == "train" else plain_help(function)
+                group.command(app_or_function)
+        if group is not app:
+            app.command(group)
+
+    @app.command(name="--print-completion")
+    @without_keras()
+    def print_completion(shell: Literal["bash", "zsh", "fish", "powershell"], /) -> None:
+        """Print what completes commands and flags in a shell."""
+        print(app.generate_completion(shell=shell))
+
+    @app.meta.default
+    def read(
+        *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        config: str | None = None,
+    ) -> tuple[Callable, inspect.BoundArguments, dict]:
+        """Return the command that is given, and with what.
+
+        Args:
+            words: The words.
+            config: A file of arguments by name, in YAML, TOML or JSON; those on the command line go
+                before.
+        """
+        app.config = Config(config)
+        flags_first = all(word.startswith("-") for word in words[1:2])
+        if config and words[:1] == ("train",) and flags_first:
+            model = read_config(config).get("model")
+            if model is not None and str(model) not in MODELS:
+                raise UserError(f"{config}: {unknown_name('model', str(model), MODELS)}")
+            words = words if model is None else ("train", model, *words[1:])
+        try:
+            return app.parse_args(words)
+        except UnknownOptionError as error:
+            misplaced = MODELS.keys() & set(words[1:])
+            if words[:1] == ("train",) and flags_first and misplaced:
+                raise UserError(
+                    f"Put the model first: keras-faces train {misplaced.pop()} [FLAGS]"
+                ) from error
+            raise
+
+    return app
+
+
+def parse(words: Sequence[str]) -> tuple[Callable, inspect.BoundArguments]:
+    """Return the command that words give, and what it is to be called with.
+
+    Raises:
+        UserError: If a word, or what a config says, cannot be meant.
+    """
+    app = build_app(list_models() if words[:1] in (["train"], ["--print-completion"]) else ())
+    try:
+        command, given, _ = app.meta.parse_args(words)
+        if command is app.meta.default_command:
+            command, given, _ = command(*given.args, **given.kwargs)
+    except UnusedCliTokensError as error:
+        raise UserError(f"There is no argument for {error.unused_tokens[0]!r}.") from error
+    except CycloptsError as error:
+        see = " ".join(["keras-faces", *(error.command_chain or ()), "--help"])
+        hint = "" if isinstance(error.__cause__, UserError) else f" See: {see}"
+        raise UserError(" ".join(str(error).splitlines()) + hint) from error
+    if "console" in given.arguments:  # help, without the colours that no screen of ours shows
+        from rich.console import Console
+
+        given.arguments["console"] = Console(color_system=None)
+    return command, given

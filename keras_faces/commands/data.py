@@ -5,7 +5,7 @@ import warnings
 from typing import Literal
 
 from keras_faces.commands import kinds
-from keras_faces.commands.parsing import without_keras
+from keras_faces.commands.functions import without_keras
 from keras_faces.errors import Interrupted, UserError, number_of
 
 # TFDS imports TensorFlow, and that is noisy.
@@ -15,6 +15,8 @@ light = without_keras(unless=lambda source, **others: source.startswith("tfds:")
 @light
 def check(
     source: kinds.Source,
+    /,
+    *,
     crop: kinds.Crop = "center",
     image_size: int = 64,
     channels: Literal[1, 3] | None = None,
@@ -44,6 +46,8 @@ def check(
 @light
 def info(
     source: kinds.Source,
+    /,
+    *,
     crop: kinds.Crop = "center",
     image_size: int = 64,
     channels: Literal[1, 3] | None = None,
@@ -76,6 +80,8 @@ def info(
 @light
 def prepare(
     source: kinds.Source,
+    /,
+    *,
     crop: kinds.Crop = "center",
     image_size: int = 64,
     channels: Literal[1, 3] | None = None,
@@ -108,7 +114,7 @@ def prepare(
 
 
 @light
-def attributes(source: kinds.Source, out: str = "list_attr_celeba.csv") -> None:
+def attributes(source: kinds.Source, /, *, out: str = "list_attr_celeba.csv") -> None:
     """Write attributes as .csv, of 1 and -1.
 
     Args:
@@ -123,7 +129,7 @@ def attributes(source: kinds.Source, out: str = "list_attr_celeba.csv") -> None:
 
 @light
 def people(
-    source: kinds.Source, *, out: str, link: Literal["none", "hard", "symbolic"] = "none"
+    source: kinds.Source, /, *, out: str, link: Literal["none", "hard", "symbolic"] = "none"
 ) -> None:
     """Make one folder for each person.
 
@@ -146,7 +152,7 @@ def people(
 
 
 def sketches(
-    source: kinds.Source, *, out: str, crop: kinds.Crop = "center", image_size: int = 128
+    source: kinds.Source, /, *, out: str, crop: kinds.Crop = "center", image_size: int = 128
 ) -> None:
     """Draw pencil sketches of photos by the filter, as files for pairs:DIR.
 

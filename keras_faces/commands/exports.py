@@ -6,6 +6,8 @@ from keras_faces.errors import UserError
 
 def export(
     run: kinds.Run,
+    /,
+    *,
     format: kinds.Format = "saved_model",
     pixels: kinds.Pixels = "float32",
     out: str | None = None,

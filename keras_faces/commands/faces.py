@@ -9,6 +9,8 @@ from keras_faces.errors import UserError, require_at_least
 
 def generate(
     run: kinds.Run,
+    /,
+    *,
     count: int = 64,
     seed: int = 0,
     conditions: str | None = None,
@@ -48,9 +50,10 @@ def generate(
 
 def reconstruct(
     run: kinds.Run,
-    images: list[str],
-    framing: Framing,
-    search: Search,
+    /,
+    *images: kinds.Needed,
+    framing: Framing = Framing(),
+    search: Search = Search(),
     conditions: str | None = None,
     out: str = "reconstructions.png",
 ) -> None:
@@ -95,8 +98,10 @@ def _searched(model, faces, arguments):
 def blend(
     run: kinds.Run,
     images: tuple[str, str],
-    framing: Framing,
-    search: Search,
+    /,
+    *,
+    framing: Framing = Framing(),
+    search: Search = Search(),
     percent: float = 50.0,
     conditions: str | None = None,
     out: str = "blend.png",
@@ -131,8 +136,9 @@ def blend(
 
 def translate(
     run: kinds.Run,
-    images: list[str],
-    framing: Framing,
+    /,
+    *images: kinds.Needed,
+    framing: Framing = Framing(),
     to: Literal["photo", "sketch"] = "photo",
     cycle: bool = False,
     out: str = "translated.png",

@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 
+from cyclopts import Parameter
+
 from keras_faces.commands import kinds
+from keras_faces.commands.functions import plain_help
 from keras_faces.errors import UserError
 from keras_faces.screen import visible
 
 
+@plain_help
+@Parameter(name="*")
 @dataclass(frozen=True)
 class Framing:
     """How faces are taken from pictures.
@@ -33,6 +38,8 @@ class Framing:
         return np.stack(faces)
 
 
+@plain_help
+@Parameter(name="*")
 @dataclass(frozen=True)
 class Search:
     """The search for latents of pictures, where a model has no encoder.
@@ -69,6 +76,8 @@ class Search:
         return {**given, "progress": True}
 
 
+@plain_help
+@Parameter(name="*")
 @dataclass(frozen=True)
 class RealFaces:
     """Real faces, as a model was trained to see them.

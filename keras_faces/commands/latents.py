@@ -7,8 +7,10 @@ from keras_faces.errors import UserError, require_whole, unknown_name
 
 def interpolate(
     run: kinds.Run,
-    framing: Framing,
-    search: Search,
+    /,
+    *,
+    framing: Framing = Framing(),
+    search: Search = Search(),
     from_: str = "0",
     to: str = "1",
     corners: tuple[str, str, str, str] | None = None,
@@ -91,10 +93,11 @@ def _ends(trained, ends, framing, search, sampler, conditions) -> list:
 
 def attribute(
     run: kinds.Run,
-    names: list[str],
-    framing: Framing,
-    real: RealFaces,
-    search: Search,
+    /,
+    *names: kinds.Needed,
+    framing: Framing = Framing(),
+    real: RealFaces = RealFaces(),
+    search: Search = Search(),
     strength: list[float] | None = None,
     by: kinds.By | None = None,
     image: str | None = None,
@@ -209,8 +212,10 @@ def _encode(search, model, stream, under, count, seed: int = 0):
 
 def latents(
     run: kinds.Run,
-    real: RealFaces,
-    search: Search,
+    /,
+    *,
+    real: RealFaces = RealFaces(),
+    search: Search = Search(),
     by: kinds.Projection = "pca",
     attribute: str | None = None,
     thumbnails: bool = False,

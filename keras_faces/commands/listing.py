@@ -2,13 +2,15 @@
 
 from typing import Literal
 
-from keras_faces.commands.parsing import without_keras
+from keras_faces.commands.functions import without_keras
 from keras_faces.errors import UserError
 
 
 @without_keras()
 def list_(
     what: Literal["models", "datasets", "recipes", "reports", "crops"],
+    /,
+    *,
     picture: str | None = None,
     image: str | None = None,
 ) -> None:

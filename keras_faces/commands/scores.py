@@ -3,14 +3,16 @@
 import os
 
 from keras_faces.commands import kinds
+from keras_faces.commands.functions import without_keras
 from keras_faces.commands.inputs import RealFaces
-from keras_faces.commands.parsing import without_keras
 from keras_faces.errors import Interrupted, NotComputed, UserError, number_of
 
 
 def evaluate(
     run: kinds.Run,
-    real: RealFaces,
+    /,
+    *,
+    real: RealFaces = RealFaces(),
     count: int = 1000,
     seed: int = 0,
     sampler: kinds.Sampler | None = None,
@@ -93,7 +95,7 @@ def _draw_pairs(model, stream, out: str, count: int, seed: int, sampler: str) ->
 
 
 @without_keras()
-def compare(runs: list[str]) -> None:
+def compare(*runs: kinds.Needed) -> None:
     """Put the scores of several runs into one table.
 
     Args:
@@ -124,6 +126,8 @@ def compare(runs: list[str]) -> None:
 
 def reproduce(
     report: kinds.Report,
+    /,
+    *,
     data: kinds.Source | None = None,
     budget: kinds.Budget = "quick",
     seeds: tuple[int, ...] = (0,),
