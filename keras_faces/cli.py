@@ -4,6 +4,7 @@ Everything heavy is imported by the command that needs it, so that `--help` answ
 """
 
 import contextlib
+import inspect
 import os
 import signal
 import sys
@@ -13,7 +14,6 @@ import warnings
 from collections.abc import Sequence
 
 from keras_faces.commands import parse
-from keras_faces.commands.functions import needs_keras
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.process import prepare_process
 from keras_faces.screen import guard_screen, visible
@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         command, given = parse(words)
-        if needs_keras(command, given):
+        own = not inspect.ismethod(command)  # help and the version are cyclopts's
+        needs_keras = getattr(command, "needs_keras", lambda *words, **flags: own)
+        if needs_keras(*given.args, **given.kwargs):
             _import_keras(own_process)
         command(*given.args, **given.kwargs)
         unasked = command.__name__ == "help_print" and not {"-h", "--help"} & set(words)

@@ -33,10 +33,7 @@ EVERY_COMMAND = pytest.mark.parametrize("name", COMMANDS)
 
 
 def run(capsys, *words):
-    try:
-        status = main([str(word) for word in words])
-    except SystemExit as stopped:  # of help
-        status = stopped.code
+    status = main([str(word) for word in words])
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
     return status, captured.out, captured.err

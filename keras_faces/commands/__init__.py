@@ -4,6 +4,7 @@ Its signature makes its flags and its docstring their help. What is heavy it imp
 help answers at once. Those of `data.py` are called as `keras-faces data NAME`.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Literal
@@ -12,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCl
 
 from keras_faces import __version__
 from keras_faces.commands import data, exports, faces, latents, listing, scores, serve, training
-from keras_faces.commands.configs import Config, read_config
+from keras_faces.commands.configs import add_config, read_config
 from keras_faces.commands.functions import plain_help, without_keras
 from keras_faces.commands.models import train_app
 from keras_faces.errors import UserError, unknown_name
@@ -68,7 +69,7 @@ def build_app(models: Iterable[str] = ()) -> App:
             config: A file of arguments by name, in YAML, TOML or JSON; those on the command line go
                 before.
         """
-        app.config = Config(config)
+        app.config = functools.partial(add_config, config)
         flags_first = all(word.startswith("-") for word in words[1:2])
         if config and words[:1] == ("train",) and flags_first:
             model = read_config(config).get("model")
@@ -102,9 +103,10 @@ def parse(words: Sequence[str]) -> tuple[Callable, inspect.BoundArguments]:
     except UnusedCliTokensError as error:
         raise UserError(f"There is no argument for {error.unused_tokens[0]!r}.") from error
     except CycloptsError as error:
+        if isinstance(error.__cause__, UserError):  # says what to do
+            raise UserError(str(error)) from error
         see = " ".join(["keras-faces", *(error.command_chain or ()), "--help"])
-        hint = "" if isinstance(error.__cause__, UserError) else f" See: {see}"
-        raise UserError(" ".join(str(error).splitlines()) + hint) from error
+        raise UserError(f"{' '.join(str(error).splitlines())} See: {see}") from error
     if "console" in given.arguments:  # help, without the colours that no screen of ours shows
         from rich.console import Console
 

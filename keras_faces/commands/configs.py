@@ -33,64 +33,54 @@ READERS: dict[str, Callable[[str], Any]] = {
 ALTERNATIVES = ({"epochs", "steps", "minutes"}, {"manifold", "separability"})
 
 
-class Config:
-    """Adds what a config says to what words give, as cyclopts lets it, and checks both.
+def add_config(
+    path: str | None, app: App, commands: tuple[str, ...], arguments: ArgumentCollection
+) -> None:
+    """Give arguments that no word gives what a config says, and check all, as cyclopts lets one.
 
-    Args:
-        path: The config; None checks what the words give.
+    Raises:
+        UserError: If something cannot be meant.
     """
-
-    def __init__(self, path: str | None):
-        self.path = path
-
-    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-        """Add tokens to arguments that have none."""
-        if self.path is not None:
-            self._add(self.path, commands, arguments)
-        for argument in arguments:
-            for token in argument.tokens:
-                _check(argument, token)
-
-    def _add(self, path: str, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-        content = read_config(path)
-        if commands[:1] == ("train",):
-            content = without_records(content, path)
-            content.pop("model", None)  # of which the command is made
-        by_key = {one.field_info.name.rstrip("_"): one for one in arguments if not one.children}
-        given = {key for key, argument in by_key.items() if argument.tokens}
-        left_out = given.union(*(some for some in ALTERNATIVES if some & given))
-        for key, value in content.items():
-            name = key.replace("-", "_")
-            if name not in by_key:
-                unknown = unknown_name(f"argument of '{' '.join(commands)}'", key, by_key)
-                raise UserError(f"{path}: {unknown}")
-            if name not in left_out:
-                _give(by_key[name], key, value, path)
+    content = {} if path is None else read_config(path)
+    if commands[:1] == ("train",):
+        content = without_records(content, path)
+        content.pop("model", None)  # of which the command is made
+    known = {one.field_info.name.rstrip("_"): one for one in arguments if not one.children}
+    left_out = {key for key, argument in known.items() if argument.tokens}
+    left_out = left_out.union(*(some for some in ALTERNATIVES if some & left_out))
+    for key, value in content.items():
+        if (name := key.replace("-", "_")) not in known:
+            unknown = unknown_name(f"argument of '{' '.join(commands)}'", key, known)
+            raise UserError(f"{path}: {unknown}")
+        if name not in left_out:
+            _give(known[name], key, value, path)
+    for argument in arguments:
+        _check(argument)
 
 
 def _give(argument: Argument, key: str, value: Any, path: str) -> None:
-    """Give an argument a config's value in the words in which the command line would have it."""
+    """Give an argument a config's value in the words that the command line would have."""
     count, more = argument.token_count()
     values = value if isinstance(value, list) and (more or count > 1) else [value]
     if not more and len(values) != max(count, 1):
         raise UserError(f"{path}: {key} must be {count} values. Received: {len(values)}.")
     for index, one in enumerate(values):
-        if _scalar(argument) is str and type(one) is not int and (wrong := mismatch(one, str, key)):
+        wrong = mismatch(one, str, key)
+        if wrong and _scalar(argument) is str and type(one) is not int:
             raise UserError(f"{path}: {wrong}.")
-        word = one if isinstance(one, str) else json.dumps(one, default=str)
-        argument.append(Token(keyword=key, value=word, source=path, index=index))
+        argument.append(Token(keyword=key, value=str(one), source=path, index=index))
 
 
-def _check(argument: Argument, token: Token) -> None:
+def _check(argument: Argument) -> None:
     """Refuse numbers and text that cyclopts takes for others: 2.5 for 2, NaN, a name with a NUL."""
-    if (kind := _scalar(argument)) is None:
-        return
-    try:
-        value = kind(token.value)
-    except ValueError:
-        value = token.value
-    if wrong := mismatch(value, kind, token.keyword or argument.name):
-        raise UserError(f"{wrong}." if token.source == "cli" else f"{token.source}: {wrong}.")
+    kind = _scalar(argument)
+    for token in argument.tokens if kind else []:
+        try:
+            value = kind(token.value)
+        except ValueError:
+            value = token.value
+        if wrong := mismatch(value, kind, token.keyword or argument.name):
+            raise UserError(f"{wrong}." if token.source == "cli" else f"{token.source}: {wrong}.")
 
 
 def _scalar(argument: Argument) -> type | None:

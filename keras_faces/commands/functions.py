@@ -19,14 +19,6 @@ def without_keras(unless: Callable[..., bool] | None = None) -> Callable:
     return mark
 
 
-def needs_keras(command: Callable, given: inspect.BoundArguments) -> bool:
-    """Return whether a command needs Keras for what it is given."""
-    if inspect.ismethod(command):  # of cyclopts: help, the version
-        return False
-    needs = getattr(command, "needs_keras", None)
-    return needs is None or needs(*given.args, **given.kwargs)
-
-
 def plain_help(owner: Callable) -> Callable:
     """Make a docstring one that help can show as it is."""
     owner.__doc__ = plain(owner.__doc__)
