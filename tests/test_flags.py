@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 import keras_faces as kf
 from keras_faces.cli import main
-from keras_faces.commands import build_app
+from keras_faces.commands import build_app, parse
 from keras_faces.introspection import constant, documented_class
 
 EVERY_MODEL = pytest.mark.parametrize("name", kf.list_models())
@@ -219,6 +220,81 @@ def test_help_lists_what_can_be_chosen(capsys, monkeypatch, words, choices):
 def test_a_flag_of_true_or_false_says_which_it_is(capsys):
     assert "True, False" in refused(capsys, "train", "began", "--skip-connections", "maybe")
     assert '"adam"' in refused(capsys, "train", "gan", "--rule", "adma")
+
+
+# What words mean.
+
+
+def meant(words):
+    """Return what a command is called with."""
+    return parse(words.split())[1].arguments
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        ("interpolate vae-orl-64 --from -3 --to=-4", "from_", "-3"),
+        ("interpolate vae-orl-64 --from -3 --to=-4", "to", "-4"),
+        ("attribute vae-orl-64 a b --strength -1 1.5", "strength", [-1.0, 1.5]),
+        ("attribute vae-orl-64 --seed 3 a b --check", "names", ("a", "b")),
+        ("generate --count 3 vae-orl-64 --seed 7 --count 5", "count", 5),
+        ("generate vae-orl-64 --out=-x.png", "out", "-x.png"),
+        ("reconstruct vae-orl-64 -- --a.png -b.png", "images", ("--a.png", "-b.png")),
+        ("attribute vae-orl-64 a --against b c --against d", "against", ["b", "c", "d"]),
+        ("train --epochs 3 vae", "model", "vae"),
+        ("train began --skip-connections true", "skip_connections", True),
+        ("train began --skip-connections false", "skip_connections", False),
+        ("train began --strict --no-strict", "strict", False),
+        ("train began --minutes 1e-1", "minutes", 0.1),
+        ("reproduce zhang-table1 --seeds 1 2", "seeds", (1, 2)),
+    ],
+)
+def test_words_are_taken_as_meant(words, name, value):
+    assert meant(words)[name] == value
+
+
+@pytest.mark.parametrize("flag", ["already-cropped", "no-already-cropped"])
+def test_what_is_on_off_or_left_open_has_two_flags(flag):
+    assert meant(f"blend vae-orl-64 a b --{flag}")["framing"].already_cropped == ("no" not in flag)
+    assert "framing" not in meant("blend vae-orl-64 a b")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("generate vae-orl-64 --coun 3", "--count"),
+        ("generate vae-orl-64 3", "no argument for '3'"),
+        ("generate vae-orl-64 --out -x.png", "--out"),
+        ("generate vae-orl-64 --count 2.5", "must be a whole number"),
+        ("generate vae-orl-64 --count 99999999999999999999", "must be a whole number"),
+        ("generate", "RUN"),
+        ("evaluate vae-orl-64 --scores", "--scores"),
+        ("train vae --kl-weight nan", "must be a finite number"),
+        ("train vae --kl-weight inf", "must be a finite number"),
+        ("data people orl", "--out"),
+        ("data chek orl", "check"),
+        ("--frobnicate", "--frobnicate"),
+    ],
+)
+def test_words_that_cannot_be_meant_are_refused_in_a_line(capsys, words, expected):
+    assert expected in refused(capsys, *words.split())
+
+
+@pytest.mark.parametrize("words", [[], ["data"]])
+def test_without_a_command_help_is_shown_and_the_status_says_that_nothing_was_done(capsys, words):
+    assert (run(capsys, *words)[0], run(capsys, *words, "-h")[0]) == (2, 0)
+    assert run(capsys, *words)[1] == run(capsys, *words, "-h")[1]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_help_is_plain_text_that_any_console_shows_in_80_columns(encoding):
+    words = [sys.executable, "-m", "keras_faces", "train", "began", "--help"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "FORCE_COLOR": "1", "COLUMNS": "80"}
+    done = subprocess.run(words, capture_output=True, env=environment, check=True)
+    assert b"\x1b" not in done.stdout
+    text = done.stdout.decode(encoding)
+    assert "\\u" not in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])

@@ -60,14 +60,13 @@ def build_app(models: Iterable[str] = ()) -> App:
     @app.meta.default
     def read(
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-        config: str | None = None,
+        config: Annotated[str | None, Parameter(metavar="FILE")] = None,
     ) -> tuple[Callable, inspect.BoundArguments, dict]:
         """Return the command that is given, and with what.
 
         Args:
             words: The words.
-            config: A file of arguments by name, in YAML, TOML or JSON; those on the command line go
-                before.
+            config: Arguments by name in YAML, TOML or JSON; the command line's go before.
         """
         app.config = functools.partial(add_config, config)
         flags_first = all(word.startswith("-") for word in words[1:2])
