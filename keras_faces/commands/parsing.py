@@ -141,7 +141,7 @@ class Command:
             "--config",
             metavar="FILE",
             default=argparse.SUPPRESS,
-            help="arguments by name, in YAML, TOML or JSON; those on the command line go before",
+            help="take arguments from this YAML, TOML or JSON file; flags given here override it",
         )
         return parser
 
