@@ -43,7 +43,7 @@ class TrainingPlan:
         minutes: Minutes to train, instead of epochs.
         seed: Seed of everything random.
         steps_per_execution: Steps in one call to the backend.
-        grid_every: Epochs between sample grids. Defaults to ever more: steps 10, 20, 50, 100, ...
+        grid_every: Epochs between sample grids. Defaults to steps 10, 20, 50, 100, ...
         grid_epochs: Epochs after which there is a sample grid as well.
         score_every: Epochs between scores while it learns, which are written to `scores.csv`.
             Defaults to no scores until the end.

@@ -66,7 +66,7 @@ def build_app(models: Iterable[str] = ()) -> App:
 
         Args:
             words: The words.
-            config: Arguments by name in YAML, TOML or JSON; the command line's go before.
+            config: Take arguments from this YAML, TOML or JSON file; flags given here override it.
         """
         app.config = functools.partial(add_config, config)
         flags_first = all(word.startswith("-") for word in words[1:2])
