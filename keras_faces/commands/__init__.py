@@ -78,10 +78,10 @@ def build_app(models: Iterable[str] = ()) -> App:
         try:
             return app.parse_args(words)
         except UnknownOptionError as error:
-            misplaced = MODELS.keys() & set(words[1:])
+            misplaced = [word for word in words if word in MODELS]
             if words[:1] == ("train",) and flags_first and misplaced:
                 raise UserError(
-                    f"Put the model first: keras-faces train {misplaced.pop()} [FLAGS]"
+                    f"Put the model first: keras-faces train {misplaced[0]} [FLAGS]"
                 ) from error
             raise
 
@@ -94,7 +94,8 @@ def parse(words: Sequence[str]) -> tuple[Callable, inspect.BoundArguments]:
     Raises:
         UserError: If a word, or what a config says, cannot be meant.
     """
-    app = build_app(list_models() if words[:1] in (["train"], ["--print-completion"]) else ())
+    with_models = {"train", "--print-completion"} & set(words)
+    app = build_app(list_models() if with_models else ())
     try:
         command, given, _ = app.meta.parse_args(words)
         if command is app.meta.default_command:
