@@ -94,8 +94,10 @@ def parse(words: Sequence[str]) -> tuple[Callable, inspect.BoundArguments]:
     Raises:
         UserError: If a word, or what a config says, cannot be meant.
     """
-    with_models = {"train", "--print-completion"} & set(words)
-    app = build_app(list_models() if with_models else ())
+    models = [word for word in words[1:2] if words[0] == "train" and word in MODELS]
+    if not models and {"train", "--print-completion"} & set(words):
+        models = list_models()
+    app = build_app(models)
     try:
         command, given, _ = app.meta.parse_args(words)
         if command is app.meta.default_command:
