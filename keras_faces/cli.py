@@ -4,6 +4,7 @@ Everything heavy is imported by the command that needs it, so that `--help` answ
 """
 
 import contextlib
+import inspect
 import os
 import signal
 import sys
@@ -12,8 +13,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 
-from keras_faces.commands import GROUPS
-from keras_faces.commands.parsing import Parser
+from keras_faces.commands import parse
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.process import prepare_process
 from keras_faces.screen import guard_screen, visible
@@ -58,18 +58,16 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
         own_process: Whether settings of the whole process may be made: every operation
             deterministic, on accelerators too.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    options = None
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        options, rest = build_parser().parse_known_args(arguments)
-        if not hasattr(options, "function"):
-            build_parser().print_help()
-            return 2
-        options.rest = rest
-        if options.needs_keras(options):
+        command, given = parse(words)
+        own = not inspect.ismethod(command)  # help and the version are cyclopts's
+        needs_keras = getattr(command, "needs_keras", lambda *words, **flags: own)
+        if needs_keras(*given.args, **given.kwargs):
             _import_keras(own_process)
-        options.function(options)
-        return 0
+        command(*given.args, **given.kwargs)
+        unasked = command.__name__ == "help_print" and not {"-h", "--help"} & set(words)
+        return 2 if unasked else 0
     except UserError as error:
         print(f"keras-faces: {error}", file=sys.stderr)
         return 2
@@ -81,28 +79,12 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
     except OSError as error:
         where = f": {visible(str(error.filename))}" if error.filename else ""
         print(f"keras-faces: {error.strerror or error}{where}", file=sys.stderr)
-        if getattr(options, "command", "") in ("train", "resume"):
+        if words[:1] in (["train"], ["resume"]):
             print("A run that has begun goes on with: keras-faces resume RUN", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         print(f"\n{error}" if str(error) else "\nStopped.", file=sys.stderr)
         return 128 + number_of(error)
-
-
-def build_parser() -> Parser:
-    """Return the parser of everything but a model's own flags, which need the model's class."""
-    from keras_faces import __version__
-
-    parser = Parser(
-        prog="keras-faces",
-        description="Train, score and use generators of faces.",
-        epilog="A RUN is a run folder, a .keras file, or the name of a model in saved_models/.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    for group in GROUPS:
-        group.add(parser)
-    return parser
 
 
 @contextlib.contextmanager

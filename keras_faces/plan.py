@@ -14,6 +14,7 @@ from keras_faces.metrics.scores import CHEAP_SCORES, as_list, resolve_scores
 from keras_faces.models import MODELS, create_model, hyperparameters
 from keras_faces.models.base import FaceModel
 from keras_faces.recipes import load_recipe
+from keras_faces.runs import Config, recorded_arguments
 from keras_faces.saving import describe
 from keras_faces.schema import Scalar
 
@@ -27,28 +28,29 @@ class TrainingPlan:
 
     Args:
         model: One of `kf.list_models()`.
-        data: Source of faces, as in `kf.data.load`.
-        recipe: One of `kf.list_recipes()`, a document's result: its numbers stand wherever none are
-            given here.
-        budget: The recipe's numbers: `"paper"` as the document has them, `"quick"` for minutes.
-        batch_size: Faces in a batch; None takes the paper's, or fewer where the source is small.
+        data: Source of faces: `orl`, a folder, a zip or `scheme:PATH`, as in `kf.data.load`.
+        recipe: A document's result, whose numbers stand wherever none are given: one of
+            `kf.list_recipes()`, or your own as `FILE.toml`.
+        budget: Which of the recipe's numbers: `"paper"` as the document has them, or `"quick"` for
+            minutes.
+        batch_size: Faces in a batch. Defaults to the paper's, or fewer where the source is small.
         split: Which faces to learn from: `"train"` or `"all"`.
         crop: How a picture becomes a square one, a key of `kf.data.CROPS`.
-        labels: What to learn as conditions: `"attributes"` or `"identity"`, for a model that has
-            conditions; None takes the attributes of a source that has them, else the identities. A
-            model that translates sketches takes those of a source that has them: `"sketch"`.
-        epochs: Epochs to train; None takes the paper's unless `steps` or `minutes` is given.
+        labels: What to learn as conditions: `"attributes"` or `"identity"`, or `"sketch"` for a
+            model that translates sketches. Defaults to what the source has, attributes first.
+        epochs: Epochs to train. Defaults to the paper's, unless `steps` or `minutes` is given.
         steps: Steps to train, instead of epochs.
         minutes: Minutes to train, instead of epochs.
         seed: Seed of everything random.
         steps_per_execution: Steps in one call to the backend.
-        grid_every: Epochs between sample grids; None for steps 10, 20, 50, 100, ...
+        grid_every: Epochs between sample grids. Defaults to steps 10, 20, 50, 100, ...
         grid_epochs: Epochs after which there is a sample grid as well.
-        score_every: Epochs between scores while it learns, which are written to `scores.csv`; None
-            for none.
-        scores: Keys of `kf.metrics.SCORES`, or one, to compute then and at the end; None for those
-            that are quick.
-        best: The score by which the best model is kept as `best.keras`; None keeps the last alone.
+        score_every: Epochs between scores while it learns, which are written to `scores.csv`.
+            Defaults to no scores until the end.
+        scores: Keys of `kf.metrics.SCORES`, or one, to compute then and at the end. Defaults to
+            those that are quick.
+        best: The score by which the best model is kept as `best.keras`. Defaults to keeping the
+            last model alone.
         checkpoint_seconds: Seconds between checkpoints.
         count: Samples to score at the end; 0 for none.
         strict: Whether to stop at a bad picture instead of skipping it with a warning.
@@ -222,14 +224,9 @@ def resolve(model: str, recipe: str | None = None, **arguments) -> TrainingPlan:
     return TrainingPlan(model, recipe=recipe, hyperparameters=hyper, **given)
 
 
-def plan_of(config: Mapping) -> TrainingPlan:
+def plan_of(config: Config) -> TrainingPlan:
     """Return the plan that a run's `config.json` records."""
-    data = config["data"] or {}
-    given = {name: config[name] for name in FIELDS if config.get(name) is not None}
-    given["hyperparameters"] = {k: v for k, v in config["hyperparameters"].items() if k != "seed"}
-    given |= {n: data[n] for n in ("batch_size", "split", "crop", "labels") if n in data}
-    given |= {"data": data["source"]} if data else {}
-    return TrainingPlan(**given, **config.get("scoring", {}))
+    return TrainingPlan(**recorded_arguments(config))
 
 
 def _decay_over(plan: TrainingPlan, steps: int | None) -> dict[str, Scalar]:

@@ -20,6 +20,23 @@ NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?|nan|-?inf", re.ASCII)  # as Pyth
 LARGEST_TABLE = 2**26  # bytes
 CHECK = "crc32"  # the last column of a table
 
+# Arguments of a training that its config records under their own names.
+PLANNED = (
+    "model",
+    "recipe",
+    "budget",
+    "epochs",
+    "steps",
+    "minutes",
+    "seed",
+    "steps_per_execution",
+    "grid_every",
+    "grid_epochs",
+    "score_every",
+    "checkpoint_seconds",
+    "count",
+)
+
 
 class DataFacts(TypedDict):
     """What a run records of its faces."""
@@ -223,8 +240,7 @@ class Run:
                 f"{str(self.folder)!r} is not a run folder: it {what}. A run is made by "
                 "'keras-faces train'."
             )
-        remedy = "Put back a copy of it, or train anew in another folder."
-        return read_json(self.config_path, Config, remedy, newest=CONFIG_FORMAT)
+        return read_run_config(self.config_path)
 
     def write_config(self, config: dict) -> None:
         """Write `config.json`."""
@@ -368,6 +384,53 @@ class Run:
             number = path.stem.rsplit("-", 1)[1]
             if number.isdecimal() and int(number) > step:
                 path.unlink()
+
+
+def read_run_config(path: Path) -> Config:
+    """Return what a run's `config.json` holds.
+
+    Raises:
+        UserError: If it cannot be read, is damaged, or of a newer version.
+    """
+    remedy = "Put back a copy of it, or train anew in another folder."
+    return read_json(path, Config, remedy, newest=CONFIG_FORMAT)
+
+
+def recorded_arguments(config: Config) -> dict[str, Any]:
+    """Return the arguments of the training that a run's config records, as `kf.train` takes them.
+
+    All that was left to the model, its recipe or its pictures is spelt out.
+    """
+    data = config["data"] or {}
+    given = {
+        **{name: config.get(name) for name in PLANNED},
+        **{name: data.get(name) for name in ("batch_size", "split", "crop", "labels")},
+        "data": data.get("source"),
+        "hyperparameters": {k: v for k, v in config["hyperparameters"].items() if k != "seed"},
+        **config.get("scoring", {}),
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def model_path(model: str | os.PathLike) -> Path:
+    """Return the folder of a run, or the file of a model, that a user's word stands for.
+
+    Args:
+        model: A run folder, a `.keras` file, or the name of a model in `saved_models/`.
+
+    Raises:
+        UserError: If there is no such model.
+    """
+    path = find(model)
+    if (path / "config.json").is_file() or path.is_file():
+        return path
+    if (path / "model.keras").is_file():
+        return path / "model.keras"
+    what = "neither a run nor a model" if path.is_dir() else "not there"
+    raise UserError(
+        f"{str(model)!r} is {what}. Give a run folder made by 'keras-faces train', a .keras file, "
+        "or the name of a model in saved_models/."
+    )
 
 
 def find(model: str | os.PathLike) -> Path:

@@ -12,9 +12,9 @@ import keras
 from keras_faces import __version__, model_files
 from keras_faces.checkpoints import read_latest, restore
 from keras_faces.errors import UserError
-from keras_faces.models import create_model, model_name
+from keras_faces.models import MODELS, create_model, model_name
 from keras_faces.models.base import FaceModel
-from keras_faces.runs import Config, Run, find
+from keras_faces.runs import Config, Run, model_path
 
 
 def load_model(model: str | os.PathLike):
@@ -27,18 +27,8 @@ def load_model(model: str | os.PathLike):
     Raises:
         UserError: If there is no such model or the file is not one of ours.
     """
-    path = find(model)
-    if (path / "config.json").is_file():
-        return _load_run(Run(path))
-    if (path / "model.keras").is_file():
-        return _load_file(path / "model.keras")
-    if path.is_file():
-        return _load_file(path)
-    what = "neither a run nor a model" if path.is_dir() else "not there"
-    raise UserError(
-        f"{str(model)!r} is {what}. Give a run folder made by 'keras-faces train', a .keras file, "
-        "or the name of a model in saved_models/."
-    )
+    path = model_path(model)
+    return _load_file(path) if path.is_file() else _load_run(Run(path))
 
 
 def build_model(config: dict):
@@ -99,6 +89,7 @@ def _load_file(path: Path):
 
 def _built(config):
     """Return what a config of Keras describes: the only place where the package builds of one."""
+    list(MODELS.values())  # imported and so registered with Keras
     optimizers = keras.optimizers
     schedule = optimizers.schedules.LearningRateSchedule
     model_files.check_classes(config, (FaceModel, optimizers.Optimizer, schedule))

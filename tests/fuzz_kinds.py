@@ -815,6 +815,36 @@ KINDS["scores.json, crafted"] = Kind(
 )
 
 
+CONFIGS = {
+    "a.yaml": "what: crops\nimage: photo.png\n",
+    "a.toml": 'what = "crops"\nimage = "photo.png"\n',
+    "a.json": '{"what": "crops", "image": "photo.png"}',
+}
+
+
+def _read_configs(folder: Path) -> list[str]:
+    return [command("list", "--config", str(folder / name)) for name in CONFIGS]
+
+
+def _make_recipe(folder: Path) -> None:
+    shutil.copy(Path(kf.recipes.__file__).with_name("zhang-64.toml"), folder / "mine.toml")
+
+
+# Texts of people's own: what they say after damage is another argument, or refused.
+KINDS["config of a command"] = Kind(
+    lambda folder: layouts.write({n: text.encode() for n, text in CONFIGS.items()}, folder),
+    list(CONFIGS),
+    _read_configs,
+    lambda seen: bool(seen.found),
+)
+KINDS["recipe"] = Kind(
+    _make_recipe,
+    ["mine.toml"],
+    lambda folder: kf.recipes.load_recipe(folder / "mine.toml")._replace(name=""),
+    lambda seen: bool(seen.found),
+)
+
+
 def silence() -> None:
     """Keep TensorFlow's lines from the screen."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -202,7 +202,7 @@ def test_a_cycle_shows_the_picture_its_translation_and_the_way_back(capsys, fold
         ("attribute {m}/cyclegan.keras glasses --data orl", "has no latents"),
         ("attribute {m}/cvae.keras glases --data orl", "'glasses'"),
         ("attribute {m}/cvae.keras glases --by condition", "'glasses'"),
-        ("attribute {m}/cvae.keras glasses --by conditions", "'condition'"),
+        ("attribute {m}/cvae.keras glasses --by conditions", '"condition"'),
         ("attribute {m}/cvae.keras glasses --against beard", "changes nothing but itself"),
         ("attribute {m}/cvae.keras glasses --image {a}", "Say with --conditions"),
         ("attribute {m}/cvae.keras glasses --conditions smiling=much", "smiling=0.5"),

@@ -133,7 +133,7 @@ def test_what_is_prepared_is_not_decoded_by_training(capsys, orl_folder, monkeyp
     [
         (["info", "orl", "--out", "sheet"], "--out must name a picture"),
         (["prepare", "orl", "--image-size", "0"], "--image-size must be 1 or more"),
-        (["prepare", "orl", "--crop", "centre"], "no crop named 'centre'.*'center'"),
+        (["prepare", "orl", "--crop", "centre"], '"centre" for --crop.*"center"'),
         (["info", "celebb:here"], "no kind of source named 'celebb'.*'celeba'"),
         (["check", "celeba"], "(?s)KERAS_FACES_DATA.*mmlab.*SHA-256"),
         (["check", "video:clip.mp4?evry=2"], "does not know 'evry=2'.*every"),

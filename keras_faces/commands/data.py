@@ -1,77 +1,192 @@
-"""Look at sources of faces, and prepare them: `data ACTION`."""
+"""Look at sources of faces, and prepare them."""
 
+import time
 import warnings
+from typing import Literal
 
-from keras_faces.commands.parsing import Parser, no_more
+from keras_faces.commands import kinds
+from keras_faces.commands.functions import without_keras
 from keras_faces.errors import Interrupted, UserError, number_of
 
+# TFDS imports TensorFlow, and that is noisy.
+light = without_keras(unless=lambda source, **others: source.startswith("tfds:"))
 
-def add(parser: Parser):
-    """Add the commands of this file to the parser."""
-    data = parser.command(
-        "data", None, "Look at sources of faces, and prepare them.", prefix="data "
+
+@light
+def check(
+    source: kinds.Source,
+    /,
+    *,
+    crop: kinds.Crop = "center",
+    image_size: int = 64,
+    channels: Literal[1, 3] | None = None,
+) -> None:
+    """Name what is damaged, copied, too small, or not as published.
+
+    Args:
+        source: Which faces; see: keras-faces list datasets
+        crop: How a picture becomes a square one; see: keras-faces list crops
+        image_size: Width and height in pixels.
+        channels: 1 for grey, 3 for colour. Defaults to the pictures'.
+    """
+    from keras_faces.data.overview import outline, problems, unmatched
+
+    opened, prepared, drawn, warned = _prepared(source, crop, image_size, channels)
+    print("\n".join([*outline(opened, prepared), *opened.remarks()]))
+    for line in opened.compare_with_published():
+        print(line)
+    found = [*warned, *unmatched(opened.attributes(), prepared), *problems(prepared)]
+    if drawn is not None:
+        found += [f"sketches: {line}" for line in problems(drawn)]
+    print("\n".join(found) if found else "nothing damaged, copied or suspiciously small")
+    if prepared.bad:
+        print(f"{len(prepared.bad)} bad pictures are skipped in training")
+
+
+@light
+def info(
+    source: kinds.Source,
+    /,
+    *,
+    crop: kinds.Crop = "center",
+    image_size: int = 64,
+    channels: Literal[1, 3] | None = None,
+    out: str = "contact-sheet.png",
+    count: int = 64,
+    seed: int = 0,
+) -> None:
+    """Say what a source holds, and show some of it.
+
+    Args:
+        source: Which faces; see: keras-faces list datasets
+        crop: How a picture becomes a square one; see: keras-faces list crops
+        image_size: Width and height in pixels.
+        channels: 1 for grey, 3 for colour. Defaults to the pictures'.
+        out: The picture to write.
+        count: Pictures on it.
+        seed: Seed of their choice.
+    """
+    from keras_faces.data.overview import contact_sheet, describe
+    from keras_faces.pictures import picture_suffix, save_picture
+
+    if not picture_suffix(out):
+        raise UserError(f"--out must name a picture, such as faces.png. Received: {out!r}.")
+    opened, prepared, drawn, warned = _prepared(source, crop, image_size, channels)
+    print("\n".join(describe(opened, prepared) + warned))
+    sheet = contact_sheet(prepared, count, seed, drawn)
+    print(f"contact sheet: {save_picture(sheet, out)}")
+
+
+@light
+def prepare(
+    source: kinds.Source,
+    /,
+    *,
+    crop: kinds.Crop = "center",
+    image_size: int = 64,
+    channels: Literal[1, 3] | None = None,
+    strict: bool = False,
+) -> None:
+    """Decode all pictures now, so that training begins at once.
+
+    Args:
+        source: Which faces; see: keras-faces list datasets
+        crop: How a picture becomes a square one; see: keras-faces list crops
+        image_size: Width and height in pixels.
+        channels: 1 for grey, 3 for colour. Defaults to the pictures'.
+        strict: Stop at a bad picture.
+    """
+    began = time.perf_counter()
+    opened, prepared, drawn, warned = _prepared(source, crop, image_size, channels, strict)
+    seconds = time.perf_counter() - began
+    folders = [made.folder for made in (prepared, drawn) if made is not None]
+    size = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
+    print(
+        f"{prepared.count:,} pictures of {opened.title!r} at "
+        f"{'x'.join(map(str, prepared.image_shape))}, crop {crop}: ready after "
+        f"{seconds:.1f} s, {size / 2**20:,.1f} MiB in {' and '.join(map(str, folders))}"
     )
-
-    def action(name, function, help, keras=_is_of_tfds):
-        added = data.command(name, function, help, keras)
-        added.add_argument("source", metavar="SOURCE")
-        return added
-
-    def decoding(name, function, help):
-        added = action(name, function, help)
-        added.add_argument("--crop", default="center", help="see: keras-faces list crops")
-        added.add_argument("--image-size", type=int, default=64)
-        added.add_argument("--channels", type=int, choices=[1, 3], help="default: the pictures'")
-        return added
-
-    decoding("check", _data_check, "Name what is damaged, copied, too small, or not as published.")
-    info = decoding("info", _data_info, "Say what a source holds, and show some of it.")
-    info.add_argument("--out", default="contact-sheet.png", help="the picture to write")
-    info.add_argument("--count", type=int, default=64, help="pictures on it")
-    info.add_argument("--seed", type=int, default=0)
-    ready = decoding(
-        "prepare", _data_prepare, "Decode all pictures now, so that training begins at once."
-    )
-    ready.add_argument("--strict", action="store_true", help="stop at a bad picture")
-    to_csv = action("attributes", _data_attributes, "Write attributes as .csv, of 1 and -1.")
-    to_csv.add_argument("--out", default="list_attr_celeba.csv", help="the file to write")
-    people = action("people", _data_people, "Make one folder for each person.")
-    people.add_argument("--out", required=True, help="the folder to make")
-    people.add_argument(
-        "--link", default="none", choices=["none", "hard", "symbolic"], help="instead of copies"
-    )
-
-    sketches = action(
-        "sketches",
-        _data_sketches,
-        "Draw pencil sketches of photos by the filter, as files for pairs:DIR.",
-        keras=True,
-    )
-    sketches.add_argument("--out", required=True, help="folder for photos/ and sketches/")
-    sketches.add_argument("--crop", default="center", help="see: keras-faces list crops")
-    sketches.add_argument("--image-size", type=int, default=128)
+    for line in warned:
+        print(line)
+    bad = len(prepared.bad) + (len(drawn.bad) if drawn is not None else 0)
+    if bad:
+        print(f"{bad} bad pictures were left out; see: keras-faces data check")
 
 
-def _is_of_tfds(options) -> bool:
-    return options.source.startswith("tfds:")  # which imports TensorFlow, and that is noisy
+@light
+def attributes(source: kinds.Source, /, *, out: str = "list_attr_celeba.csv") -> None:
+    """Write attributes as .csv, of 1 and -1.
+
+    Args:
+        source: Which faces; see: keras-faces list datasets
+        out: The file to write.
+    """
+    from keras_faces.data.preparation import attributes_csv
+
+    rows, count = attributes_csv(source, out)
+    print(f"{count} attributes of {rows:,} pictures: {out}")
 
 
-def _prepared(options):
-    """Return the source, its prepared pictures, and what it warned of."""
-    no_more(options)
-    from keras_faces.data import SkippedPictures, cache, get_crop, guess_channels, open_source
+@light
+def people(
+    source: kinds.Source, /, *, out: str, link: Literal["none", "hard", "symbolic"] = "none"
+) -> None:
+    """Make one folder for each person.
 
-    get_crop(options.crop)
-    if options.image_size < 1:
-        raise UserError(f"--image-size must be 1 or more. Received: {options.image_size}.")
+    Args:
+        source: Which faces; see: keras-faces list datasets
+        out: The folder to make.
+        link: Kind of links to make instead of copies.
+    """
+    from keras_faces.data.preparation import people_folders
+
+    made = people_folders(source, out, link)
+    print(f"{made.people:,} people on {made.pictures:,} pictures: {made.folder}")
+    if made.nobody:
+        print(
+            f"left out, since nobody is known on them: {len(made.nobody):,}, "
+            f"the first is {made.nobody[0]}"
+        )
+    for name, reason in made.bad:
+        print(f"bad, left out: {name}: {reason}")
+
+
+def sketches(
+    source: kinds.Source, /, *, out: str, crop: kinds.Crop = "center", image_size: int = 128
+) -> None:
+    """Draw pencil sketches of photos by the filter, as files for pairs:DIR.
+
+    Args:
+        source: Which photos; see: keras-faces list datasets
+        out: Folder for `photos/` and `sketches/`.
+        crop: How a picture becomes a square one; see: keras-faces list crops
+        image_size: Width and height in pixels.
+    """
+    from keras_faces.data.sketches import write_sketches
+
+    try:
+        written = write_sketches(source, out, image_size, crop)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            "Stopped. What is drawn so far is kept: give the same command again to go on.",
+            number_of(stop),
+        ) from None
+    print(f"{written} photos with their sketches. Use them as: pairs:{out}")
+
+
+def _prepared(source, crop, image_size, channels, strict=False):
+    """Return the source, its prepared pictures and sketches, and what it warned of."""
+    from keras_faces.data import SkippedPictures, cache, guess_channels, open_source
+
+    if image_size < 1:
+        raise UserError(f"--image-size must be 1 or more. Received: {image_size}.")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        source = open_source(options.source)
-        channels = options.channels or guess_channels(source)
+        opened = open_source(source)
+        given = crop, image_size, channels or guess_channels(opened), strict
         try:
-            given = options.crop, options.image_size, channels, getattr(options, "strict", False)
-            prepared = cache.prepare(source, *given)
-            drawn = source.sketches()
+            prepared = cache.prepare(opened, *given)
+            drawn = opened.sketches()
             if drawn is not None:
                 drawn = cache.prepare(drawn, *given)
         except KeyboardInterrupt as stop:
@@ -85,88 +200,4 @@ def _prepared(options):
         # What is bad is listed, all of it.
         if issubclass(warning.category, UserWarning) and warning.category is not SkippedPictures
     ]
-    return source, prepared, drawn, list(dict.fromkeys(warned))
-
-
-def _data_check(options):
-    from keras_faces.data.overview import outline, problems, unmatched
-
-    source, prepared, sketches, warned = _prepared(options)
-    print("\n".join([*outline(source, prepared), *source.remarks()]))
-    for line in source.compare_with_published():
-        print(line)
-    found = [*warned, *unmatched(source.attributes(), prepared), *problems(prepared)]
-    if sketches is not None:
-        found += [f"sketches: {line}" for line in problems(sketches)]
-    print("\n".join(found) if found else "nothing damaged, copied or suspiciously small")
-    if prepared.bad:
-        print(f"{len(prepared.bad)} bad pictures are skipped in training")
-
-
-def _data_info(options):
-    from keras_faces.data.overview import contact_sheet, describe
-    from keras_faces.pictures import picture_suffix, save_picture
-
-    if not picture_suffix(options.out):
-        raise UserError(f"--out must name a picture, such as faces.png. Received: {options.out!r}.")
-    source, prepared, sketches, warned = _prepared(options)
-    print("\n".join(describe(source, prepared) + warned))
-    sheet = contact_sheet(prepared, options.count, options.seed, sketches)
-    print(f"contact sheet: {save_picture(sheet, options.out)}")
-
-
-def _data_prepare(options):
-    import time
-
-    began = time.perf_counter()
-    source, prepared, sketches, warned = _prepared(options)
-    seconds = time.perf_counter() - began
-    folders = [made.folder for made in (prepared, sketches) if made is not None]
-    size = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
-    print(
-        f"{prepared.count:,} pictures of {source.title!r} at "
-        f"{'x'.join(map(str, prepared.image_shape))}, crop {options.crop}: ready after "
-        f"{seconds:.1f} s, {size / 2**20:,.1f} MiB in {' and '.join(map(str, folders))}"
-    )
-    for line in warned:
-        print(line)
-    bad = len(prepared.bad) + (len(sketches.bad) if sketches is not None else 0)
-    if bad:
-        print(f"{bad} bad pictures were left out; see: keras-faces data check")
-
-
-def _data_attributes(options):
-    no_more(options)
-    from keras_faces.data.preparation import attributes_csv
-
-    rows, attributes = attributes_csv(options.source, options.out)
-    print(f"{attributes} attributes of {rows:,} pictures: {options.out}")
-
-
-def _data_people(options):
-    no_more(options)
-    from keras_faces.data.preparation import people_folders
-
-    made = people_folders(options.source, options.out, options.link)
-    print(f"{made.people:,} people on {made.pictures:,} pictures: {made.folder}")
-    if made.nobody:
-        print(
-            f"left out, since nobody is known on them: {len(made.nobody):,}, "
-            f"the first is {made.nobody[0]}"
-        )
-    for name, reason in made.bad:
-        print(f"bad, left out: {name}: {reason}")
-
-
-def _data_sketches(options):
-    no_more(options)
-    from keras_faces.data.sketches import write_sketches
-
-    try:
-        written = write_sketches(options.source, options.out, options.image_size, options.crop)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(
-            "Stopped. What is drawn so far is kept: give the same command again to go on.",
-            number_of(stop),
-        ) from None
-    print(f"{written} photos with their sketches. Use them as: pairs:{options.out}")
+    return opened, prepared, drawn, list(dict.fromkeys(warned))

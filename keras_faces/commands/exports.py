@@ -1,37 +1,35 @@
 """Write a model for use without the package: `export`."""
 
-from keras_faces.commands.parsing import Parser, no_more
+from keras_faces.commands import kinds
 from keras_faces.errors import UserError
 
 
-def add(parser: Parser):
-    """Add the commands of this file to the parser."""
-    export = parser.command("export", _export, "Write a model for use without keras_faces.")
-    export.add_argument("run", metavar="RUN")
-    export.add_argument(
-        "--format",
-        default="saved_model",
-        help="kind of files: saved_model, onnx, litert, keras or web",
-    )
-    export.add_argument(
-        "--pixels", default="float32", help="type of faces in and out: float32 in [-1, 1] or uint8"
-    )
-    export.add_argument("--out", help="folder to write (default: one named after the format)")
+def export(
+    run: kinds.Run,
+    /,
+    *,
+    format: kinds.Format = "saved_model",
+    pixels: kinds.Pixels = "float32",
+    out: str | None = None,
+) -> None:
+    """Write a model for use without keras_faces.
 
-
-def _export(options):
-    no_more(options)
+    Args:
+        run: The model.
+        format: Kind of files.
+        pixels: Type of faces in and out: `float32` in [-1, 1] or `uint8`.
+        out: Folder to write. Defaults to one within the run, named after the format.
+    """
     from keras_faces.export import format_named, write
     from keras_faces.runs import Run, find
     from keras_faces.saving import load_model
 
-    chosen = format_named(options.format)
-    run, model = Run(find(options.run)), load_model(options.run)
-    if options.out is None and not run.exists:
+    chosen = format_named(format)
+    place, model = Run(find(run)), load_model(run)
+    if out is None and not place.exists:
         raise UserError("Say where to write with --out DIR.")
-    out = options.out or run.folder / options.format
-    folder, differences = write(model, out, options.format, options.pixels, find(options.run))
-    print(f"{folder}: {chosen.title}, as {options.pixels}")
+    folder, differences = write(model, out or place.folder / format, format, pixels, find(run))
+    print(f"{folder}: {chosen.title}, as {pixels}")
     for name, difference in differences.items():
         if difference is None:
             print(f"  {name:16} not in this format")

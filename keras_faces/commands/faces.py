@@ -1,112 +1,92 @@
 """Draw faces, and put pictures through a model: `generate`, `reconstruct`, `blend`, `translate`."""
 
-from keras_faces.commands.inputs import (
-    add_framing,
-    add_search,
-    conditions_of,
-    faces_of,
-    search_of,
-    trained_model,
-)
-from keras_faces.commands.parsing import Parser, no_more
+from typing import Literal
+
+from keras_faces.commands import kinds
+from keras_faces.commands.inputs import Framing, Search, conditions_for, trained_model
 from keras_faces.errors import UserError, require_at_least
 
 
-def add(parser: Parser):
-    """Add the commands of this file to the parser."""
-    generate = parser.command("generate", _generate, "Draw faces from a model.")
-    generate.add_argument("run", metavar="RUN")
-    generate.add_argument("--count", type=int, default=64, help="faces to draw")
-    generate.add_argument("--seed", type=int, default=0, help="seed of the latents")
-    generate.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
-    generate.add_argument(
-        "--sampler", help="prior, or fitted where the model has it (default: the last)"
-    )
-    generate.add_argument("--columns", type=int, help="faces in a row (default: a square)")
-    generate.add_argument(
-        "--out", default="grid.png", help="a picture, or a folder for single faces"
-    )
+def generate(
+    run: kinds.Run,
+    /,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    conditions: str | None = None,
+    sampler: kinds.Sampler | None = None,
+    columns: int | None = None,
+    out: str = "grid.png",
+) -> None:
+    """Draw faces from a model.
 
-    reconstruct = parser.command(
-        "reconstruct", _reconstruct, "Encode pictures, or search for their latents, and decode."
-    )
-    reconstruct.add_argument("run", metavar="RUN")
-    reconstruct.add_argument("images", metavar="IMAGE", nargs="+")
-    add_framing(reconstruct)
-    reconstruct.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
-    add_search(reconstruct)
-    reconstruct.add_argument("--out", default="reconstructions.png", help="originals over copies")
-
-    blend = parser.command("blend", _blend, "Make a face between two pictures.")
-    blend.add_argument("run", metavar="RUN")
-    blend.add_argument("images", metavar="IMAGE", nargs=2)
-    blend.add_argument("--percent", type=float, default=50.0, help="how much of the second")
-    add_framing(blend)
-    blend.add_argument("--conditions", help="of a conditional model, such as glasses,smiling")
-    add_search(blend)
-    blend.add_argument("--out", default="blend.png", help="first, blend and second, side by side")
-
-    translate = parser.command(
-        "translate", _translate, "Turn sketches into photos, or photos to sketches."
-    )
-    translate.add_argument("run", metavar="RUN")
-    translate.add_argument("images", metavar="IMAGE", nargs="+")
-    translate.add_argument("--to", default="photo", choices=["photo", "sketch"])
-    translate.add_argument(
-        "--cycle", action="store_true", help="and back again: sketch, photo, sketch, or the reverse"
-    )
-    add_framing(translate, translates=True)
-    translate.add_argument("--out", default="translated.png", help="pictures over translations")
-
-
-def _generate(options):
-    no_more(options)
+    Args:
+        run: The model.
+        count: Faces to draw.
+        seed: Seed of the latents.
+        conditions: Of a conditional model, such as `glasses,smiling`.
+        sampler: How latents are drawn. Defaults to the last that the model has.
+        columns: Faces in a row. Defaults to a square.
+        out: A picture, or a folder for single faces.
+    """
     from pathlib import Path
 
     from keras_faces.pictures import grid, picture_suffix, save_picture
     from keras_faces.saving import load_model
 
-    suffix = picture_suffix(options.out)
-    if options.columns is not None:
-        require_at_least(1, columns=options.columns)
-    model = load_model(options.run)
-    sampler = options.sampler or model.default_sampler
-    faces = model.generate(options.count, options.seed, sampler, **conditions_of(options, model))
+    suffix = picture_suffix(out)
+    if columns is not None:
+        require_at_least(1, columns=columns)
+    model = load_model(run)
+    sampler = sampler or model.default_sampler
+    faces = model.generate(count, seed, sampler, **conditions_for(model, conditions))
     if suffix:
-        save_picture(grid(faces, options.columns), options.out)
+        save_picture(grid(faces, columns), out)
     else:
         for number, face in enumerate(faces):
-            save_picture(grid(face[None], gap=0), Path(options.out, f"{number:05d}.png"))
-    print(
-        f"{options.count} faces drawn from the {sampler} density, seed {options.seed}: "
-        f"{options.out}"
-    )
+            save_picture(grid(face[None], gap=0), Path(out, f"{number:05d}.png"))
+    print(f"{count} faces drawn from the {sampler} density, seed {seed}: {out}")
 
 
-def _reconstruct(options):
-    no_more(options)
+def reconstruct(
+    run: kinds.Run,
+    /,
+    *images: kinds.Needed,
+    framing: Framing = Framing(),
+    search: Search = Search(),
+    conditions: str | None = None,
+    out: str = "reconstructions.png",
+) -> None:
+    """Encode pictures, or search for their latents, and decode.
+
+    Args:
+        run: The model.
+        images: The pictures.
+        conditions: Of a conditional model, such as `glasses,smiling`.
+        out: The picture to write: originals over copies.
+    """
     from keras_faces.pictures import rows_grid, save_picture
 
-    trained = trained_model(options, latents_for="reconstruct pictures")
+    trained = trained_model(run, out, latents_for="reconstruct pictures")
     model = trained.model
-    given = conditions_of(options, model, needed=True)
-    count = len(options.images)
-    search = search_of(options, model, "the picture" if count == 1 else f"{count} pictures")
-    faces = faces_of(options, trained, options.images)
+    given = conditions_for(model, conditions, needed=True)
+    count = len(images)
+    arguments = search.arguments(model, "the picture" if count == 1 else f"{count} pictures")
+    faces = framing.faces(trained, images)
     if model.has_encoder:
         copies, how = model.reconstruct(faces, **given), "their reconstructions"
     else:
-        copies, how = _searched(model, faces, search)
-    save_picture(rows_grid(faces, copies), options.out)
-    print(f"{count} originals over {how}: {options.out}")
+        copies, how = _searched(model, faces, arguments)
+    save_picture(rows_grid(faces, copies), out)
+    print(f"{count} originals over {how}: {out}")
 
 
-def _searched(model, faces, search):
+def _searched(model, faces, arguments):
     """Return what a search finds to be nearest to faces, and in words how near that is."""
     from keras_faces.latent import invert
     from keras_faces.latent.inversion import SAMPLES, grey_levels
 
-    inversion = invert(model, faces, **search).require_found()
+    inversion = invert(model, faces, **arguments).require_found()
     missed = ", ".join(f"{grey_levels(error):.1f}" for error in inversion.errors)
     nearest = ", ".join(f"{grey_levels(error):.1f}" for error in inversion.nearest)
     return model.decode(inversion.latents), (
@@ -115,46 +95,80 @@ def _searched(model, faces, search):
     )
 
 
-def _blend(options):
-    no_more(options)
+def blend(
+    run: kinds.Run,
+    images: tuple[str, str],
+    /,
+    *,
+    framing: Framing = Framing(),
+    search: Search = Search(),
+    percent: float = 50.0,
+    conditions: str | None = None,
+    out: str = "blend.png",
+) -> None:
+    """Make a face between two pictures.
+
+    Args:
+        run: The model.
+        images: The two pictures.
+        percent: How much of the second.
+        conditions: Of a conditional model, such as `glasses,smiling`.
+        out: The picture to write: first, blend and second, side by side.
+    """
     import numpy as np
 
-    from keras_faces.latent import blend
+    from keras_faces import latent
     from keras_faces.pictures import grid, save_picture
 
-    trained = trained_model(options, latents_for="blend pictures")
+    trained = trained_model(run, out, latents_for="blend pictures")
     model = trained.model
-    given = conditions_of(options, model, needed=True)
+    given = conditions_for(model, conditions, needed=True)
     if given:
         given["conditions"] = (given["conditions"],) * 2
-    if not 0 <= options.percent <= 100:  # told before a search, not after it
-        raise UserError(f"--percent must lie in [0, 100]. Received: {options.percent:g}.")
-    faces = faces_of(options, trained, options.images)
-    search = search_of(options, model, "both pictures")
-    blended = blend(model, faces[:1], faces[1:], options.percent, **given, **search)
-    save_picture(grid(np.concatenate([faces[:1], blended, faces[1:]]), 3), options.out)
-    print(f"{options.percent:g} % of the second picture, between the two: {options.out}")
+    if not 0 <= percent <= 100:  # told before a search, not after it
+        raise UserError(f"--percent must lie in [0, 100]. Received: {percent:g}.")
+    faces = framing.faces(trained, images)
+    arguments = search.arguments(model, "both pictures")
+    blended = latent.blend(model, faces[:1], faces[1:], percent, **given, **arguments)
+    save_picture(grid(np.concatenate([faces[:1], blended, faces[1:]]), 3), out)
+    print(f"{percent:g} % of the second picture, between the two: {out}")
 
 
-def _translate(options):
-    no_more(options)
+def translate(
+    run: kinds.Run,
+    /,
+    *images: kinds.Needed,
+    framing: Framing = Framing(),
+    to: Literal["photo", "sketch"] = "photo",
+    cycle: bool = False,
+    out: str = "translated.png",
+) -> None:
+    """Turn sketches into photos, or photos to sketches.
+
+    Args:
+        run: The model.
+        images: The pictures.
+        to: What to turn them into.
+        cycle: And back again: sketch, photo, sketch, or the reverse.
+        out: The picture to write: pictures over translations.
+    """
     from keras_faces.pictures import rows_grid, save_picture
 
-    trained = trained_model(options)
+    trained = trained_model(run, out)
     model = trained.model
     if not hasattr(model, "translate"):
         raise UserError(f"{type(model).__name__} does not translate. CycleGAN does.")
-    faces = faces_of(options, trained, options.images)
-    if not options.cycle:
-        save_picture(rows_grid(faces, model.translate(faces, options.to)), options.out)
-        print(f"{len(faces)} pictures over the {options.to} made of each: {options.out}")
+    faces = framing.faces(trained, images)
+    if not cycle:
+        save_picture(rows_grid(faces, model.translate(faces, to)), out)
+        print(f"{len(faces)} pictures over the {to} made of each: {out}")
         return
-    there, back = model.cycle(faces, options.to)
-    save_picture(rows_grid(faces, there, back), options.out)
+    there, back = model.cycle(faces, to)
+    save_picture(rows_grid(faces, there, back), out)
     missed = ", ".join(
         f"{127.5 * abs(one - other).mean():.1f}" for one, other in zip(faces, back, strict=True)
     )
     print(
-        f"{len(faces)} pictures over the {options.to} made of each and what is made of that "
-        f"again, which differs by {missed} grey levels (mean): {options.out}"
+        f"{len(faces)} pictures over the {to} made of each and what is made of that again, which "
+        f"differs by {missed} grey levels (mean): {out}"
     )

@@ -1,26 +1,31 @@
 """Say what there is: `list`."""
 
-from keras_faces.commands.parsing import Parser, no_more
+from typing import Literal
+
+from keras_faces.commands.functions import without_keras
 from keras_faces.errors import UserError
 
 
-def add(parser: Parser):
-    """Add the commands of this file to the parser."""
-    listing = parser.command(
-        "list", _list, "List what there is.", keras=lambda o: o.what in ("models", "reports")
-    )
-    listing.add_argument("what", choices=["models", "datasets", "recipes", "reports", "crops"])
-    listing.add_argument("--picture", help="crops: write a picture that shows what each keeps")
-    listing.add_argument("--image", help="crops: of which picture (default: an ORL face, 178x218)")
+@without_keras()
+def list_(
+    what: Literal["models", "datasets", "recipes", "reports", "crops"],
+    /,
+    *,
+    picture: str | None = None,
+    image: str | None = None,
+) -> None:
+    """List what there is.
 
+    Args:
+        what: What to list.
+        picture: Of crops: write a picture that shows what each keeps.
+        image: Of crops: of which picture. Defaults to an ORL face, 178x218.
+    """
+    if what == "models":
+        from keras_faces.models import documentation, list_models
 
-def _list(options):
-    no_more(options)
-    if options.what == "models":
-        from keras_faces.models import MODELS
-
-        lines = {name: model.__doc__.splitlines()[0] for name, model in MODELS.items()}
-    elif options.what == "datasets":
+        lines = {name: documentation(name).summary for name in list_models()}
+    elif what == "datasets":
         from keras_faces.data.sources import DATASETS, SCHEMES
 
         known = {
@@ -33,11 +38,11 @@ def _list(options):
         lines = {name: source.__doc__.splitlines()[0] for name, source in known.items()}
         lines["FOLDER"] = "Pictures in a folder: flat, one folder a person, or nested deeper."
         lines["FILE.zip"] = "Pictures in a zip file, read in place."
-    elif options.what == "reports":
+    elif what == "reports":
         from keras_faces.reports import REPORTS
 
         lines = {name: f"{r.document}: {r.title}" for name, r in REPORTS.items()}
-    elif options.what == "recipes":
+    elif what == "recipes":
         from keras_faces.recipes import list_recipes, load_recipe
 
         recipes = [load_recipe(name) for name in list_recipes()]
@@ -46,14 +51,14 @@ def _list(options):
         from keras_faces.data import CROPS
 
         lines = {name: crop.description for name, crop in CROPS.items()}
-        if options.picture:
-            _picture_of_crops(options)
+        if picture:
+            _picture_of_crops(picture, image)
     width = max(map(len, lines))
     for name, line in sorted(lines.items(), key=lambda item: (item[0][0].isupper(), item[0])):
         print(f"{name:{width}}  {line}")
 
 
-def _picture_of_crops(options):
+def _picture_of_crops(picture: str, of: str | None) -> None:
     import io
 
     from PIL import Image
@@ -64,13 +69,13 @@ def _picture_of_crops(options):
     from keras_faces.files import read_regular
     from keras_faces.pictures import save_picture
 
-    if options.image:
+    if of:
         try:
-            data = read_regular(options.image)
+            data = read_regular(of)
             image = Image.fromarray(open_upright(data, 3, FORMATS, MAX_PIXELS))
         except (OSError, BadPicture) as error:
-            raise UserError(f"Cannot read {options.image!r} as a picture: {error}.") from error
+            raise UserError(f"Cannot read {of!r} as a picture: {error}.") from error
     else:
         image = Image.open(io.BytesIO(open_source("orl").read("s1/1.pgm"))).resize((178, 218))
-    save_picture(crops_picture(image), options.picture)
-    print(f"What each keeps of {options.image or 'an ORL face'}: {options.picture}\n")
+    save_picture(crops_picture(image), picture)
+    print(f"What each keeps of {of or 'an ORL face'}: {picture}\n")

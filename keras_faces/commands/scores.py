@@ -2,140 +2,110 @@
 
 import os
 
-from keras_faces.commands.inputs import open_stream
-from keras_faces.commands.parsing import Parser, no_more
+from keras_faces.commands import kinds
+from keras_faces.commands.functions import without_keras
+from keras_faces.commands.inputs import RealFaces
 from keras_faces.errors import Interrupted, NotComputed, UserError, number_of
 
 
-def add(parser: Parser):
-    """Add the commands of this file to the parser."""
-    evaluate = parser.command("evaluate", _evaluate, "Score a model's faces beside real ones.")
-    evaluate.add_argument("run", metavar="RUN")
-    evaluate.add_argument("--data", help="source of the real faces (default: the run's)")
-    evaluate.add_argument("--split", help="split of the real faces (default: the run's)")
-    evaluate.add_argument("--count", type=int, default=1000, help="faces to generate")
-    evaluate.add_argument("--seed", type=int, default=0, help="seed of the latents")
-    evaluate.add_argument("--sampler", help="score only this one (default: all)")
-    evaluate.add_argument(
-        "--scores",
-        nargs="+",
-        metavar="SCORE",
-        help="only these (default: all, those on Inception's features where its weights are here)",
-    )
-    evaluate.add_argument("--inception-weights", help="file of InceptionV3's weights")
-    evaluate.add_argument(
-        "--pairs",
-        help="draw the samples nearest to real faces over these (needs the extra identity)",
-    )
-    evaluate.add_argument("--out", help="write the scores and their protocol as JSON")
+def evaluate(
+    run: kinds.Run,
+    /,
+    *,
+    real: RealFaces = RealFaces(),
+    count: int = 1000,
+    seed: int = 0,
+    sampler: kinds.Sampler | None = None,
+    scores: list[kinds.Score] | None = None,
+    inception_weights: str | None = None,
+    pairs: str | None = None,
+    out: str | None = None,
+) -> None:
+    """Score a model's faces beside real ones.
 
-    compare = parser.command("compare", _compare, "Put the scores of several runs into one table.")
-    compare.add_argument(
-        "runs", metavar="RUN", nargs="+", help="a run folder, or what evaluate --out wrote"
-    )
-
-    reproduce = parser.command(
-        "reproduce", _reproduce, "Rebuild a document's table or figures beside its own numbers."
-    )
-    reproduce.add_argument("report", metavar="REPORT", help="see: keras-faces list reports")
-    reproduce.add_argument("--data", help="source of faces (default: each recipe's own)")
-    reproduce.add_argument("--budget", default="quick", help="the recipes' numbers: quick or paper")
-    reproduce.add_argument(
-        "--seeds", type=int, nargs="+", default=[0], help="train every model once for each"
-    )
-    reproduce.add_argument("--count", type=int, default=1000, help="samples to score")
-    reproduce.add_argument("--out", help="the folder (default: reports/REPORT)")
-    reproduce.add_argument(
-        "--runs", help="folder of the runs, which reports share (default: reports/runs)"
-    )
-    reproduce.add_argument(
-        "--score-every", type=int, help="epochs between looks for the best model (default: 10, 1)"
-    )
-    reproduce.add_argument(
-        "--best", metavar="SCORE", help="what the best is best by (default: face_detection_rate)"
-    )
-
-
-def _evaluate(options):
-    no_more(options)
+    Args:
+        run: The model.
+        count: Faces to generate.
+        seed: Seed of the latents.
+        sampler: Score only this one. Defaults to all.
+        scores: Only these. Defaults to all for which nothing is missing.
+        inception_weights: File of InceptionV3's weights.
+        pairs: Draw the samples nearest to real faces over these (needs the extra identity).
+        out: Write the scores and their protocol as JSON.
+    """
     from keras_faces.pictures import picture_suffix
 
-    if options.pairs and not picture_suffix(options.pairs):
-        raise UserError(f"--pairs must name a picture, such as p.png. Received: {options.pairs!r}.")
+    if pairs and not picture_suffix(pairs):
+        raise UserError(f"--pairs must name a picture, such as p.png. Received: {pairs!r}.")
     from keras_faces.files import write_whole
-    from keras_faces.metrics.evaluation import evaluate
+    from keras_faces.metrics import evaluation
     from keras_faces.metrics.scores import SCORES, resolve_scores
     from keras_faces.metrics.tables import any_computed
     from keras_faces.saving import load_model
     from keras_faces.schema import as_json
 
-    scores, weights = options.scores, options.inception_weights
-    if scores and weights:
+    if scores and inception_weights:
         needed = [n for n, chosen in SCORES.items() if chosen.features == "inception"]
         if not set(needed) & set(resolve_scores(scores)):
             raise UserError(
                 "--inception-weights is given, but none of --scores needs them: "
                 f"{', '.join(scores)}. Leave it out, or add one or more of: {', '.join(needed)}."
             )
-    model = load_model(options.run)
-    stream = open_stream(options, model)
-    evaluation = evaluate(
+    model = load_model(run)
+    stream = real.open(run, model, "evaluate")
+    result = evaluation.evaluate(
         model,
         stream,
-        options.count,
-        options.seed,
-        options.sampler,
-        list(SCORES) if weights and not scores else scores,
-        weights,
+        count,
+        seed,
+        sampler,
+        list(SCORES) if inception_weights and not scores else scores,
+        inception_weights,
         samples_alone=bool(scores),
         progress=True,
     )
     # First of all, so that a place that cannot be written does not cost the scores.
-    print(evaluation.table())
-    if not any_computed(evaluation.result):
+    print(result.table())
+    if not any_computed(result.result):
         raise NotComputed(
             "No score that was asked for could be computed, for the reasons above. Nothing was "
             "written."
         )
-    print(evaluation.protocol())
-    if options.out:
-        write_whole(options.out, as_json(evaluation.result))
-    if options.pairs:
-        _draw_pairs(options, model, stream)
+    print(result.protocol())
+    if out:
+        write_whole(out, as_json(result.result))
+    if pairs:
+        _draw_pairs(model, stream, pairs, count, seed, sampler or model.default_sampler)
 
 
-def _draw_pairs(options, model, stream):
+def _draw_pairs(model, stream, out: str, count: int, seed: int, sampler: str) -> None:
     from keras_faces.metrics.faces import Faces
     from keras_faces.metrics.identity import nearest_training, pairs_picture
     from keras_faces.pictures import save_picture
 
-    count = min(options.count, 200)  # a tenth of a second each
-    real = Faces(stream.sample(options.count, options.seed), kept=True)
-    sampler = options.sampler or model.default_sampler
-    samples = Faces(model.samples(count, options.seed, sampler, stream))
+    drawn = min(count, 200)  # a tenth of a second each
+    real = Faces(stream.sample(count, seed), kept=True)
+    samples = Faces(model.samples(drawn, seed, sampler, stream))
     nearest = nearest_training(samples.descriptors, real.descriptors)
-    drawn = pairs_picture(samples.images, real.images, nearest=nearest)
-    save_picture(drawn, options.pairs)
+    save_picture(pairs_picture(samples.images, real.images, nearest=nearest), out)
     print(
-        f"Of {count} samples ({sampler}) the 20 nearest to real faces, over these; descriptors "
-        f"{nearest.distances.min():.2f} apart or more: {options.pairs}"
+        f"Of {drawn} samples ({sampler}) the 20 nearest to real faces, over these; descriptors "
+        f"{nearest.distances.min():.2f} apart or more: {out}"
     )
 
 
-def _compare(options):
-    no_more(options)
-    from keras_faces.metrics.tables import (
-        comparable,
-        compare,
-        format_condition_accuracy,
-        format_protocol,
-        protocol_line,
-        read_scores,
-    )
+@without_keras()
+def compare(*runs: kinds.Needed) -> None:
+    """Put the scores of several runs into one table.
+
+    Args:
+        runs: Run folders, or what `evaluate --out` wrote.
+    """
+    from keras_faces.metrics import tables
     from keras_faces.runs import Run, find
 
     results = {}
-    for name in options.runs:
+    for name in runs:
         path = find(name)
         if path.is_dir():
             path = Run(path).scores_path
@@ -144,31 +114,55 @@ def _compare(options):
                 f"There are no scores of {name!r}: {path} is not there. Make them with: "
                 f"keras-faces evaluate {name} --out FILE"
             )
-        results[name] = read_scores(path)
-    print(compare(results))
-    print(protocol_line(*results.values(), names=comparable(results)))
+        results[name] = tables.read_scores(path)
+    print(tables.compare(results))
+    print(tables.protocol_line(*results.values(), names=tables.comparable(results)))
     for name, result in results.items():
         if result.get("conditions"):
             # Each has a protocol of its own: classifiers learn from other labels.
-            print(f"{name}: {format_condition_accuracy(result['conditions'])}")
-            print(format_protocol(result["conditions"]["protocol"], f"{name}'s conditions"))
+            print(f"{name}: {tables.format_condition_accuracy(result['conditions'])}")
+            print(tables.format_protocol(result["conditions"]["protocol"], f"{name}'s conditions"))
 
 
-def _reproduce(options):
-    no_more(options)
-    from keras_faces.reports import reproduce
+def reproduce(
+    report: kinds.Report,
+    /,
+    *,
+    data: kinds.Source | None = None,
+    budget: kinds.Budget = "quick",
+    seeds: tuple[int, ...] = (0,),
+    count: int = 1000,
+    out: str | None = None,
+    runs: str | None = None,
+    score_every: int | None = None,
+    best: kinds.Score | None = None,
+) -> None:
+    """Rebuild a document's table or figures beside its own numbers.
 
-    out = options.out or os.path.join("reports", options.report)
-    further = {"score_every": options.score_every, "best": options.best}
+    Args:
+        report: The report; see: keras-faces list reports
+        data: Source of faces. Defaults to each recipe's own.
+        budget: Which of the recipes' numbers: `quick` for minutes, or `paper`.
+        seeds: Train every model once for each.
+        count: Samples to score.
+        out: The folder. Defaults to `reports/REPORT`.
+        runs: Folder of the runs, which reports share. Defaults to `reports/runs`.
+        score_every: Epochs between looks for the best model. Defaults to 10 for quick, 1 for paper.
+        best: What the best is best by. Defaults to face_detection_rate.
+    """
+    from keras_faces import reports
+
+    out = out or os.path.join("reports", report)
+    further = {"score_every": score_every, "best": best}
     try:
-        reproduce(
-            options.report,
-            data=options.data,
-            budget=options.budget,
-            seeds=options.seeds,
-            count=options.count,
+        reports.reproduce(
+            report,
+            data=data,
+            budget=budget,
+            seeds=seeds,
+            count=count,
             out=out,
-            runs=options.runs,
+            runs=runs,
             **{name: value for name, value in further.items() if value is not None},
         )
     except KeyboardInterrupt as stop:

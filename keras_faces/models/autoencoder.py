@@ -26,12 +26,13 @@ class Autoencoder(EncodingModel):
     """Encoder and decoder trained to reproduce faces, to blend two of them by a percentage.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
-        latent_dim: Size of the latent, the report's set of features.
-        filters: Filters of the encoder's first layer; they double with every halving of the size.
-        hidden_units: Units of the dense layers next to the latent.
-        learning_rate: Learning rate of Adam.
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (SFU 3).
+        channels: 1 for grey, 3 for colour (SFU 3).
+        latent_dim: Size of the latent, the report's set of features (our choice).
+        filters: Filters of the encoder's first layer; they double with every halving of the size
+            (as the VAE's).
+        hidden_units: Units of the dense layers next to the latent (as the VAE's).
+        learning_rate: Learning rate of Adam (as the VAE's).
         **kwargs: Arguments of `FaceModel`.
     """
 

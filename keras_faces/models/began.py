@@ -19,6 +19,8 @@ dense layer followed by transposed convolutions with stride 2, ReLU, and tanh at
 `generator_architecture` chooses; the ledger says why `"decoder"` is the default.
 """
 
+from typing import Literal
+
 import keras
 from keras import layers, ops
 
@@ -27,14 +29,12 @@ from keras_faces.errors import (
     require_above,
     require_at_least,
     require_decay,
-    unknown_name,
 )
 from keras_faces.models.base import FaceModel, map_batches
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
 from keras_faces.training.players import Player
-
-ARCHITECTURES = ("decoder", "deconvolution")
+from keras_faces.training.schedules import Schedule
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -42,26 +42,30 @@ class BEGAN(FaceModel):
     """Generator against an autoencoder, kept in balance by k_t.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
-        latent_dim: Size of the latent z, which is uniform in [-1, 1], and of the autoencoder's.
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (Zhang 4.2).
+        channels: 1 for grey, 3 for colour (Zhang 3.1).
+        latent_dim: Size of the latent z, which is uniform in [-1, 1], and of the autoencoder's
+            (BEGAN-tensorflow).
         filters: Filters n of the first layer: the encoder's grow by n at every sub-sampling, the
-            decoders have n throughout.
-        gamma: Diversity ratio, the target of L(G(z)) / L(x): lower is less diverse.
-        k_gain: lambda_k, the learning rate of k_t.
+            decoders have n throughout (BEGAN-tensorflow).
+        gamma: Diversity ratio, the target of L(G(z)) / L(x): lower is less diverse (Zhang 3.2; its
+            value of BEGAN-tensorflow).
+        k_gain: lambda_k, the learning rate of k_t (Zhang 3.3, eq. 2; its value of
+            BEGAN-tensorflow).
         generator_architecture: `"decoder"`, as BEGAN's and as Zhang's first sentence has it, or
             `"deconvolution"`, as Zhang's second: a dense layer, then transposed 4x4 convolutions
-            with stride 2, batch normalisation, ReLU, and tanh at the end.
+            with stride 2, batch normalisation, ReLU, and tanh at the end (Zhang 3.1).
         skip_connections: Whether the decoders' first 8x8 tensor is joined to every tensor that has
             been brought to twice the size (BEGAN, section 3.5), which speeds learning up.
-        learning_rate: Learning rate of both players' Adam.
+        learning_rate: Learning rate of both players' Adam (Zhang 4.2).
         generator_rate: Factor of the generator's learning rate. Below 1 the autoencoder gets to
             know how faces differ before the generator settles on one (two time scales: Heusel et
             al., 2017).
-        beta_1: Adam's decay of the gradient's mean, for both players.
-        schedule: Learning-rate schedule.
-        decay_steps: Steps between two decays.
-        decay_rate: Factor of one decay.
+        beta_1: Adam's decay of the gradient's mean, for both players (as BEGAN-tensorflow was
+            trained).
+        schedule: Learning-rate schedule (Zhang 4.2).
+        decay_steps: Steps between two decays (Zhang 4.2).
+        decay_rate: Factor of one decay (Zhang 4.2).
         **kwargs: Arguments of `FaceModel`.
     """
 
@@ -78,12 +82,12 @@ class BEGAN(FaceModel):
         filters: int = 128,
         gamma: float = 0.5,
         k_gain: float = 0.001,
-        generator_architecture: str = "decoder",
+        generator_architecture: Literal["decoder", "deconvolution"] = "decoder",
         skip_connections: bool = False,
         learning_rate: float = 1e-4,
         generator_rate: float = 1.0,
         beta_1: float = 0.9,
-        schedule: str = "exponential",
+        schedule: Schedule = "exponential",
         decay_steps: int = 2000,
         decay_rate: float = 0.9,
         **kwargs,
@@ -102,8 +106,6 @@ class BEGAN(FaceModel):
         require_decay(beta_1=beta_1)
         if not 0 < gamma <= 1:
             raise UserError(f"gamma must lie in (0, 1]. Received: {gamma!r}.")
-        if generator_architecture not in ARCHITECTURES:
-            raise unknown_name("generator_architecture", generator_architecture, ARCHITECTURES)
         self.latent_dim = latent_dim
         self.filters = filters
         self.gamma = gamma

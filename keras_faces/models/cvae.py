@@ -46,16 +46,18 @@ class CVAE(EncodingModel):
     each face, `labels="identity"` a number, of which one condition a person is made.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
-        conditions: Names of the conditions, separated by commas.
-        latent_dim: Size of the latent z.
-        filters: Filters of the encoder's first layer; they double with every halving of the size.
-        hidden_units: Units of the dense layers next to the latent.
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (Report 2.1).
+        channels: 1 for grey, 3 for colour (Report 2.1).
+        conditions: Names of the conditions, separated by commas (Report 2.1: CelebA's 40).
+        latent_dim: Size of the latent z (as the VAE's).
+        filters: Filters of the encoder's first layer; they double with every halving of the size
+            (as the VAE's).
+        hidden_units: Units of the dense layers next to the latent (as the VAE's).
         noise_scale: Standard deviation of the Gaussian likelihood, on images in [-1, 1]. Where it
-            is small, latents hold so much of a face that the decoder need not listen to conditions.
-        kl_weight: Factor of the KL divergence; 1 is the variational bound.
-        learning_rate: Learning rate of Adam.
+            is small, latents hold so much of a face that the decoder need not listen to conditions
+            (our choice).
+        kl_weight: Factor of the KL divergence; 1 is the variational bound (Sohn et al.).
+        learning_rate: Learning rate of Adam (as the VAE's).
         **kwargs: Arguments of `FaceModel`.
     """
 

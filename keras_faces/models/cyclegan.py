@@ -18,6 +18,7 @@ of pairs the model sees none.
 """
 
 import contextlib
+from typing import Literal
 
 import keras
 import numpy as np
@@ -35,8 +36,8 @@ from keras_faces.models.layers import BatchNormalization, ReflectionPadding2D
 from keras_faces.pencil import pencil_sketch
 from keras_faces.pictures import rows_grid
 from keras_faces.training.players import Player
+from keras_faces.training.schedules import Schedule
 
-ARCHITECTURES = ("slides", "resnet")
 DOMAINS = ("photo", "sketch")
 
 
@@ -45,19 +46,21 @@ class CycleGAN(FaceModel):
     """Translators from sketch to photo and from photo to sketch, learnt from unpaired pictures.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (the slides).
+        channels: 1 for grey, 3 for colour (the slides).
         architecture: `"slides"`, the networks that the slides print, or `"resnet"`, the paper's.
-        filters: Filters of the first layers.
-        residual_blocks: Residual blocks of a generator.
-        cycle_weight: lambda, the factor of the cycle terms.
-        identity_weight: Factor of the identity terms; 0 for none.
-        pool_size: Generated pictures kept for the discriminators to look at; 0 for none.
-        learning_rate: Learning rate of both players' Adam.
-        beta_1: Adam's decay of the gradient's mean, for both players.
-        schedule: Learning-rate schedule.
-        decay_after: Steps at the first rate before the decay begins.
-        decay_steps: Steps of the decay.
+        filters: Filters of the first layers (the slides).
+        residual_blocks: Residual blocks of a generator (the slides).
+        cycle_weight: lambda, the factor of the cycle terms (Zhu et al.).
+        identity_weight: Factor of the identity terms; 0 for none (Zhu et al.'s code).
+        pool_size: Generated pictures kept for the discriminators to look at; 0 for none (Zhu et
+            al.).
+        learning_rate: Learning rate of both players' Adam (Zhu et al.).
+        beta_1: Adam's decay of the gradient's mean, for both players (Zhu et al.).
+        schedule: Learning-rate schedule (Zhu et al.).
+        decay_after: Steps at the first rate before the decay begins (Zhu et al.: half of the
+            training).
+        decay_steps: Steps of the decay (Zhu et al.: half of the training).
         **kwargs: Arguments of `FaceModel`.
     """
 
@@ -71,7 +74,7 @@ class CycleGAN(FaceModel):
         self,
         image_size: int = 128,
         channels: int = 3,
-        architecture: str = "slides",
+        architecture: Literal["slides", "resnet"] = "slides",
         filters: int = 64,
         residual_blocks: int = 6,
         cycle_weight: float = 10.0,
@@ -79,7 +82,7 @@ class CycleGAN(FaceModel):
         pool_size: int = 50,
         learning_rate: float = 2e-4,
         beta_1: float = 0.5,
-        schedule: str = "linear",
+        schedule: Schedule = "linear",
         decay_after: int = 100_000,
         decay_steps: int = 100_000,
         **kwargs,
@@ -92,8 +95,6 @@ class CycleGAN(FaceModel):
             decay_steps=decay_steps,
             **kwargs,
         )
-        if architecture not in ARCHITECTURES:
-            raise unknown_name("architecture", architecture, ARCHITECTURES)
         require_at_least(1, filters=filters)
         require_at_least(
             0,

@@ -27,13 +27,13 @@ class DCGAN(FaceModel):
     """Convolutional generator against convolutional discriminator.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
-        latent_dim: Size of the latent z, which is drawn from N(0, I).
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (Report 2.1).
+        channels: 1 for grey, 3 for colour (Report 2.1).
+        latent_dim: Size of the latent z, which is drawn from N(0, I) (the authors' code).
         filters: Filters of the generator's last and the discriminator's first hidden layer; they
-            double with every halving of the size.
-        learning_rate: Learning rate of both players' Adam.
-        beta_1: Adam's decay of the gradient's mean, for both players.
+            double with every halving of the size (PyTorch's example).
+        learning_rate: Learning rate of both players' Adam (Radford et al.).
+        beta_1: Adam's decay of the gradient's mean, for both players (Radford et al.).
         **kwargs: Arguments of `FaceModel`.
     """
 

@@ -26,12 +26,12 @@ class DenseVAE(EncodingModel):
     """Variational autoencoder of dense layers, whose two latents make a map of faces.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
-        latent_dim: Size of the latent z.
-        hidden_units: Units of the hidden layer, in the encoder and in the decoder.
-        epsilon_std: Standard deviation of the noise in training's z = mu + sigma * epsilon.
-        learning_rate: Learning rate of RMSprop.
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (SFU 3).
+        channels: 1 for grey, 3 for colour (SFU 3).
+        latent_dim: Size of the latent z (SFU 3).
+        hidden_units: Units of the hidden layer, in the encoder and in the decoder (SFU 3).
+        epsilon_std: Standard deviation of the noise in training's z = mu + sigma * epsilon (SFU 3).
+        learning_rate: Learning rate of RMSprop (the Keras example).
         **kwargs: Arguments of `FaceModel`.
     """
 

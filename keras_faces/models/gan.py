@@ -14,10 +14,12 @@ momentum 0.9, noise uniform in [-1, 1], a tanh between the two dense layers. The
 without, and so it is here; see `hidden_activation`.
 """
 
+from typing import Literal
+
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import require_at_least, require_decay, unknown_name
+from keras_faces.errors import require_at_least, require_decay
 from keras_faces.models.base import FaceModel
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import accuracies, cross_entropy, one_sided
@@ -29,12 +31,12 @@ class GAN(FaceModel):
     """Generator of up-sampling and 5x5 convolutions against a max-pooling discriminator, in tanh.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
-        latent_dim: Size of the latent z, which is uniform in [-1, 1].
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (SFU 3).
+        channels: 1 for grey, 3 for colour (SFU 3).
+        latent_dim: Size of the latent z, which is uniform in [-1, 1] (SFU 3).
         filters: Filters of the generator's last and the discriminator's first hidden convolution;
-            twice as many next to the dense layers.
-        hidden_units: Units of the dense layer in either network.
+            twice as many next to the dense layers (SFU 3).
+        hidden_units: Units of the dense layer in either network (SFU 3).
         hidden_activation: `"linear"`, as the report lists it, or `"tanh"`, after the generator's
             first dense layer.
         saturating: Whether the generator descends log(1 - D(G(z))), as the printed algorithm has
@@ -42,8 +44,9 @@ class GAN(FaceModel):
         rule: `"momentum"`, as the report states, or `"adam"`. At 64x64 the gradient of the
             generator's last convolution, a sum over all pixels, is up to hundreds of times that
             of its dense layers, so no rate of plain descent suits both; Adam scales each alone.
-        learning_rate: Learning rate of both players.
-        momentum: Nesterov momentum of both players; with Adam, its beta1.
+        learning_rate: Learning rate of both players (keras-dcgan).
+        momentum: Nesterov momentum of both players; with Adam, its beta1 (SFU 2.2; its value of
+            keras-dcgan).
         **kwargs: Arguments of `FaceModel`.
     """
 
@@ -59,19 +62,15 @@ class GAN(FaceModel):
         latent_dim: int = 100,
         filters: int = 64,
         hidden_units: int = 1024,
-        hidden_activation: str = "linear",
+        hidden_activation: Literal["linear", "tanh"] = "linear",
         saturating: bool = True,
-        rule: str = "momentum",
+        rule: Literal["momentum", "adam"] = "momentum",
         learning_rate: float = 5e-4,
         momentum: float = 0.9,
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim, filters=filters, hidden_units=hidden_units)
-        if hidden_activation not in ("linear", "tanh"):
-            raise unknown_name("hidden_activation", hidden_activation, ("linear", "tanh"))
-        if rule not in ("momentum", "adam"):
-            raise unknown_name("rule", rule, ("momentum", "adam"))
         require_decay(momentum=momentum)
         self.latent_dim = latent_dim
         self.filters = filters

@@ -26,15 +26,18 @@ class VAE(EncodingModel):
     """Encoder and decoder trained together to lower reconstruction error plus KL divergence.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
-        latent_dim: Size of the latent z.
-        filters: Filters of the encoder's first layer; they double with every halving of the size.
-        hidden_units: Units of the dense layers next to the latent.
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (Report 2.1).
+        channels: 1 for grey, 3 for colour (Report 2.1).
+        latent_dim: Size of the latent z (Report 4.1.1).
+        filters: Filters of the encoder's first layer; they double with every halving of the size
+            (PyTorch-VAE).
+        hidden_units: Units of the dense layers next to the latent (Kingma and Welling; their number
+            is ours).
         noise_scale: Standard deviation of the Gaussian likelihood, on images in [-1, 1]: smaller
-            gives sharper reconstructions, larger a latent space closer to the prior.
-        kl_weight: Factor of the KL divergence; 1 is the variational bound.
-        learning_rate: Learning rate of Adam.
+            gives sharper reconstructions, larger a latent space closer to the prior (our choice,
+            which the Report's eq. 3.7 leaves open).
+        kl_weight: Factor of the KL divergence; 1 is the variational bound (Report, eq. 3.7).
+        learning_rate: Learning rate of Adam (Adam's own).
         **kwargs: Arguments of `FaceModel`.
     """
 

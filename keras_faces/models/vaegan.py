@@ -16,10 +16,12 @@ discriminator's feature map, x' the reconstruction and x_p a face from the prior
 One forward pass serves all three, and no loss reaches weights of another player.
 """
 
+from typing import Literal
+
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import require_above, require_at_least, require_decay, unknown_name
+from keras_faces.errors import require_above, require_at_least, require_decay
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import (
@@ -31,33 +33,34 @@ from keras_faces.models.losses import (
 )
 from keras_faces.training.players import Player
 
-DISCRIMINATOR_NORMS = ("batch", "layer")
-
 
 @keras.saving.register_keras_serializable(package="keras_faces")
 class VAEGAN(EncodingModel):
     """Variational autoencoder that is judged by a discriminator's features instead of pixels.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
-        latent_dim: Size of the latent z.
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (Gruber 3).
+        channels: 1 for grey, 3 for colour (Larsen's code).
+        latent_dim: Size of the latent z (Larsen's code).
         filters: Filters of the encoder's first layer; all other widths follow in Larsen's
-            proportions.
-        hidden_units: Units of the encoder's dense layer; the discriminator's has half as many.
+            proportions (Larsen's code).
+        hidden_units: Units of the encoder's dense layer; the discriminator's has half as many
+            (Larsen's code).
         discriminator_norm: What the discriminator normalises over: `"batch"`, as Larsen's, or
             `"layer"`, each face by itself. In a batch of 16 the first lets faces from the prior
             change what real ones look like, and may never make faces of them.
         gamma: Weight of the similarity against the GAN's term in the decoder's loss; there the
-            similarity is a mean over features, so that gamma does not depend on their number.
+            similarity is a mean over features, so that gamma does not depend on their number
+            (Report 4.1.3).
         kl_weight: Factor of the KL divergence in the encoder's loss; 1 in all documents.
         saturating: Whether the decoder descends log(1 - D), as Larsen's algorithm has it, or
-            ascends log D.
+            ascends log D (Report, eq. 3.16).
         equilibrium: The equilibrium rule's target of the discriminator's two losses (0.68 in
             Larsen's code); 0 for none. A player who is too far ahead sits turns out.
-        margin: How far from `equilibrium` a loss may be before a player has to sit out.
-        learning_rate: Learning rate of all players' RMSProp.
-        rho: RMSProp's decay of the gradient's mean square.
+        margin: How far from `equilibrium` a loss may be before a player has to sit out (Larsen's
+            code).
+        learning_rate: Learning rate of all players' RMSProp (Gruber 3).
+        rho: RMSProp's decay of the gradient's mean square (Larsen's code).
         **kwargs: Arguments of `FaceModel`.
     """
 
@@ -73,7 +76,7 @@ class VAEGAN(EncodingModel):
         latent_dim: int = 128,
         filters: int = 64,
         hidden_units: int = 1024,
-        discriminator_norm: str = "batch",
+        discriminator_norm: Literal["batch", "layer"] = "batch",
         gamma: float = 15.0,
         kl_weight: float = 1.0,
         saturating: bool = True,
@@ -86,8 +89,6 @@ class VAEGAN(EncodingModel):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim)
         require_at_least(2, filters=filters, hidden_units=hidden_units)
-        if discriminator_norm not in DISCRIMINATOR_NORMS:
-            raise unknown_name("discriminator_norm", discriminator_norm, DISCRIMINATOR_NORMS)
         require_above(0, gamma=gamma)
         require_at_least(0, kl_weight=kl_weight, equilibrium=equilibrium, margin=margin)
         require_decay(rho=rho)

@@ -30,15 +30,19 @@ class WGAN(FaceModel):
     64 are therefore batches of 320 here.
 
     Args:
-        image_size: Width and height of the faces in pixels: 32, 64 or 128.
-        channels: 1 for grey, 3 for colour.
-        latent_dim: Size of the latent z, which is drawn from N(0, I).
+        image_size: Width and height of the faces in pixels: 32, 64 or 128 (the authors' code).
+        channels: 1 for grey, 3 for colour (the authors' code).
+        latent_dim: Size of the latent z, which is drawn from N(0, I) (the authors' code).
         filters: Filters of the generator's last and the critic's first hidden layer; they double
-            with every halving of the size.
-        critic_steps: n_critic, steps of the critic for one of the generator.
-        clip: c, the largest absolute weight of the critic. Not used with a gradient penalty.
-        gradient_penalty: lambda, the factor of the gradient penalty; 0 for weight clipping.
-        learning_rate: Learning rate of both players: RMSProp, or Adam with a gradient penalty.
+            with every halving of the size (the authors' code).
+        critic_steps: n_critic, steps of the critic for one of the generator (Arjovsky et al.,
+            algorithm 1).
+        clip: c, the largest absolute weight of the critic. Not used with a gradient penalty
+            (Arjovsky et al., algorithm 1).
+        gradient_penalty: lambda, the factor of the gradient penalty; 0 for weight clipping
+            (Gulrajani et al., of 10).
+        learning_rate: Learning rate of both players: RMSProp, or Adam with a gradient penalty
+            (Arjovsky et al., algorithm 1).
         **kwargs: Arguments of `FaceModel`.
     """
 

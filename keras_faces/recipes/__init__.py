@@ -5,14 +5,52 @@ gives. `quick` shows faces within ten minutes on two cores, on the faces that co
 what it changes for that stands in the file. `[quick.expected]` says what it gave.
 """
 
+import os
 import tomllib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.files import read_regular
+from keras_faces.introspection import constant
+from keras_faces.models import MODELS, hyperparameters
+from keras_faces.schema import Positive, Range, Scalar, mismatch
 
 BUDGETS = ("paper", "quick")
 FOLDER = Path(__file__).parent
+NAMES = {
+    "crop": "keras_faces.data.crops:CROPS",
+    "split": "keras_faces.data.splits:SPLITS",
+    "labels": "keras_faces.data.labels:LABELS",
+}
+
+
+class Budget(TypedDict, total=False):
+    """Arguments of `kf.train`, and what they gave."""
+
+    data: str
+    epochs: Positive
+    steps: Positive
+    minutes: Annotated[float, Range(0)]
+    batch_size: Positive
+    split: str
+    crop: str
+    labels: str
+    grid_epochs: list[Positive]
+    hyperparameters: dict[str, Scalar]
+    expected: dict[str, Any]
+
+
+class RecipeFile(TypedDict):
+    """What a recipe's file holds."""
+
+    model: str
+    document: NotRequired[str]
+    result: NotRequired[str]
+    states: NotRequired[str]
+    data: NotRequired[str]
+    paper: Budget
+    quick: NotRequired[Budget]
 
 
 class Recipe(NamedTuple):
@@ -53,13 +91,18 @@ class Recipe(NamedTuple):
         if budget not in BUDGETS:
             raise unknown_name("budget", budget, BUDGETS)
         chosen = dict(self.paper if budget == "paper" else self.quick)
+        if not chosen:
+            raise UserError(f"Recipe {self.name!r} has no budget {budget!r}. Leave budget out.")
         if data is not None:
             chosen["data"] = data
         if "data" not in chosen:
+            quick = (
+                ". Or see it work in minutes, on the faces that come with the package: --budget "
+                "quick"
+            )
             raise UserError(
                 f"Recipe {self.name!r} trains on {self.data}, which is yours to give with --data "
-                "PATH. Or see it work in minutes, on the faces that come with the package: "
-                "--budget quick"
+                f"PATH{quick if self.quick else '.'}"
             )
         return chosen
 
@@ -69,14 +112,57 @@ def list_recipes() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str | os.PathLike) -> Recipe:
     """Read a recipe.
 
+    Args:
+        name: One of `list_recipes()`, or the path of a file of your own that ends in `.toml`. Such
+            needs no more than `model` and `[paper]`.
+
     Raises:
-        UserError: If there is no recipe of that name.
+        UserError: If there is no recipe of that name, or the file is none.
     """
-    if name not in list_recipes():
+    name = os.fspath(name)
+    own = name.endswith(".toml")
+    if not own and name not in list_recipes():
         raise unknown_name("recipe", name, list_recipes())
-    content = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
-    expected = content["quick"].pop("expected", {})
-    return Recipe(name=name, expected=expected, **content)
+    try:
+        content = tomllib.loads(
+            read_regular(Path(name).expanduser() if own else FOLDER / f"{name}.toml").decode()
+        )
+        _check(content)
+    except OSError as error:
+        raise UserError(f"Cannot read the recipe {name!r}: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"Recipe {name!r}: {error}") from error
+    silent = {"document": "", "result": "", "states": "", "data": "faces", "quick": {}}
+    expected = content.get("quick", {}).pop("expected", {})
+    return Recipe(name=name, expected=expected, **{**silent, **content})
+
+
+def _check(content: dict) -> None:
+    """Refuse what is no recipe."""
+    if wrong := mismatch(content, RecipeFile):
+        raise UserError(f"{wrong}.")
+    _require_known("key", content, RecipeFile.__annotations__)
+    if content["model"] not in MODELS:
+        raise unknown_name("model", content["model"], MODELS)
+    known = hyperparameters(content["model"])
+    for budget in BUDGETS:
+        given = content.get(budget, {})
+        _require_known(f"key of {budget}", given, Budget.__annotations__)
+        for key in NAMES.keys() & given.keys():
+            if given[key] not in (names := constant(NAMES[key])):
+                raise unknown_name(f"{budget}.{key}", given[key], filter(None, names))
+        values = given.get("hyperparameters", {})
+        _require_known(f"hyper-parameter of {content['model']!r}", values, known)
+        for key, value in values.items():
+            field = f"{budget}.hyperparameters.{key}"
+            if wrong := mismatch(value, known[key].annotation, field):
+                raise UserError(f"{wrong}.")
+
+
+def _require_known(kind: str, given, known) -> None:
+    for key in given:
+        if key not in known:
+            raise unknown_name(kind, key, known)

@@ -5,14 +5,16 @@ import inspect
 import random
 import re
 from collections.abc import Iterator, Mapping
+from typing import Literal, get_args, get_origin
 
 import keras
 
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, unknown_name
 from keras_faces.schema import Seed, mismatch
 from keras_faces.training.memory import counting, require_memory, within_memory
 
-DTYPES = ("float32", "mixed_bfloat16")
+Dtype = Literal["float32", "mixed_bfloat16"]
+DTYPES = get_args(Dtype)
 
 
 class SeededModel(keras.Model):
@@ -23,11 +25,11 @@ class SeededModel(keras.Model):
 
     Args:
         seed: Seed of the initial weights.
-        dtype: One of `DTYPES`; None for `"float32"`.
+        dtype: One of `Dtype`; None for `"float32"`.
         name: Name of the Keras model.
     """
 
-    def __init__(self, seed: int = 0, dtype: str | None = None, name: str | None = None):
+    def __init__(self, seed: int = 0, dtype: Dtype | None = None, name: str | None = None):
         if wrong := mismatch(seed, Seed, "seed"):
             raise UserError(f"{wrong}.")
         dtype = dtype or "float32"
@@ -43,6 +45,8 @@ class SeededModel(keras.Model):
         for name in known.keys() & given.keys() - {"dtype"}:
             form = known[name].annotation
             wrong = form is not inspect.Parameter.empty and mismatch(given[name], form, name)
+            if wrong and get_origin(form) is Literal and isinstance(given[name], str):
+                raise unknown_name(name, given[name], get_args(form))
             if wrong:
                 raise UserError(f"{wrong}.")
         # Counting takes as long as building, which models of a usual size are spared.

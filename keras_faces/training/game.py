@@ -19,10 +19,10 @@ from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, require_decay
 from keras_faces.pixels import to_float
 from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
-from keras_faces.training.construction import SeededModel
+from keras_faces.training.construction import Dtype, SeededModel
 from keras_faces.training.memory import counting, within_memory
 from keras_faces.training.players import Player, PlayerOptimizers
-from keras_faces.training.schedules import learning_rate_schedule
+from keras_faces.training.schedules import Schedule, learning_rate_schedule
 
 
 class FitPlan(NamedTuple):
@@ -50,7 +50,9 @@ class Game(Steps, SeededModel):
         seed: Seed of the initial weights and of all noise in training.
         ema: Decay of an exponential moving average of the networks that generate, which then
             generate in their stead; 0 for none. The decay starts lower and rises to this value.
-        schedule: Learning-rate schedule, see `learning_rate_schedule`.
+        schedule: Learning-rate schedule: `"constant"`; `"exponential"`, times `decay_rate` after
+            every `decay_steps` steps; `"linear"` or `"cosine"`, down to `decay_rate` times the
+            first rate within `decay_steps` steps.
         decay_steps: Steps of the schedule's decay.
         decay_rate: Factor of the schedule's decay.
         decay_after: Steps at the first rate before the decay begins.
@@ -68,11 +70,11 @@ class Game(Steps, SeededModel):
         self,
         seed: int = 0,
         ema: float = 0.0,
-        schedule: str = "constant",
+        schedule: Schedule = "constant",
         decay_steps: int = 0,
         decay_rate: float = 0.0,
         decay_after: int = 0,
-        dtype: str | None = None,
+        dtype: Dtype | None = None,
         name: str | None = None,
     ):
         require_decay(ema=ema)

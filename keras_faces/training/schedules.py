@@ -1,13 +1,15 @@
 """Learning-rate schedules by name and plain numbers."""
 
 import math
+from typing import Literal, get_args
 
 import keras
 from keras import ops
 
 from keras_faces.errors import UserError, unknown_name
 
-SCHEDULES = ("constant", "exponential", "linear", "cosine")
+Schedule = Literal["constant", "exponential", "linear", "cosine"]
+SCHEDULES = get_args(Schedule)
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -46,7 +48,7 @@ class Decay(keras.optimizers.schedules.LearningRateSchedule):
 
 def learning_rate_schedule(
     learning_rate: float,
-    schedule: str = "constant",
+    schedule: Schedule = "constant",
     decay_steps: int = 0,
     decay_rate: float = 0.0,
     decay_after: int = 0,

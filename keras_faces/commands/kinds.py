@@ -1,0 +1,65 @@
+"""Types of the commands' arguments, which list and check names before anything heavy is loaded."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from keras_faces.errors import unknown_name
+from keras_faces.introspection import constant
+from keras_faces.models import list_samplers
+from keras_faces.recipes import list_recipes, load_recipe
+
+
+def _checked(check):
+    """Return the annotation of what passes a check, unless it is left out."""
+    return Parameter(validator=lambda kind, value: value is None or check(value))
+
+
+def _require_model(model: str) -> None:
+    from keras_faces.runs import model_path
+
+    model_path(model)
+
+
+def _require_run(run: str) -> None:
+    from keras_faces.runs import Run
+
+    Run(run).config()
+
+
+def _require_source(source: str) -> None:
+    places = "keras_faces.data.sources.schemes"
+    scheme, colon, _ = source.partition(":")
+    known = constant(f"{places}:SCHEMES") if colon else constant(f"{places}:DATASETS")
+    if scheme not in known and not Path(source).expanduser().exists():  # else opening may take long
+        from keras_faces.data import open_source
+
+        open_source(source)
+
+
+def _require_format(name: str) -> None:
+    known = constant("keras_faces.export:FORMATS")
+    if name not in known and name not in constant("keras_faces.export:INSTEAD"):
+        raise unknown_name("format", name, known)
+
+
+Needed = Annotated[str, Parameter(required=True)]
+Run = Annotated[str, _checked(_require_model)]
+RunFolder = Annotated[str, _checked(_require_run)]
+Source = Annotated[str, _checked(_require_source)]
+# Not only the names that help lists: a file of one's own, and formats that are refused with what
+# is there instead.
+Recipe = Annotated[Literal[tuple(list_recipes())] | str, _checked(load_recipe)]
+Format = Annotated[Literal[constant("keras_faces.export:FORMATS")] | str, _checked(_require_format)]
+Report = Literal[tuple(sorted(constant("keras_faces.reports.registry:REPORTS")))]
+Budget = Literal[constant("keras_faces.recipes:BUDGETS")]
+Crop = Literal[constant("keras_faces.data.crops:CROPS")]
+Split = Literal[constant("keras_faces.data.splits:SPLITS")]
+Labels = Literal[(*filter(None, constant("keras_faces.data.labels:CONDITIONS")), "sketch")]
+Score = Literal[constant("keras_faces.metrics.scores:SCORES")]
+Sampler = Literal[tuple(list_samplers())]
+Pixels = Literal[constant("keras_faces.export.signatures:PIXELS")]
+PathKind = Literal[constant("keras_faces.latent.interpolation:PATHS")]
+Projection = Literal[constant("keras_faces.latent.projection:PROJECTIONS")]
+By = Literal[constant("keras_faces.latent.attributes:BY")]

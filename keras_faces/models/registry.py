@@ -1,0 +1,143 @@
+"""Which models there are, and what each is made of, without importing Keras.
+
+Adding a model = one file named after it and one line in `MODELS`; the command line, the docs and
+the contract test find it there.
+"""
+
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING
+
+from keras_faces.errors import UserError, unknown_name
+from keras_faces.introspection import Documented, class_attribute, documented_class
+
+if TYPE_CHECKING:
+    from keras_faces.models.base import FaceModel
+
+
+class Models(MutableMapping):
+    """The models' classes by name, imported when one is first asked for.
+
+    All of them at once: Keras finds only classes that are imported in the files it loads.
+
+    Args:
+        classes: The names of the classes, each in the file of the model's name.
+    """
+
+    def __init__(self, classes: Mapping[str, str]):
+        self._classes: dict[str, str | type[FaceModel]] = dict(classes)
+
+    def __getitem__(self, name: str) -> "type[FaceModel]":
+        if isinstance(self._classes[name], str):
+            for known, found in self._classes.items():
+                if isinstance(found, str):
+                    module = importlib.import_module(f"{__package__}.{known}")
+                    self._classes[known] = getattr(module, found)
+        return self._classes[name]
+
+    def __setitem__(self, name: str, model: "type[FaceModel]") -> None:
+        self._classes[name] = model
+
+    def __delitem__(self, name: str) -> None:
+        del self._classes[name]
+
+    def __contains__(self, name) -> bool:
+        return name in self._classes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._classes)
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+    def class_names(self) -> dict[str, str]:
+        """Return the names of the classes by those of the models."""
+        found = self._classes.items()
+        return {name: c if isinstance(c, str) else c.__name__ for name, c in found}
+
+    def unloaded(self, name: str) -> "str | type[FaceModel]":
+        """Return a class, or where it is not imported yet, its place as `module:NAME`."""
+        found = self._classes[name]
+        return f"{__package__}.{name}:{found}" if isinstance(found, str) else found
+
+
+MODELS = Models(
+    {
+        "autoencoder": "Autoencoder",
+        "began": "BEGAN",
+        "cvae": "CVAE",
+        "cyclegan": "CycleGAN",
+        "dcgan": "DCGAN",
+        "dense_vae": "DenseVAE",
+        "gan": "GAN",
+        "vae": "VAE",
+        "vaegan": "VAEGAN",
+        "wgan": "WGAN",
+    }
+)
+
+
+def list_models() -> list[str]:
+    """Return the names of all models."""
+    return sorted(MODELS)
+
+
+def create_model(name: str, **hyperparameters_given) -> "FaceModel":
+    """Create a model by name.
+
+    Args:
+        name: One of `list_models()`.
+        **hyperparameters_given: Arguments of the model's class.
+
+    Raises:
+        UserError: If there is no such model, or it has no such hyper-parameter.
+    """
+    known = hyperparameters(name)
+    for given in hyperparameters_given:
+        if given not in known and given != "name":
+            raise unknown_name(f"hyper-parameter of {name!r}", given, known)
+    return MODELS[name](**hyperparameters_given)
+
+
+def documentation(name: str) -> Documented:
+    """Return what a model is and what it says of its constructor's arguments, without `name`.
+
+    Raises:
+        UserError: If there is no such model.
+    """
+    if name not in MODELS:
+        raise unknown_name("model", name, MODELS)
+    found = documented_class(MODELS.unloaded(name))
+    parameters = {key: value for key, value in found.parameters.items() if key != "name"}
+    return found._replace(parameters=parameters)
+
+
+def hyperparameters(name: str) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a model's constructor, its own first, then those of every model.
+
+    Raises:
+        UserError: If there is no such model.
+    """
+    return documentation(name).parameters
+
+
+def list_samplers() -> list[str]:
+    """Return the names of all ways in which some model draws its latents."""
+    places = [MODELS.unloaded(name) for name in MODELS]
+    of_each = [
+        class_attribute(place, "samplers") if isinstance(place, str) else place.samplers
+        for place in places
+    ]
+    return list(dict.fromkeys(sampler for samplers in of_each for sampler in samplers))
+
+
+def model_name(model: "FaceModel") -> str:
+    """Return the name under which a model is registered."""
+    for name, owner in MODELS.items():
+        if type(model) is owner:
+            return name
+    raise UserError(
+        f"{type(model).__name__} is not one of: {', '.join(list_models())}. To keep runs of a "
+        "model of your own, add it to keras_faces.models.MODELS."
+    )
