@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from keras_faces.checkpoints import checkpoint_step, list_checkpoints
 from keras_faces.errors import UserError
 from keras_faces.files import remove_parts, require_utf8, write_whole
+from keras_faces.introspection import documented_class
 from keras_faces.schema import Count, Positive, Range, Scalar, Seed, as_json, read_json
 
 CONFIG_FORMAT = 1
@@ -20,22 +21,7 @@ NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?|nan|-?inf", re.ASCII)  # as Pyth
 LARGEST_TABLE = 2**26  # bytes
 CHECK = "crc32"  # the last column of a table
 
-# Arguments of a training that its config records under their own names.
-PLANNED = (
-    "model",
-    "recipe",
-    "budget",
-    "epochs",
-    "steps",
-    "minutes",
-    "seed",
-    "steps_per_execution",
-    "grid_every",
-    "grid_epochs",
-    "score_every",
-    "checkpoint_seconds",
-    "count",
-)
+PLAN = "keras_faces.plan:TrainingPlan"  # not imported: it needs Keras
 
 
 class DataFacts(TypedDict):
@@ -403,7 +389,7 @@ def recorded_arguments(config: Config) -> dict[str, Any]:
     """
     data = config["data"] or {}
     given = {
-        **{name: config.get(name) for name in PLANNED},
+        **{name: config.get(name) for name in documented_class(PLAN).parameters},
         **{name: data.get(name) for name in ("batch_size", "split", "crop", "labels")},
         "data": data.get("source"),
         "hyperparameters": {k: v for k, v in config["hyperparameters"].items() if k != "seed"},

@@ -12,8 +12,8 @@ from keras_faces.commands.functions import plain, plain_help, without_keras
 from keras_faces.commands.training import train
 from keras_faces.introspection import Documented, documented_class
 from keras_faces.models import MODELS, documentation
+from keras_faces.runs import PLAN
 
-PLAN = "keras_faces.plan:TrainingPlan"
 # Types of the plan's fields, instead of the plan's own.
 KINDS = {
     "data": kinds.Source,
