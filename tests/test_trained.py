@@ -411,7 +411,7 @@ def test_a_way_to_crop_is_told_from_pictures_that_are_cropped_already(runs, phot
         told = capsys.readouterr().err
         assert "crop 'squash'" in told and "not both" in told and told.count("\n") == 1
     assert main([*words[:-1], "squahs"]) == 2
-    assert "'squash'" in capsys.readouterr().err
+    assert '"squash"' in capsys.readouterr().err
 
 
 def test_without_the_detector_a_picture_has_to_be_cropped_already(portrait, unknown, monkeypatch):
