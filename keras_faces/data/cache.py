@@ -245,7 +245,7 @@ def prepare(
         UserError: If no picture can be used, the source vanishes, the disk is full, or `strict` and
             a picture is bad.
     """
-    facts = {
+    spec = {
         "format": FORMAT,
         "decoder": decode.VERSION,
         "crop": crop,
@@ -256,14 +256,14 @@ def prepare(
         require(["simplejpeg", "cv2"], f"The crop {crop!r}", "take another crop")
     listing = source.listing()
     known = _remembered(source, listing)
-    cache = _open(facts, known["content"]) if known else None
+    cache = _open(spec, known["content"]) if known else None
     if cache is not None:
         for message in known["told"]:
             if message not in source.mismatches:
                 source.warn(message)
     else:
         with _disk_errors_explained(cache_folder()):
-            cache = _make(source, listing, facts, strict, progress)
+            cache = _make(source, listing, spec, strict, progress)
     if cache.meta["skipped"]:
         if strict:
             name, reason = cache.bad[0]
@@ -272,18 +272,18 @@ def prepare(
     return cache
 
 
-def _place(facts: dict, content: str) -> Path:
-    key = json.dumps({**facts, "content": content}, sort_keys=True)
+def _folder_of(spec: dict, content: str) -> Path:
+    key = json.dumps({**spec, "content": content}, sort_keys=True)
     return cache_folder() / "images" / hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
-def _open(facts: dict, content: str) -> FaceCache | None:
-    folder = _place(facts, content)
+def _open(spec: dict, content: str) -> FaceCache | None:
+    folder = _folder_of(spec, content)
     if not folder.is_dir():
         return None
     try:
         cache = FaceCache(folder)
-        if not cache.meta.items() >= {**facts, "content": content}.items():
+        if not cache.meta.items() >= {**spec, "content": content}.items():
             raise OSError(errno.EIO, "of other pictures", str(folder))
         return cache
     except OSError as error:
@@ -297,7 +297,7 @@ def _remembered(source: Source, listing: str) -> dict | None:
 
     Reading 200,000 files at every start would take longer than the start itself.
     """
-    kept = remembered(_place_of(listing))
+    kept = remembered(_listing_file(listing))
     if kept is None:
         return None
     known = json.loads(kept)
@@ -308,30 +308,30 @@ def _remembered(source: Source, listing: str) -> dict | None:
     return known
 
 
-def _place_of(listing: str) -> Path:
+def _listing_file(listing: str) -> Path:
     return cache_folder() / "contents" / f"{listing}.json"
 
 
-def _make(source: Source, listing: str, facts: dict, strict: bool, progress: bool) -> FaceCache:
-    key = hashlib.sha256(json.dumps([listing, facts], sort_keys=True).encode()).hexdigest()[:24]
+def _make(source: Source, listing: str, spec: dict, strict: bool, progress: bool) -> FaceCache:
+    key = hashlib.sha256(json.dumps([listing, spec], sort_keys=True).encode()).hexdigest()[:24]
     part = cache_folder() / "images" / f"{key}.part"
     part.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(part.with_suffix(".lock"), source, progress):
         known = _remembered(source, listing)
-        if known and (cache := _open(facts, known["content"])):
+        if known and (cache := _open(spec, known["content"])):
             return cache  # another process has made it meanwhile
         _sweep(part)
         part.mkdir(exist_ok=True)
-        making = Making(part, source, facts)
+        making = Making(part, source, spec)
         making.decode(strict, progress)
         content, unreadable = making.finish()
-        folder = _place(facts, content)
-        if _open(facts, content) is None:
+        folder = _folder_of(spec, content)
+        if _open(spec, content) is None:
             part.rename(folder)
         else:  # the same pictures, from another place
             shutil.rmtree(part)
-        found = {"content": content, "unreadable": unreadable, "told": source.mismatches}
-        write_checked(_place_of(listing), json.dumps(found).encode())
+        known = {"content": content, "unreadable": unreadable, "told": source.mismatches}
+        write_checked(_listing_file(listing), json.dumps(known).encode())
     return FaceCache(folder)
 
 

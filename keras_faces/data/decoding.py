@@ -48,8 +48,8 @@ _json = json.JSONEncoder().encode  # of a text ten times as fast as json.dumps
 
 def header(count: int, image_shape: tuple[int, int, int]) -> bytes:
     """Return what stands before the rows in their file: 128 bytes, by NumPy's format 1.0."""
-    facts = str({"descr": "|u1", "fortran_order": False, "shape": (count, *image_shape)})
-    return b"\x93NUMPY\1\0v\0" + facts.ljust(117).encode() + b"\n"
+    about = str({"descr": "|u1", "fortran_order": False, "shape": (count, *image_shape)})
+    return b"\x93NUMPY\1\0v\0" + about.ljust(117).encode() + b"\n"
 
 
 def text(data: bytes | None) -> str | None:
@@ -67,18 +67,18 @@ class Making:
     Args:
         folder: Where; what is whole in it is kept.
         source: Where the pictures come from.
-        facts: Crop, size, channels.
+        spec: What decides about the pixels: format, decoder, crop, image_size, channels.
     """
 
-    def __init__(self, folder: Path, source: Source, facts: dict):
+    def __init__(self, folder: Path, source: Source, spec: dict):
         self.folder = folder
         self.source = source
-        self.facts = facts
+        self.spec = spec
         self.entries = source.entries()
-        size, channels = facts["image_size"], facts["channels"]
+        size, channels = spec["image_size"], spec["channels"]
         self.header = header(len(self.entries), (size, size, channels))
         path = os.path.abspath(folder / IMAGES)
-        self.rows = Rows(path, len(self.header), facts["crop"], size, channels)
+        self.rows = Rows(path, len(self.header), spec["crop"], size, channels)
         if not self._has_rows():
             for note in folder.glob("*.note"):
                 note.unlink()
@@ -244,7 +244,7 @@ class Making:
         data = as_parquet(pa.table(index))
         write_whole(self.folder / INDEX, data)
         meta = {
-            **self.facts,
+            **self.spec,
             "index": hashlib.sha256(data).hexdigest(),
             "content": digest.hexdigest(),
             "count": len(good),
