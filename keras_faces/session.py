@@ -17,7 +17,7 @@ from keras_faces.metrics.evaluation import evaluate
 from keras_faces.metrics.scores import CHEAP_SCORES
 from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
 from keras_faces.plan import TrainingPlan, plan_of, resolve
-from keras_faces.runs import Run
+from keras_faces.runs import Config, Run
 from keras_faces.saving import save_model, untrained_model, versions
 from keras_faces.schema import as_json
 
@@ -111,45 +111,7 @@ def resume(
                 f"The run {str(run.folder)!r} is finished and its checkpoints are gone, so there "
                 "is nothing to go on from. Its model.keras is there to use."
             )
-        facts = config["data"]
-        options = {
-            name: facts[name]
-            for name in (
-                "source",
-                "image_size",
-                "channels",
-                "split",
-                "crop",
-                "seed",
-                "test_fraction",
-                "shuffle",
-                "drop_remainder",
-                "labels",
-            )
-        }
-        if data is not None:
-            options["source"] = str(data)
-        try:
-            now = open_faces(batch_size=1, **options).facts
-        except UserError as error:
-            if data is not None:
-                raise
-            raise UserError(
-                f"The faces of {str(run.folder)!r} cannot be opened. {error} If they have moved, "
-                f"say where they lie now: keras-faces resume {run.folder} --data SOURCE"
-            ) from error
-        if any(
-            now[name] != facts.get(name) for name in ("fingerprint", "labels_digest", "pictures")
-        ):
-            raise UserError(
-                f"The pictures or labels in {options['source']!r} are not those with which the "
-                "run began: they have changed, or are others. So it cannot go on as it was. "
-                "Restore them, or train anew in another folder."
-            )
-        if now["source"] != facts["source"]:
-            facts["source"] = now["source"]
-            run.write_config(config)
-        stream = open_faces(batch_size=facts["batch_size"], **options)
+        stream = _reopen(run, config, data)
         model = untrained_model(run, config)
         latest = read_latest(run.checkpoints, model)
         position, arrays = latest or ({}, None)
@@ -159,6 +121,35 @@ def resume(
         print_fn(f"Resuming {run.folder} from step {position.get('step', 0)}")
         _run_training(run, plan_of(config), model, stream, position, arrays, print_fn)
     return run
+
+
+def _reopen(run: Run, config: Config, data: str | os.PathLike | None) -> FaceStream:
+    """Open the faces of a run again, which may have moved, once they are known to be the same."""
+    recorded = config["data"]
+    kept = ("source", "image_size", "channels", "split", "crop", "seed", "test_fraction", "labels")
+    options = {name: recorded[name] for name in (*kept, "shuffle", "drop_remainder")}
+    if data is not None:
+        options["source"] = str(data)
+    try:
+        now = open_faces(batch_size=1, **options).facts
+    except UserError as error:
+        if data is not None:
+            raise
+        raise UserError(
+            f"The faces of {str(run.folder)!r} cannot be opened. {error} If they have moved, "
+            f"say where they lie now: keras-faces resume {run.folder} --data SOURCE"
+        ) from error
+    same = ("fingerprint", "labels_digest", "pictures")
+    if any(now[name] != recorded.get(name) for name in same):
+        raise UserError(
+            f"The pictures or labels in {options['source']!r} are not those with which the "
+            "run began: they have changed, or are others. So it cannot go on as it was. "
+            "Restore them, or train anew in another folder."
+        )
+    if now["source"] != recorded["source"]:
+        recorded["source"] = now["source"]
+        run.write_config(config)
+    return open_faces(batch_size=recorded["batch_size"], **options)
 
 
 def _run_training(
