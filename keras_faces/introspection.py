@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import docstring_parser
 
 PACKAGE = Path(__file__).parent
+PLAN = "keras_faces.plan:TrainingPlan"  # whose fields are flags, and keys of configs
 Parameters = dict[str, inspect.Parameter]
 
 

@@ -13,15 +13,13 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from keras_faces.checkpoints import checkpoint_step, list_checkpoints
 from keras_faces.errors import UserError
 from keras_faces.files import remove_parts, require_utf8, write_whole
-from keras_faces.introspection import documented_class
+from keras_faces.introspection import PLAN, documented_class
 from keras_faces.schema import Count, Positive, Range, Scalar, Seed, as_json, read_json
 
 CONFIG_FORMAT = 1
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?|nan|-?inf", re.ASCII)  # as Python writes one
 LARGEST_TABLE = 2**26  # bytes
 CHECK = "crc32"  # the last column of a table
-
-PLAN = "keras_faces.plan:TrainingPlan"  # not imported: it needs Keras
 
 
 class DataFacts(TypedDict):

@@ -310,6 +310,8 @@ def _shown(value) -> str:
 
 def main() -> None:
     """Write `docs/departures.md`, and say where the entries and the code disagree."""
+    if missing := [name for name in names() if not (FOLDER / f"{name}.toml").is_file()]:
+        sys.exit(f"Write what documents state: docs/ledger/{missing[0]}.toml is not there.")
     FILE.write_text(as_markdown(), encoding="utf-8")
     # Asked after it is written: what changed in the file shows which reasons to look at.
     problems = [

@@ -10,9 +10,8 @@ from cyclopts import App, Group, Parameter
 from keras_faces.commands import kinds
 from keras_faces.commands.functions import plain, plain_help, without_keras
 from keras_faces.commands.training import train
-from keras_faces.introspection import Documented, documented_class
+from keras_faces.introspection import PLAN, Documented, documented_class
 from keras_faces.models import MODELS, documentation
-from keras_faces.runs import PLAN
 
 # Types of the plan's fields, instead of the plan's own.
 KINDS = {
