@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from keras_faces.process import prepare_process
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # What the machine of a test sets and a user's does not: pipes behave in another way with it.
 os.environ.pop("PYTHONUNBUFFERED", None)
+# A shell starts what runs in its background with Ctrl-C ignored, and so would be what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 prepare_process()
 # One folder for each process, so that pytest-xdist's workers do not meet in it.
 CACHE = tempfile.mkdtemp(prefix="keras_faces_tests_")

@@ -233,7 +233,10 @@ def elsewhere(tmp_path, orl_path):
 
 
 def evaluate(run, out, *words) -> int:
-    words = ["--count", "20", "--scores", "laplacian_variance", "--out", str(out), *words]
+    words = list(map(str, words))
+    if "--scores" not in words:
+        words += ["--scores", "laplacian_variance"]
+    words += ["--count", "20", "--out", str(out)]
     return main(["evaluate", str(run.folder), *map(str, words)])
 
 
