@@ -24,6 +24,13 @@ CACHE = tempfile.mkdtemp(prefix="keras_faces_tests_")
 os.environ["KERAS_FACES_CACHE"] = CACHE
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_given_back():
+    """A training that a test cuts short would keep it, and take it from the next test."""
+    yield
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items):
     # The longest test first, so that no worker is alone with it at the end.
     items.sort(key=lambda item: "learn_the_same" not in item.name)
