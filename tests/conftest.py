@@ -26,9 +26,11 @@ os.environ["KERAS_FACES_CACHE"] = CACHE
 
 @pytest.fixture(autouse=True)
 def ctrl_c_is_given_back():
-    """A training that a test cuts short would keep it, and take it from the next test."""
+    """A training that ends in whatever way gives it back."""
     yield
+    left = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert left is signal.default_int_handler
 
 
 def pytest_collection_modifyitems(items):

@@ -385,16 +385,17 @@ class Game(Steps, SeededModel):
             if initial_step:
                 raise UserError("initial_step needs data from kf.data.load or kf.data.open_faces.")
             self.fit_plan = FitPlan(None, steps_per_epoch, 0)
-            return super().fit(
-                x,
-                y,
-                batch_size,
-                epochs=epochs,
-                initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
-                callbacks=callbacks,
-                **kwargs,
-            )
+            with _closing_unless_done(callbacks):
+                return super().fit(
+                    x,
+                    y,
+                    batch_size,
+                    epochs=epochs,
+                    initial_epoch=initial_epoch,
+                    steps_per_epoch=steps_per_epoch,
+                    callbacks=callbacks,
+                    **kwargs,
+                )
         if y is not None or batch_size is not None:
             raise UserError(
                 "Faces from kf.data come in batches, with their labels: give labels= and "
@@ -425,18 +426,15 @@ class Game(Steps, SeededModel):
         history = None
         stream.failure = None
         try:
-            if initial_step and initial_epoch < epochs:
-                # Keras counts whole epochs: the rest of a broken one is a call of its own.
-                history = run(initial_epoch, initial_step, initial_epoch + 1)
-                initial_epoch += 1
-            if history is None or (initial_epoch < epochs and not self.stop_training):
-                history = run(initial_epoch, 0, epochs)
-        except BaseException as error:
-            # Keras does not tell callbacks that training broke off; ours hold locks and signals.
-            for callback in callbacks or ():
-                if hasattr(callback, "close"):
-                    callback.close()
-            if stream.failure is not None and not isinstance(error, KeyboardInterrupt):
+            with _closing_unless_done(callbacks):
+                if initial_step and initial_epoch < epochs:
+                    # Keras counts whole epochs: the rest of a broken one is a call of its own.
+                    history = run(initial_epoch, initial_step, initial_epoch + 1)
+                    initial_epoch += 1
+                if history is None or (initial_epoch < epochs and not self.stop_training):
+                    history = run(initial_epoch, 0, epochs)
+        except Exception:
+            if stream.failure is not None:
                 raise stream.failure from None
             raise
         return history
@@ -462,6 +460,21 @@ class Game(Steps, SeededModel):
                 f"its size must be a multiple of that. Received: a batch of {bad[0]}."
             )
         self.check_data(stream, y, sizes[0])
+
+
+@contextlib.contextmanager
+def _closing_unless_done(callbacks: Sequence | None) -> Iterator[None]:
+    """Close callbacks where training breaks off, of which Keras does not tell them.
+
+    Ours hold locks and signals.
+    """
+    try:
+        yield
+    except BaseException:
+        for callback in callbacks or ():
+            if hasattr(callback, "close"):
+                callback.close()
+        raise
 
 
 def _images_and_labels(data):
