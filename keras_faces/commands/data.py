@@ -2,14 +2,63 @@
 
 import time
 import warnings
+from dataclasses import dataclass
 from typing import Literal
 
+from cyclopts import Parameter
+
 from keras_faces.commands import kinds
-from keras_faces.commands.functions import without_keras
+from keras_faces.commands.functions import plain_help, without_keras
 from keras_faces.errors import Interrupted, UserError, number_of
 
 # TFDS imports TensorFlow, and that is noisy.
 light = without_keras(unless=lambda source, **others: source.startswith("tfds:"))
+
+
+@plain_help
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Pictures:
+    """How a source's pictures are decoded.
+
+    Args:
+        crop: How a picture becomes a square one; see: keras-faces list crops
+        image_size: Width and height in pixels.
+        channels: 1 for grey, 3 for colour. Defaults to the pictures'.
+    """
+
+    crop: kinds.Crop = "center"
+    image_size: int = 64
+    channels: Literal[1, 3] | None = None
+
+    def prepare(self, source: str, strict: bool = False):
+        """Return the source, its prepared pictures and sketches, and what it warned of."""
+        from keras_faces.data import SkippedPictures, cache, guess_channels, open_source
+
+        if self.image_size < 1:
+            raise UserError(f"--image-size must be 1 or more. Received: {self.image_size}.")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            opened = open_source(source)
+            given = self.crop, self.image_size, self.channels or guess_channels(opened), strict
+            try:
+                prepared = cache.prepare(opened, *given)
+                drawn = opened.sketches()
+                if drawn is not None:
+                    drawn = cache.prepare(drawn, *given)
+            except KeyboardInterrupt as stop:
+                raise Interrupted(
+                    "Stopped. What is decoded so far is kept: give the same command again to go "
+                    "on.",
+                    number_of(stop),
+                ) from None
+        warned = [
+            str(warning.message)
+            for warning in caught
+            # What is bad is listed, all of it.
+            if issubclass(warning.category, UserWarning) and warning.category is not SkippedPictures
+        ]
+        return opened, prepared, drawn, list(dict.fromkeys(warned))
 
 
 @light
@@ -17,21 +66,16 @@ def check(
     source: kinds.Source,
     /,
     *,
-    crop: kinds.Crop = "center",
-    image_size: int = 64,
-    channels: Literal[1, 3] | None = None,
+    pictures: Pictures = Pictures(),
 ) -> None:
     """Name what is damaged, copied, too small, or not as published.
 
     Args:
         source: Which faces; see: keras-faces list datasets
-        crop: How a picture becomes a square one; see: keras-faces list crops
-        image_size: Width and height in pixels.
-        channels: 1 for grey, 3 for colour. Defaults to the pictures'.
     """
     from keras_faces.data.overview import outline, problems, unmatched
 
-    opened, prepared, drawn, warned = _prepared(source, crop, image_size, channels)
+    opened, prepared, drawn, warned = pictures.prepare(source)
     print("\n".join([*outline(opened, prepared), *opened.remarks()]))
     for line in opened.compare_with_published():
         print(line)
@@ -48,9 +92,7 @@ def info(
     source: kinds.Source,
     /,
     *,
-    crop: kinds.Crop = "center",
-    image_size: int = 64,
-    channels: Literal[1, 3] | None = None,
+    pictures: Pictures = Pictures(),
     out: str = "contact-sheet.png",
     count: int = 64,
     seed: int = 0,
@@ -59,9 +101,6 @@ def info(
 
     Args:
         source: Which faces; see: keras-faces list datasets
-        crop: How a picture becomes a square one; see: keras-faces list crops
-        image_size: Width and height in pixels.
-        channels: 1 for grey, 3 for colour. Defaults to the pictures'.
         out: The picture to write.
         count: Pictures on it.
         seed: Seed of their choice.
@@ -71,7 +110,7 @@ def info(
 
     if not picture_suffix(out):
         raise UserError(f"--out must name a picture, such as faces.png. Received: {out!r}.")
-    opened, prepared, drawn, warned = _prepared(source, crop, image_size, channels)
+    opened, prepared, drawn, warned = pictures.prepare(source)
     print("\n".join(describe(opened, prepared) + warned))
     sheet = contact_sheet(prepared, count, seed, drawn)
     print(f"contact sheet: {save_picture(sheet, out)}")
@@ -82,28 +121,23 @@ def prepare(
     source: kinds.Source,
     /,
     *,
-    crop: kinds.Crop = "center",
-    image_size: int = 64,
-    channels: Literal[1, 3] | None = None,
+    pictures: Pictures = Pictures(),
     strict: bool = False,
 ) -> None:
     """Decode all pictures now, so that training begins at once.
 
     Args:
         source: Which faces; see: keras-faces list datasets
-        crop: How a picture becomes a square one; see: keras-faces list crops
-        image_size: Width and height in pixels.
-        channels: 1 for grey, 3 for colour. Defaults to the pictures'.
         strict: Stop at a bad picture.
     """
     began = time.perf_counter()
-    opened, prepared, drawn, warned = _prepared(source, crop, image_size, channels, strict)
+    opened, prepared, drawn, warned = pictures.prepare(source, strict)
     seconds = time.perf_counter() - began
     folders = [made.folder for made in (prepared, drawn) if made is not None]
     size = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
     print(
         f"{prepared.count:,} pictures of {opened.title!r} at "
-        f"{'x'.join(map(str, prepared.image_shape))}, crop {crop}: ready after "
+        f"{'x'.join(map(str, prepared.image_shape))}, crop {pictures.crop}: ready after "
         f"{seconds:.1f} s, {size / 2**20:,.1f} MiB in {' and '.join(map(str, folders))}"
     )
     for line in warned:
@@ -172,32 +206,3 @@ def sketches(
             number_of(stop),
         ) from None
     print(f"{written} photos with their sketches. Use them as: pairs:{out}")
-
-
-def _prepared(source, crop, image_size, channels, strict=False):
-    """Return the source, its prepared pictures and sketches, and what it warned of."""
-    from keras_faces.data import SkippedPictures, cache, guess_channels, open_source
-
-    if image_size < 1:
-        raise UserError(f"--image-size must be 1 or more. Received: {image_size}.")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        opened = open_source(source)
-        given = crop, image_size, channels or guess_channels(opened), strict
-        try:
-            prepared = cache.prepare(opened, *given)
-            drawn = opened.sketches()
-            if drawn is not None:
-                drawn = cache.prepare(drawn, *given)
-        except KeyboardInterrupt as stop:
-            raise Interrupted(
-                "Stopped. What is decoded so far is kept: give the same command again to go on.",
-                number_of(stop),
-            ) from None
-    warned = [
-        str(warning.message)
-        for warning in caught
-        # What is bad is listed, all of it.
-        if issubclass(warning.category, UserWarning) and warning.category is not SkippedPictures
-    ]
-    return opened, prepared, drawn, list(dict.fromkeys(warned))
