@@ -25,15 +25,10 @@ from keras_faces.latent import (
     orthogonalise,
     save_frames,
 )
+from keras_faces.metrics.evaluation import Evaluation
 from keras_faces.metrics.reconstruction import psnr, ssim
 from keras_faces.metrics.scores import SCORES
-from keras_faces.metrics.tables import (
-    format_copies,
-    format_protocol,
-    protocol_line,
-    read_scores,
-    shown,
-)
+from keras_faces.metrics.tables import format_copies, read_scores, shown
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.pictures import grid
 
@@ -442,9 +437,7 @@ def score_table(served: ServedModel) -> ScoreTable:
         notes.append(format_copies(result["reconstructions"]))
     for name, why in result.get("not_computed", {}).items():
         notes.append(f"Not computed: {SCORES[name].title if name in SCORES else name}. {why}")
-    notes.append(protocol_line(result))
-    if result.get("conditions"):
-        notes.append(format_protocol(result["conditions"]["protocol"], "conditions"))
+    notes += Evaluation(result).protocol().splitlines()
     return ScoreTable(["faces", *(SCORES[name].title for name in names)], rows, notes)
 
 

@@ -53,7 +53,7 @@ def evaluate(
             )
     model = load_model(run)
     stream = real.open(run, model, "evaluate")
-    result = evaluation.evaluate(
+    scored = evaluation.evaluate(
         model,
         stream,
         count,
@@ -65,15 +65,15 @@ def evaluate(
         progress=True,
     )
     # First of all, so that a place that cannot be written does not cost the scores.
-    print(result.table())
-    if not any_computed(result.result):
+    print(scored.table())
+    if not any_computed(scored.result):
         raise NotComputed(
             "No score that was asked for could be computed, for the reasons above. Nothing was "
             "written."
         )
-    print(result.protocol())
+    print(scored.protocol())
     if out:
-        write_whole(out, as_json(result.result))
+        write_whole(out, as_json(scored.result))
     if pairs:
         _draw_pairs(model, stream, pairs, count, seed, sampler or model.default_sampler)
 
