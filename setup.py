@@ -13,6 +13,7 @@ version = re.search(
 jax = ["jax>=0.6"]
 fast = ["opencv-python-headless>=4.10.0.84", "simplejpeg>=1.8"]
 video = ["av>=15"]
+heic = ["pillow-heif>=1.0"]
 # Not imported: only dlib's models in it are read.
 identity = ["face_recognition_models>=0.3.0"]
 onnx = ["tf2onnx>=1.17", "onnx>=1.18", "onnxruntime>=1.22"]
@@ -30,6 +31,7 @@ dev = [
     *jax,
     *fast,
     *video,
+    *heic,
     *identity,
     *onnx,
     *litert,
@@ -98,6 +100,7 @@ setup(
         "jax": jax,
         "fast": fast,
         "video": video,
+        "heic": heic,
         "identity": identity,
         "onnx": onnx,
         "litert": litert,

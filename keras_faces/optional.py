@@ -39,6 +39,7 @@ LIBRARIES = {
     "onnx": Library("onnx", "onnx", "onnx"),
     "onnxruntime": Library("onnxruntime", "onnxruntime", "onnx"),
     "simplejpeg": Library("simplejpeg", "simplejpeg", "fast"),
+    "pillow_heif": Library("pillow-heif", "pillow-heif", "heic"),
     "sklearn": Library("scikit-learn", "scikit-learn", "plots"),
     "tensorflow": Library("TensorFlow", "tensorflow"),
     "tf2onnx": Library("tf2onnx", "tf2onnx", "onnx"),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -454,7 +455,7 @@ BAD_FILES = {
     "truncated JPEG": ("jpg", WHOLE_JPEG[: len(WHOLE_JPEG) // 2]),
     "JPEG cut within its header": ("jpg", WHOLE_JPEG[:30]),
     "text named .jpg": ("jpg", b"this is no picture"),
-    "a TIFF named .png": ("png", encoded(noise(16, 16), "TIFF")),
+    "an ICO named .png": ("png", encoded(noise(16, 16), "ICO")),
     "truncated PNG": ("png", encoded(noise(32, 32), "PNG")[:300]),
     "0 bytes": ("png", b""),
     "1x1": ("png", encoded(noise(1, 1), "PNG")),
@@ -464,7 +465,19 @@ GOOD_FILES = {
     "grey PNG": ("png", "L", {}),
     "colour JPEG": ("jpg", "RGB", {"quality": 95}),
     "RGBA WebP": ("webp", "RGBA", {"lossless": True}),
+    "grey TIFF": ("tif", "L", {}),
+    "colour TIFF": ("tiff", "RGB", {"compression": "tiff_lzw"}),
+    "AVIF": ("avif", "RGB", {"quality": 100}),
+    "HEIC": ("HEIC", "RGB", {"quality": -1}),
+    "JPEG as Windows names it": ("jfif", "RGB", {"quality": 95}),
+    "JPEG as some programs name it": ("jpe", "L", {"quality": 95}),
+    "any of PGM and PPM": ("pnm", "L", {}),
+    "without a suffix": ("", "RGB", {}),
+    "a TIFF under another name": ("png", "L", {"kind": "TIFF"}),
 }
+FORMAT_OF = {"jpg": "JPEG", "tif": "TIFF", "heic": "HEIF", "jfif": "JPEG", "jpe": "JPEG"}
+FORMAT_OF |= {"pnm": "PPM", "": "PNG"}
+pillow_heif.register_heif_opener()
 
 
 @settings(max_examples=15, deadline=None)
@@ -475,16 +488,18 @@ def test_any_mix_of_files_gives_all_good_ones_in_order_and_names_all_bad_ones(ki
         for number, kind in enumerate(kinds):
             if kind in BAD_FILES:
                 suffix, data = BAD_FILES[kind]
-                bad.append(f"face{number}.{suffix}")
+                name = f"face{number}.{suffix}"
+                bad.append(name)
             else:
                 suffix, mode, options = GOOD_FILES[kind]
                 colour = {"L": 10 * number, "RGB": (10 * number,) * 3}.get(
                     mode, (10 * number,) * 3 + (255,)
                 )
-                file_format = {"jpg": "JPEG"}.get(suffix, suffix)
-                data = encoded(flat(mode, colour), file_format, **options)
-                good.append((number, f"face{number}.{suffix}"))
-            Path(folder, f"face{number}.{suffix}").write_bytes(data)
+                chosen = {"kind": FORMAT_OF.get(suffix.lower(), suffix), **options}
+                data = encoded(flat(mode, colour), **chosen)
+                name = f"face{number}.{suffix}".rstrip(".")
+                good.append((number, name))
+            Path(folder, name).write_bytes(data)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:

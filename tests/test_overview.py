@@ -9,6 +9,7 @@ from PIL import Image
 
 import keras_faces as kf
 from keras_faces.cli import main
+from keras_faces.data import decode, names
 from keras_faces.data.overview import crops_picture
 
 
@@ -165,3 +166,25 @@ def test_an_unreadable_picture_for_the_crops_is_explained(capsys, tmp_path):
     assert main(["list", "crops", "--picture", "x.png", "--image", "list_attr_celeba.txt"])
     assert "Cannot read 'list_attr_celeba.txt' as a picture" in capsys.readouterr().err
     assert not (tmp_path / "x.png").exists()
+
+
+def test_what_is_passed_over_is_counted_by_kind(capsys, picture_folder, monkeypatch):
+    monkeypatch.setattr(names, "_suffixes", lambda: decode.SUFFIXES)  # as without pillow-heif
+    folder = picture_folder(
+        {
+            **{f"IMG_{n}.HEIC": b"0000ftypheic" for n in range(10)},
+            "a.png": noise(1),
+            "b.jpg": noise(2),
+            "clip.mov": b"a film",
+            "LICENSE": b"Py words",
+            ".DS_Store": b"litter",
+            "attributes.csv": b"file,glasses\na.png,1\nb.jpg,0\n",
+        }
+    )
+    expected = (
+        "passed over: 10 .HEIC (pip install 'keras-faces[heic]'), "
+        "1 .mov (a source of its own, as video:FILE), 1 no suffix"
+    )
+    for command in ("info", "check"):
+        lines = said(capsys, "data", command, folder)
+        assert [line for line in lines if line.startswith("passed over")] == [expected]

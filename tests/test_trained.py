@@ -342,7 +342,7 @@ def test_of_several_faces_the_largest_is_taken_and_it_is_said(portrait, orl_path
     assert alike(found.face, alone.face) > 0.95
 
 
-LOSSY = ("JPEG", "WEBP", "AVIF")
+LOSSY = ("JPEG", "WEBP", "AVIF", "HEIF")
 
 
 @pytest.mark.parametrize("kind", [k for k in READ_FORMATS if k != "MPO"])

@@ -73,10 +73,10 @@ def check(
     Args:
         source: Which faces; see: keras-faces list datasets
     """
-    from keras_faces.data.overview import outline, problems, unmatched
+    from keras_faces.data.overview import outline, problems, remarks, unmatched
 
     opened, prepared, drawn, warned = pictures.prepare(source)
-    print("\n".join([*outline(opened, prepared), *opened.remarks()]))
+    print("\n".join([*outline(opened, prepared), *remarks(opened)]))
     for line in opened.compare_with_published():
         print(line)
     found = [*warned, *unmatched(opened.attributes(), prepared), *problems(prepared)]

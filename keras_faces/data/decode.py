@@ -17,12 +17,19 @@ from keras_faces.data import fast_jpeg
 from keras_faces.data.crops import Crop, apply_crop, get_crop
 from keras_faces.errors import UserError
 from keras_faces.files import open_regular
+from keras_faces.optional import load
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".pbm", ".bmp", ".webp", ".gif")
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "GIF")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif"),
+    *(".pgm", ".ppm", ".pbm", ".pnm"),
+)
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")  # which phones write
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "GIF", "TIFF", "AVIF", "HEIF")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+HEAD_BYTES = 16  # of a file, which say what it is
 
 # Part of every cache's key: raise it when the same bytes would give other pixels.
-VERSION = 4
+VERSION = 5
 
 ORIENTATION = 0x0112  # of the EXIF standard
 
@@ -63,9 +70,10 @@ def decode(data: bytes | np.ndarray, crop: str, size: int, channels: int) -> np.
     """Decode, turn upright, crop and resize one picture.
 
     Args:
-        data: The file's bytes: JPEG, PNG, PGM/PPM, BMP, WebP or GIF; grey, colour, palette, CMYK,
-            with transparency (laid on white) or with 16 bits a channel (the upper 8 are kept); of
-            an animation the first frame. Or pixels, uint8 of shape `(height, width, 1 or 3)`.
+        data: The file's bytes: JPEG, PNG, PGM/PPM, BMP, WebP, GIF, TIFF, AVIF or, with the extra
+            `heic`, HEIC; grey, colour, palette, CMYK, with transparency (laid on white) or with 16
+            bits a channel (the upper 8 are kept); of an animation the first frame. Or pixels, uint8
+            of shape `(height, width, 1 or 3)`.
         crop: A key of `CROPS`.
         size: Wanted width and height in pixels.
         channels: 1 for grey (ITU-R 601 luma of colour pictures) or 3 for colour.
@@ -225,6 +233,28 @@ def _reason(error: Exception, max_pixels: int = MAX_PIXELS) -> BadPicture:
     return BadPicture(f"damaged or truncated ({error})")
 
 
+def is_picture_file(head: bytes) -> bool:
+    """Return whether a file is a picture, by its first `HEAD_BYTES` bytes."""
+    Image.init()
+    if head.startswith(b"P"):  # as many texts do
+        return head[1:2] in b"123456" and head[2:3].isspace()
+    return is_heif(head) or any(
+        Image.OPEN[name][1](head) for name in FORMATS if name in Image.OPEN and name != "HEIF"
+    )
+
+
+def is_heif(data: bytes) -> bool:
+    """Return whether a file is one of the pictures that need the extra `heic`."""
+    return data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
+
+
+def _register_heif() -> None:
+    try:
+        load("pillow_heif", "A HEIC picture").register_heif_opener()
+    except UserError as error:
+        raise BadPicture(str(error).rstrip(".")) from error
+
+
 def opened(
     data: bytes, formats: Sequence[str] = FORMATS, max_pixels: int = MAX_PIXELS
 ) -> tuple[Image.Image, tuple[int, int]]:
@@ -233,7 +263,13 @@ def opened(
     Raises:
         BadPicture: If it is of absurd size. What is no picture raises nearly any exception.
     """
-    image = Image.open(io.BytesIO(data), formats=formats)
+    if is_heif(data):
+        _register_heif()
+    # Pillow knows no format before its plugins are there, and not all builds have all.
+    if not Image.OPEN.keys() >= set(formats):
+        Image.init()
+    there = [name for name in formats if name in Image.OPEN]
+    image = Image.open(io.BytesIO(data), formats=there)
     width, height = image.size
     _check_header(data, width, height, max_pixels)
     sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)

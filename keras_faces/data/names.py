@@ -1,12 +1,51 @@
 """Names of files: which are pictures, and the order in which people number them."""
 
+import functools
+import importlib.util
 import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 
-from keras_faces.data.decode import SUFFIXES
+from keras_faces.data.decode import HEIF_SUFFIXES, SUFFIXES
+
+# Kinds of files that are passed over, and what can be done.
+_INSTEAD = {
+    HEIF_SUFFIXES: "pip install 'keras-faces[heic]'",
+    (".mp4", ".mov", ".webm", ".m4v", ".mkv", ".avi"): "a source of its own, as video:FILE",
+    (".zip",): "a source of its own",
+}
 
 
 def is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not hidden(file_name(name))
+    return name.lower().endswith(_suffixes()) and not hidden(file_name(name))
+
+
+@functools.cache
+def _suffixes() -> tuple[str, ...]:
+    # A picture for which a library is missing is passed over, which is told.
+    heif = HEIF_SUFFIXES if importlib.util.find_spec("pillow_heif") else ()
+    return (*SUFFIXES, *heif)
+
+
+def without_suffix(name: str) -> bool:
+    """Return whether only its bytes say what a file is."""
+    file = file_name(name)
+    return "." not in file and not hidden(file)
+
+
+def suffix_counts(names: Iterable[str]) -> str:
+    """Return the kinds of files in words, the most frequent first: "10 .HEIC, 1 .mov"."""
+    written: dict[str, Counter] = {}
+    for name in names:
+        suffix = PurePosixPath(name).suffix
+        written.setdefault(suffix.lower(), Counter())[suffix] += 1
+    lines = []
+    for suffix, spellings in sorted(written.items(), key=lambda item: -item[1].total()):
+        instead = next((told for known, told in _INSTEAD.items() if suffix in known), None)
+        kind = spellings.most_common(1)[0][0] or "no suffix"
+        lines.append(f"{spellings.total():,} {kind}" + (f" ({instead})" if instead else ""))
+    return ", ".join(lines)
 
 
 def file_name(name: str) -> str:

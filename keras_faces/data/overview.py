@@ -10,6 +10,7 @@ from keras_faces.data.cache import FaceCache
 from keras_faces.data.crops import CROPS, apply_crop
 from keras_faces.data.decoding import SIDES
 from keras_faces.data.labels import Attributes
+from keras_faces.data.names import suffix_counts
 from keras_faces.data.sources import Source
 from keras_faces.pictures import grid
 from keras_faces.pixels import to_float
@@ -59,10 +60,16 @@ def describe(source: Source, cache: FaceCache) -> list[str]:
         lines.append(f"landmarks: {', '.join(points)} (labels='landmarks')")
     if source.sketches() is not None:
         lines.append("sketches: one for each photo (labels='sketch')")
-    lines += source.remarks()
+    lines += remarks(source)
     if source.credit:
         lines.append(f"credit: {source.credit}")
     return lines
+
+
+def remarks(source: Source) -> list[str]:
+    """Return lines of text on what a source made of its files, and which it passed over."""
+    passed_over = suffix_counts(source.passed_over())
+    return source.remarks() + ([f"passed over: {passed_over}"] if passed_over else [])
 
 
 def _attributes(attributes: Attributes | None, cache: FaceCache) -> list[str]:

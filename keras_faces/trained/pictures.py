@@ -19,10 +19,10 @@ Picture = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 # What Pillow reads without another program, and people have. Others of its formats are vectors,
 # containers of foreign pictures, or so rare that their decoders are seldom looked at.
-READ_FORMATS = (*FORMATS, "AVIF", "JPEG2000", "MPO", "PCX", "QOI", "SGI", "TGA", "TIFF")
+READ_FORMATS = (*FORMATS, "JPEG2000", "MPO", "PCX", "QOI", "SGI", "TGA")
 TOLD_FORMATS = (
-    "JPEG, PNG, WebP, AVIF, GIF (first frame), TIFF, BMP, JPEG 2000, PGM/PPM/PBM, TGA, PCX, QOI "
-    "or SGI"
+    "JPEG, PNG, WebP, HEIC, AVIF, GIF (first frame), TIFF, BMP, JPEG 2000, PGM/PPM/PBM, TGA, PCX, "
+    "QOI or SGI"
 )
 PNG_MODES = ("1", "L", "LA", "P", "I", "I;16", "RGB", "RGBA")
 
@@ -87,11 +87,8 @@ def decode_whole(data: bytes, channels: int, max_pixels: int = MAX_PIXELS) -> np
     """
     if not data:
         raise BadPicture("the file is empty (0 bytes)")
-    # Pillow knows no format before its plugins are there, and not all builds have all.
-    Image.init()
-    formats = [name for name in READ_FORMATS if name in Image.OPEN]
     try:
-        return open_upright(data, channels, formats, max_pixels, least=2 * DETECTED_SIDE)
+        return open_upright(data, channels, READ_FORMATS, max_pixels, least=2 * DETECTED_SIDE)
     except BadPicture as error:
         raise BadPicture(f"{error}. Pictures may be {TOLD_FORMATS}") from error
 

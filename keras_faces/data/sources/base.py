@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 
 from keras_faces.data.decode import SUFFIXES, BadPicture, read_file
 from keras_faces.data.labels import Attributes, Landmarks, read_attributes
+from keras_faces.data.names import suffix_counts
 from keras_faces.errors import UserError
 from keras_faces.screen import visible
 
@@ -130,6 +130,10 @@ class Source:
         """Return lines on what a user should know of this copy: files that do not match, ..."""
         return []
 
+    def passed_over(self) -> list[str]:
+        """Return the names of files that lie among the pictures and are of no use here."""
+        return []
+
     def compare_with_published(self) -> list[str]:
         """Return a line for each file of this copy whose size or checksum is published."""
         return []
@@ -162,9 +166,7 @@ def _folder(name: str) -> str:
 
 
 def no_picture(title: str, others: list[str]) -> str:
-    suffixes = Counter(PurePosixPath(name).suffix or "no suffix" for name in others)
-    files = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
     return (
         f"No picture in {title!r}: expected files ending in {', '.join(SUFFIXES)}, "
-        f"found {files or 'nothing'}."
+        f"found {suffix_counts(others) or 'nothing'}."
     )

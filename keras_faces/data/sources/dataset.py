@@ -16,6 +16,9 @@ from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.screen import visible
 
+# What lies beside the pictures of a published data set and says something of them.
+NOTES = (".txt", ".csv", ".tsv", ".json", ".lst", ".md", ".pdf", ".html")
+
 
 class DatasetSource(Source):
     """A published data set, in a folder or a zip file.
@@ -114,6 +117,10 @@ class DatasetSource(Source):
 
     def file(self, name: str) -> str | None:
         return self.container.file(name)
+
+    def passed_over(self) -> list[str]:
+        notes = (*NOTES, *(Path(file.name).suffix for file in self.published))
+        return [name for name in self.container.passed_over() if not name.endswith(notes)]
 
     def compare_with_published(self) -> list[str]:
         lines = []

@@ -4,9 +4,15 @@ import hashlib
 import os
 from pathlib import Path
 
-from keras_faces.data.decode import read_file
+from keras_faces.data.decode import HEAD_BYTES, is_picture_file, read_file
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes
-from keras_faces.data.names import hidden, in_natural_order, is_picture
+from keras_faces.data.names import (
+    file_name,
+    hidden,
+    in_natural_order,
+    is_picture,
+    without_suffix,
+)
 from keras_faces.data.sources.base import (
     Entry,
     Source,
@@ -15,6 +21,7 @@ from keras_faces.data.sources.base import (
     with_identities,
 )
 from keras_faces.errors import UserError
+from keras_faces.files import open_regular
 from keras_faces.screen import visible
 
 
@@ -65,10 +72,17 @@ class FolderSource(Source):
             within = os.path.relpath(folder, self._top).replace(os.sep, "/")
             prefix = "" if within == "." else f"{within}/"
             for file in files:
-                if is_picture(file):
+                if is_picture(file) or (without_suffix(file) and self._is_picture(prefix + file)):
                     yield prefix + file
                 elif not hidden(file):
                     self.others.append(prefix + file)
+
+    def _is_picture(self, file: str) -> bool:
+        try:
+            with open(open_regular(self._path(file)), "rb") as opened:
+                return is_picture_file(opened.read(HEAD_BYTES))
+        except OSError:
+            return False
 
     def _name(self, file: str) -> str:
         name = visible(file)
@@ -109,6 +123,9 @@ class FolderSource(Source):
                 stamp = f"{name}\0gone\n"
             digest.update(os.fsencode(stamp))
         return digest.hexdigest()
+
+    def passed_over(self) -> list[str]:
+        return [name for name in self.others if file_name(name).lower() != ATTRIBUTES_FILE]
 
     def attributes(self) -> Attributes | None:
         return attributes_file(self.path / ATTRIBUTES_FILE)

@@ -22,5 +22,8 @@ class OrlSource(FolderSource):
         # The wheel has one more picture lying among them, s10/target.jpg.
         self._names = [name for name in self._names if name.endswith(".pgm")]
 
+    def passed_over(self) -> list[str]:
+        return []  # the wheel's own
+
     def attributes(self) -> Attributes:
         return attributes_file(Path(__file__).parents[1] / "orl_attributes.csv")

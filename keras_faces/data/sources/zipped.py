@@ -9,9 +9,15 @@ import threading
 import zipfile
 from pathlib import Path
 
-from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
+from keras_faces.data.decode import HEAD_BYTES, MAX_FILE_BYTES, BadPicture, is_picture_file
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
-from keras_faces.data.names import hidden, in_natural_order, is_picture
+from keras_faces.data.names import (
+    file_name,
+    hidden,
+    in_natural_order,
+    is_picture,
+    without_suffix,
+)
 from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
 from keras_faces.errors import UserError
 from keras_faces.files import cache_folder, open_regular, remembered, write_checked
@@ -60,7 +66,8 @@ class ZipSource(Source):
                 elif passed_over:
                     continue
                 elif name not in files:
-                    (pictures if is_picture(name) else others).append(name)
+                    picture = is_picture(name) or (without_suffix(name) and self._is_picture(info))
+                    (pictures if picture else others).append(name)
                 files[name] = info  # of several of one name the last, as zip programs have it
             if not pictures:
                 raise UserError(no_picture(self.title, others))
@@ -82,6 +89,13 @@ class ZipSource(Source):
         except Exception:  # encrypted, or of another method
             return False
         return False
+
+    def _is_picture(self, info: zipfile.ZipInfo) -> bool:
+        try:
+            with self._archive().open(info) as file:
+                return is_picture_file(file.read(HEAD_BYTES))
+        except Exception:  # encrypted, damaged
+            return False
 
     @property
     def others(self) -> list[str]:
@@ -156,6 +170,9 @@ class ZipSource(Source):
             file.seek(max(0, status.st_size - (1 << 20)))
             digest.update(file.read())
         return digest.hexdigest()
+
+    def passed_over(self) -> list[str]:
+        return [name for name in self.others if file_name(name).lower() != ATTRIBUTES_FILE]
 
     def attributes(self) -> Attributes | None:
         try:
