@@ -183,7 +183,7 @@ def test_what_is_passed_over_is_counted_by_kind(capsys, picture_folder, monkeypa
     )
     expected = (
         "passed over: 10 .HEIC (pip install 'keras-faces[heic]'), "
-        "1 .mov (a source of its own, as video:FILE), 1 no suffix"
+        "1 no suffix, 1 .mov (a source of its own, as video:FILE)"
     )
     for command in ("info", "check"):
         lines = said(capsys, "data", command, folder)

@@ -41,7 +41,7 @@ def suffix_counts(names: Iterable[str]) -> str:
         suffix = PurePosixPath(name).suffix
         written.setdefault(suffix.lower(), Counter())[suffix] += 1
     lines = []
-    for suffix, spellings in sorted(written.items(), key=lambda item: -item[1].total()):
+    for suffix, spellings in sorted(written.items(), key=lambda one: (-one[1].total(), one[0])):
         instead = next((told for known, told in _INSTEAD.items() if suffix in known), None)
         kind = spellings.most_common(1)[0][0] or "no suffix"
         lines.append(f"{spellings.total():,} {kind}" + (f" ({instead})" if instead else ""))
