@@ -316,7 +316,7 @@ def _make(source: Source, listing: str, spec: dict, strict: bool, progress: bool
     key = hashlib.sha256(json.dumps([listing, spec], sort_keys=True).encode()).hexdigest()[:24]
     part = cache_folder() / "images" / f"{key}.part"
     part.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(part.with_suffix(".lock"), source, progress):
+    with only_one(part.with_suffix(".lock"), source, progress):
         known = _remembered(source, listing)
         if known and (cache := _open(spec, known["content"])):
             return cache  # another process has made it meanwhile
@@ -336,7 +336,7 @@ def _make(source: Source, listing: str, spec: dict, strict: bool, progress: bool
 
 
 @contextlib.contextmanager
-def _only_one(path: Path, source: Source, progress: bool):
+def only_one(path: Path, source: Source, progress: bool):
     """Let one process at a time prepare the same cache; the others wait and then read it."""
     lock = filelock.FileLock(path)
     try:

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from keras_faces.data import fast_jpeg
 from keras_faces.data.crops import Crop, apply_crop, get_crop
+from keras_faces.detection.photographs import FoundFace, cut_out, side_of
 from keras_faces.errors import UserError
 from keras_faces.files import open_regular
 from keras_faces.optional import load
@@ -91,17 +92,14 @@ def decode_with_size(
     data: bytes | np.ndarray, crop: str, size: int, channels: int
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Return what `decode` returns, and the upright raw picture's width and height in pixels."""
-    if not len(data):
-        raise BadPicture("the file is empty (0 bytes)")
-    if len(data) > MAX_FILE_BYTES:
-        raise BadPicture(f"the file has {len(data):,} bytes, the limit is {MAX_FILE_BYTES:,}")
+    _check_bytes(data)
     rule = get_crop(crop)
     try:
         if isinstance(data, bytes):
             if rule.averaged and (record := _averaged(data, rule, size, channels)):
                 return record
             image, upright = opened(data)
-            image = _loaded(image, 2 * size if rule.scaled_decoding else None)
+            image = _loaded(image, 2 * size / min(image.size) if rule.scaled_decoding else None)
         else:
             image = Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data)
             upright = image.size
@@ -113,6 +111,13 @@ def decode_with_size(
     except Exception as error:
         raise _reason(error) from error
     return pixels.reshape(size, size, channels), upright
+
+
+def _check_bytes(data: bytes | np.ndarray) -> None:
+    if not len(data):
+        raise BadPicture("the file is empty (0 bytes)")
+    if len(data) > MAX_FILE_BYTES:
+        raise BadPicture(f"the file has {len(data):,} bytes, the limit is {MAX_FILE_BYTES:,}")
 
 
 class Rows(NamedTuple):
@@ -148,14 +153,14 @@ def checksums(words: np.ndarray) -> np.ndarray:
 
 
 def decode_rows(
-    rows: Rows, chunk: tuple[int, Sequence["str | bytes | np.ndarray | BadPicture"]]
+    rows: Rows, chunk: tuple[int, Sequence["str | bytes | np.ndarray | FaceIn | BadPicture"]]
 ) -> tuple[list, ...]:
     """Decode some pictures, and write them to rows that follow one another.
 
     Args:
         rows: Where they go.
         chunk: Number of the first row, and the pictures: each as its source returns it, or the
-            path of its file. The row of one that cannot be used is black.
+            path of its file, or a face of one. The row of one that cannot be used is black.
 
     Returns:
         Five columns: why a picture cannot be used, or None; SHA-256 of its bytes, or None where
@@ -170,11 +175,15 @@ def decode_rows(
     for row, picture in zip(words, pictures):
         reason, content, size = None, None, (0, 0)
         try:
-            data = read_file(picture) if isinstance(picture, str) else picture
-            if isinstance(data, BadPicture):
-                raise data
-            content = hashlib.sha256(data).digest()
-            pixels, size = decode_with_size(data, rows.crop, rows.size, rows.channels)
+            if isinstance(picture, FaceIn):
+                square, size, content = picture.cut_out(rows.channels, rows.size)
+                pixels = decode(square, rows.crop, rows.size, rows.channels)
+            else:
+                data = read_file(picture) if isinstance(picture, str) else picture
+                if isinstance(data, BadPicture):
+                    raise data
+                content = hashlib.sha256(data).digest()
+                pixels, size = decode_with_size(data, rows.crop, rows.size, rows.channels)
             row[: rows.bytes] = pixels.reshape(-1)
         except BadPicture as error:
             reason = str(error).encode("utf-8", "surrogatepass")
@@ -210,14 +219,99 @@ def open_upright(
     Raises:
         BadPicture: As `decode`.
     """
+    return _upright(data, channels, formats, max_pixels, least)[0]
+
+
+def _upright(
+    data: bytes,
+    channels: int,
+    formats: Sequence[str],
+    max_pixels: int,
+    least: int | None = None,
+    scale: float | None = None,
+) -> tuple[np.ndarray, tuple[int, int]]:
     try:
-        image = _loaded(opened(data, formats, max_pixels)[0], least)
-        pixels = np.asarray(_as_8_bit(image, channels), dtype=np.uint8)
+        image, size = opened(data, formats, max_pixels)
+        scale = least / min(size) if least else scale
+        image = _as_8_bit(_loaded(image, scale), channels)
+        pixels = np.asarray(image, dtype=np.uint8)
     except BadPicture:
         raise
     except Exception as error:
         raise _reason(error, max_pixels) from error
-    return pixels.reshape(*pixels.shape[:2], channels)
+    return pixels.reshape(*pixels.shape[:2], channels), size
+
+
+def open_photograph(
+    picture: "str | bytes | np.ndarray | BadPicture",
+    channels: int,
+    least: int | None = None,
+    scale: float | None = None,
+) -> tuple[np.ndarray, tuple[int, int], bytes]:
+    """Decode a whole picture, turned upright.
+
+    Args:
+        picture: As its source returns it, or the path of its file.
+        channels: 1 for grey or 3 for colour.
+        least: Pixels that are enough of the shorter side.
+        scale: Share of the whole picture's size that is enough.
+
+    Returns:
+        Pixels, uint8 of shape `(height, width, channels)`; the width and height that the whole
+        picture has, of which the pixels may be a smaller version; SHA-256 of its bytes.
+
+    Raises:
+        BadPicture: As `decode`.
+    """
+    data = read_file(picture) if isinstance(picture, str) else picture
+    if isinstance(data, BadPicture):
+        raise data
+    digest = hashlib.sha256(data).digest()
+    if isinstance(data, np.ndarray):
+        height, width = data.shape[:2]
+        _check_size(width, height)
+        image = _as_8_bit(Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data), channels)
+        return np.asarray(image).reshape(height, width, channels), (width, height), digest
+    _check_bytes(data)
+    return *_upright(data, channels, FORMATS, MAX_PIXELS, least, scale), digest
+
+
+class FaceIn(NamedTuple):
+    """A face of a photograph that is not decoded yet.
+
+    Attributes:
+        picture: The photograph, as its source returns it, or the path of its file.
+        face: The face.
+        faces: How it is cut out, one of `FACES`.
+    """
+
+    picture: "str | bytes | np.ndarray"
+    face: FoundFace
+    faces: str
+
+    def cut_out(
+        self, channels: int = 3, size: int | None = None
+    ) -> tuple[np.ndarray, tuple[int, int], bytes]:
+        """Decode the photograph and return the square around the face.
+
+        Args:
+            channels: 1 for grey or 3 for colour.
+            size: Width and height that are wanted in the end: the photograph is decoded at a size
+                that leaves twice as many pixels.
+
+        Returns:
+            uint8 of shape `(side, side, channels)`; the square's width and height in the whole
+            photograph; a digest of both, the photograph and where the face lies.
+
+        Raises:
+            BadPicture: As `decode`.
+        """
+        side = side_of(self.face, self.faces)
+        scale = 2 * size / side if size else None
+        pixels, (width, _), digest = open_photograph(self.picture, channels, scale=scale)
+        square = cut_out(pixels, self.face.scaled(pixels.shape[1] / width), self.faces)
+        digest = hashlib.sha256(digest + repr((self.face, self.faces)).encode()).digest()
+        return square, (round(side), round(side)), digest
 
 
 def _reason(error: Exception, max_pixels: int = MAX_PIXELS) -> BadPicture:
@@ -302,15 +396,14 @@ def _check_header(data: bytes, width: int, height: int, max_pixels: int = MAX_PI
         raise BadPicture(f"a JPEG of more than {MAX_SCANS} scans")
 
 
-def _loaded(image: Image.Image, least: int | None) -> Image.Image:
+def _loaded(image: Image.Image, scale: float | None) -> Image.Image:
     """Return a picture decoded and turned upright.
 
-    Given `least`, a JPEG whose shorter side is far longer is decoded at an eighth, a quarter or
-    half of its size, so long as that leaves `least` pixels.
+    Given a scale that is enough, a JPEG is decoded at an eighth, a quarter or half of its size, so
+    long as that leaves as much.
     """
-    if least is not None and image.format == "JPEG":
+    if scale is not None and image.format in ("JPEG", "MPO"):
         width, height = image.size
-        scale = least / min(width, height)
         image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
     image.load()
     ImageOps.exif_transpose(image, in_place=True)  # a copy of the largest picture has 400 MB

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from keras_faces.data.decode import (
     BadPicture,
+    FaceIn,
     Rows,
     checksums,
     decode_rows,
@@ -44,6 +45,26 @@ NOTE_BYTES = 16 << 20  # rows that are decoded again, at most, when the process 
 # What a note says of each picture.
 NOTE = {"reason": None, "content": None, "width": "i4", "height": "i4", "checksum": "u8"}
 _json = json.JSONEncoder().encode  # of a text ten times as fast as json.dumps
+
+
+def chunks(pictures: Iterable, few: int) -> Iterator[list]:
+    """Yield pictures in lists of a few, of fewer where these hold much.
+
+    Args:
+        pictures: Each as `Source.undecoded` returns it.
+        few: How many at most; of whole photographs a quarter, since each takes longer.
+    """
+    chunk, size, weight = [], 0, 0
+    for picture in pictures:
+        chunk.append(picture)
+        weight += 4 if isinstance(picture, FaceIn) else 1
+        data = picture.picture if isinstance(picture, FaceIn) else picture
+        size += 0 if isinstance(data, (str, BadPicture)) else memoryview(data).nbytes
+        if weight >= few or size > CHUNK_BYTES:
+            yield chunk
+            chunk, size, weight = [], 0, 0
+    if chunk:
+        yield chunk
 
 
 def header(count: int, image_shape: tuple[int, int, int]) -> bytes:
@@ -157,26 +178,17 @@ class Making:
             folder = os.getcwd()
             pictures = (self._picture(folder, entry.name) for entry in self.entries[start:])
         few = 1 + (len(self.entries) - start) // 64  # so that all workers have some
-        few = min(few, CHUNK, 1 + CHUNK_BYTES // self.rows.bytes)
-        chunk, size = [], 0
-        for picture in pictures:
-            chunk.append(picture)
-            size += 0 if isinstance(picture, (str, BadPicture)) else memoryview(picture).nbytes
-            if len(chunk) == few or size > CHUNK_BYTES:
-                yield start, chunk
-                start += len(chunk)
-                chunk, size = [], 0
-        if chunk:
+        for chunk in chunks(pictures, min(few, CHUNK, 1 + CHUNK_BYTES // self.rows.bytes)):
             yield start, chunk
+            start += len(chunk)
 
-    def _picture(self, folder: str, name: str) -> "str | bytes | np.ndarray | BadPicture":
-        if (path := self.source.file(name)) is not None:
-            return os.path.join(folder, path)
-        try:
-            return self.source.read(name)
-        except BadPicture as error:
+    def _picture(self, folder: str, name: str) -> "str | bytes | np.ndarray | FaceIn | BadPicture":
+        picture = self.source.undecoded(name)
+        if isinstance(picture, str):
+            return os.path.join(folder, picture)
+        if isinstance(picture, BadPicture):
             self.source.check_still_there()
-            return error
+        return picture
 
     def _check(self, first: int, strict: bool, reasons, contents, widths, heights, sums) -> None:
         """Refuse bad pictures if `strict`, and what another machine did not see or write here."""
@@ -184,10 +196,11 @@ class Making:
             if reason is None:
                 continue
             name, reason = self.entries[number].name, text(reason)
-            if content is None and self.source.file(name) is not None:
+            if content is None:
                 self.source.check_still_there()
-                if os.strerror(errno.ENOENT) in reason and os.path.exists(self.source.file(name)):
-                    raise _unseen(f"A worker does not see {self.source.file(name)}.")
+                path = self.source.file(name)
+                if path and os.strerror(errno.ENOENT) in reason and os.path.exists(path):
+                    raise _unseen(f"A worker does not see {path}.")
             if strict:
                 raise UserError(bad_picture(self.source, name, reason))
         words = row_words(1, self.rows.bytes)
@@ -305,7 +318,7 @@ def _hashes(entries: list[Entry]) -> np.ndarray:
     codes = [people.setdefault(entry.identity, len(people)) for entry in entries]
     if len(people) > 1 and None not in people:
         return split_hashes(people)[codes]
-    return split_hashes(entry.name for entry in entries)
+    return split_hashes(entry.photograph or entry.name for entry in entries)
 
 
 def _unseen(what: str) -> UserError:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_faces.data.decode import SUFFIXES, BadPicture, read_file
+from keras_faces.data.decode import SUFFIXES, BadPicture, FaceIn, read_file
 from keras_faces.data.labels import Attributes, Landmarks, read_attributes
 from keras_faces.data.names import suffix_counts
 from keras_faces.errors import UserError
@@ -29,11 +29,13 @@ class Entry(NamedTuple):
         identity: Name of the person it shows, or None where the source does not know.
         split: The side on which the source itself puts it: `"train"`, `"validation"` or `"test"`;
             `LEFT_OUT` where it belongs to none of them; None where the source does not say.
+        photograph: Name of the photograph of which it is a part, or None.
     """
 
     name: str
     identity: str | None = None
     split: str | None = None
+    photograph: str | None = None
 
 
 class Source:
@@ -94,6 +96,15 @@ class Source:
     def file(self, name: str) -> str | None:
         """Return the path of the file whose bytes `read` returns, or None where there is none."""
         return None
+
+    def undecoded(self, name: str) -> str | bytes | np.ndarray | FaceIn | BadPicture:
+        """Return one picture as those who decode it take it, or the path of its file."""
+        if (path := self.file(name)) is not None:
+            return path
+        try:
+            return self.read(name)
+        except BadPicture as error:
+            return error
 
     def check_still_there(self) -> None:
         """Refuse to go on when the whole source has vanished, and not one picture of it.

@@ -6,6 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 
+from keras_faces.data.photographs import OPTIONS, with_faces
 from keras_faces.data.sources.base import Source
 from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.celeba import CelebaSource
@@ -43,18 +44,54 @@ ONE_OF = (
 )
 
 
-def open_source(source: str | os.PathLike | Source) -> Source:
+def open_source(
+    source: str | os.PathLike | Source,
+    faces: str | None = None,
+    per_photo: str | None = None,
+) -> Source:
     """Open a source of faces by its name or path.
 
     Args:
         source: A key of `DATASETS`; `scheme:PATH` with a key of `SCHEMES`, to which options may be
             added as in `video:clip.mp4?every=10`; a key of `SCHEMES` alone, for a data set in the
             folder that the environment variable `KERAS_FACES_DATA` names; a folder of pictures; or
-            a zip file of pictures; or a source that is open already.
+            a zip file of pictures; or a source that is open already. To each the options `faces`,
+            `per_photo`, `min_face`, `max_turn` and `min_sharpness` may be added, as in
+            `photos?faces=aligned&min_face=80`.
+        faces: How faces are taken from photographs: `"as-is"`, each picture is a face; `"found"`,
+            framed as the ORL faces are; or `"aligned"`, turned, scaled and placed by their eyes as
+            CelebA's aligned faces are. None takes them as the source's own options say.
+        per_photo: Which faces of a photograph: `"all"` or the `"largest"`.
 
     Raises:
         UserError: If there is no such source, no such option, or no picture in it.
     """
+    given = {"faces": faces, "per_photo": per_photo}
+    given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(source, (str, os.PathLike)):
+        source, options = _faces_options(os.fspath(source))
+        given = {**options, **given}
+    return with_faces(_opened(source), **given)
+
+
+def _faces_options(name: str) -> tuple[str, dict[str, str]]:
+    """Return the name of a source, and the options in it that say how faces are taken."""
+    if os.path.lexists(name):
+        return name, {}
+    address, mark, query = name.rpartition("?")
+    if not mark:
+        return name, {}
+    own, options = [], {}
+    for part in query.split("&"):
+        option, _, value = part.partition("=")
+        if option in OPTIONS:
+            options[option] = value
+        else:
+            own.append(part)
+    return address + ("?" + "&".join(own) if own else ""), options
+
+
+def _opened(source: str | os.PathLike | Source) -> Source:
     if isinstance(source, Source):
         return source
     if not isinstance(source, (str, os.PathLike)):

@@ -21,8 +21,7 @@ from keras_faces.data.decode import BadPicture
 from keras_faces.data.names import hidden, natural
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.data.sources.video_reader import Video
-from keras_faces.detection.framing import FIVE_POINTS, align, eye_finder, faces_in, model_file
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import UserError
 from keras_faces.files import cache_folder, remembered, write_checked
 from keras_faces.optional import import_av
 from keras_faces.screen import visible
@@ -30,13 +29,10 @@ from keras_faces.screen import visible
 SUFFIXES = (".mp4", ".mov", ".webm", ".m4v", ".mkv", ".avi")
 
 # Part of every remembered pass: raise it when the same video would give other frames.
-VERSION = 2
+VERSION = 3
 
 STRETCHES = 4
 FRAMES_A_STRETCH = 10  # fewer stretches where they would be shorter
-
-FACES = ("no", "yes", "aligned")
-MARGIN = 0.35  # around a detected face, as a share of its size; the detector ends at brows and chin
 
 
 class VideoSource(Source):
@@ -53,15 +49,12 @@ class VideoSource(Source):
         test: Share of the frames on the test side, or from 1 on their number: four stretches of
             time, spread over the video.
         gap: Frames between the sides that belong to neither.
-        faces: `"yes"` to cut out the largest face of each frame, `"aligned"` to turn, scale and
-            place it by its eyes as well; frames without one are left out.
 
     Attributes:
-        counts: Dict of the numbers of frames: all, `"similar"`, `"without a face"` and `"kept"`.
+        counts: Dict of the numbers of frames: all, `"similar"` and `"kept"`.
 
     Raises:
-        UserError: If there is no video, an option makes no sense, or PyAV is not installed, or
-            for aligned faces dlib's landmarks are not.
+        UserError: If there is no video, an option makes no sense, or PyAV is not installed.
     """
 
     sequential = True
@@ -73,36 +66,30 @@ class VideoSource(Source):
         similar: str | float = 1.0,
         test: str | float = 0.1,
         gap: str | int = 3,
-        faces: str = "no",
     ):
         self.path = Path(path).expanduser()
         if not self.path.exists():
             raise UserError(f"There is no file or folder {os.fspath(path)!r}. Check the path.")
-        if faces not in FACES:
-            raise unknown_name("answer to 'faces'", faces, FACES)
         self.title = os.fspath(path)
         options = {
             "every": _number("every", every, 1, whole=True),
             "similar": _number("similar", similar, 0),
             "test": _number("test", test, 0),
             "gap": _number("gap", gap, 0, whole=True),
-            "faces": faces,
         }
         if options["test"] > 1 and options["test"] % 1:
             raise UserError(f"test must be a share below 1 or a whole number. Received: {test}.")
         self._every, self._similar = options["every"], options["similar"]
-        self._test, self._gap, self._faces = options["test"], options["gap"], faces
-        defaults = {"every": 1, "similar": 1, "test": 0.1, "gap": 3, "faces": "no"}
+        self._test, self._gap = options["test"], options["gap"]
+        defaults = {"every": 1, "similar": 1, "test": 0.1, "gap": 3}
         query = "&".join(
-            f"{name}={value if name == 'faces' else format(value, '.12g')}"
+            f"{name}={format(value, '.12g')}"
             for name, value in options.items()
             if value != defaults[name]
         )
         self.address = f"video:{os.path.abspath(self.path)}" + (f"?{query}" if query else "")
         self._query = query
         import_av()
-        if faces == "aligned":
-            model_file(FIVE_POINTS)  # missing, it is told now and not after the first face
         self._files = self._videos()
         self._scanned: tuple[list[Entry], list[tuple[Path, VideoScan]]] | None = None
 
@@ -131,10 +118,7 @@ class VideoSource(Source):
     def remarks(self) -> list[str]:
         counts = self.counts
         kept = f"frames: {counts['kept']:,} kept of {counts['frames']:,}"
-        return [
-            f"{kept}; left out as similar to the one before: {counts['similar']:,}; without a "
-            f"face: {counts['without a face']:,}"
-        ]
+        return [f"{kept}; left out as similar to the one before: {counts['similar']:,}"]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -142,7 +126,6 @@ class VideoSource(Source):
         return {
             "frames": sum(scan.frames for scan in scans),
             "similar": sum(scan.similar for scan in scans),
-            "without a face": sum(scan.faceless for scan in scans),
             "kept": sum(len(scan.kept) for scan in scans),
         }
 
@@ -193,15 +176,13 @@ class VideoSource(Source):
 
     def _digest(self, file: Path) -> str:
         status = file.stat()
-        options = (self._every, self._similar, self._faces)
+        options = (self._every, self._similar)
         stamp = (VERSION, str(file.resolve()), status.st_size, status.st_mtime_ns, *options)
         return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
 
     def _scan(self, file: Path) -> "VideoScan":
-        detect = None if self._faces == "no" else _largest
-        find_eyes = eye_finder() if self._faces == "aligned" else None
-        kept, boxes, eyes = [], [], []
-        frames = similar = faceless = 0
+        kept = []
+        frames = similar = 0
         last = None
         with Video(file) as video:
             bar = tqdm(
@@ -219,18 +200,6 @@ class VideoSource(Source):
                 if last is not None and np.abs(thumbnail - last).mean() < self._similar:
                     similar += 1
                     continue
-                if detect is not None:
-                    pixels = video.pixels(frame)
-                    detected = detect(pixels)
-                    if detected is None:
-                        faceless += 1
-                        continue
-                    face, scale = detected
-                    if find_eyes is None:
-                        boxes.append(_square(face, scale, *pixels.shape[:2]))
-                    else:
-                        edges = (face.left(), face.top(), face.right() + 1, face.bottom() + 1)
-                        eyes.append(find_eyes(pixels, [edge / scale for edge in edges]))
                 last = thumbnail
                 kept.append(number)
             problem = video.problem
@@ -239,12 +208,7 @@ class VideoSource(Source):
                 f"{str(file)!r} holds no frame that can be decoded. {problem or ''} Look whether "
                 "a player shows it; if it was downloaded, whether it is whole."
             )
-        if not kept:
-            raise UserError(
-                f"None of the {faceless} frames looked at in {str(file)!r} shows a face that the "
-                f"detector finds. Look at more frames, or leave faces={self._faces} out."
-            )
-        return VideoScan(frames, similar, faceless, kept, boxes, eyes, problem)
+        return VideoScan(frames, similar, kept, problem)
 
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, np.ndarray | Exception]]:
         entries, scans = self._scan_all()
@@ -261,13 +225,7 @@ class VideoSource(Source):
             for number, frame in enumerate(video.frames()):
                 if number != scan.kept[index]:
                     continue
-                pixels = video.pixels(frame)
-                if scan.boxes:
-                    left, top, right, bottom = scan.boxes[index]
-                    pixels = pixels[top:bottom, left:right]
-                elif scan.eyes:
-                    pixels = align(pixels, scan.eyes[index])
-                yield entries[index], np.ascontiguousarray(pixels)
+                yield entries[index], np.ascontiguousarray(video.pixels(frame))
                 index += 1
                 if index == len(entries):
                     return
@@ -287,20 +245,13 @@ class VideoScan(NamedTuple):
     Attributes:
         frames: Number of frames that could be decoded.
         similar: Number of those dropped because they look like the frame kept before.
-        faceless: Number of those without a face, where faces are looked for.
         kept: Numbers of the frames to use, counted from 0.
-        boxes: Where their faces are: left, top, right, bottom; else empty.
-        eyes: Where the eyes of faces to align are: x and y of the one left in the frame, then of
-            the other; else empty.
         problem: What is wrong with the video, or None.
     """
 
     frames: int
     similar: int
-    faceless: int
     kept: list[int]
-    boxes: list[list[int]]
-    eyes: list[list[float]]
     problem: str | None
 
 
@@ -330,21 +281,6 @@ def split_by_time(count: int, test: int, gap: int) -> list[str]:
         if not tested[index] and any(near):
             splits[index] = LEFT_OUT
     return splits
-
-
-def _largest(pixels: np.ndarray):
-    """Return the largest face as dlib's rectangle and the scale it was found at, or None."""
-    faces, scale = faces_in(pixels)
-    return (faces[0], scale) if faces else None
-
-
-def _square(face, scale: float, height: int, width: int) -> list[int]:
-    """Return left, top, right and bottom of the square around a face, within its frame."""
-    side = min(round((1 + 2 * MARGIN) * face.width() / scale), height, width)
-    centre = ((face.left() + face.right()) / 2, (face.top() + face.bottom()) / 2)
-    left = min(max(0, round(centre[0] / scale - side / 2)), width - side)
-    top = min(max(0, round(centre[1] / scale - side / 2)), height - side)
-    return [left, top, left + side, top + side]
 
 
 def _number(name: str, given, minimum: float, whole: bool = False) -> float:
