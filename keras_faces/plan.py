@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from keras_faces.data import FaceStream, guess_channels, labels_of
+from keras_faces.data import FaceStream, guess_channels, labels_of, open_source
 from keras_faces.data.sources.base import Source
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.metrics.scores import CHEAP_SCORES, as_list, resolve_scores
@@ -35,6 +35,10 @@ class TrainingPlan:
             minutes.
         batch_size: Faces in a batch. Defaults to the paper's, or fewer where the source is small.
         split: Which faces to learn from: `"train"` or `"all"`.
+        faces: How faces are taken from the pictures: `"as-is"`, each is one; `"found"`, all faces
+            in them, framed; or `"aligned"`, turned, scaled and placed by their eyes as CelebA's
+            are. Defaults to what the source's own options say, or else as they are.
+        per_photo: Which faces of a photograph: `"all"` or the `"largest"`. Defaults to all.
         crop: How a picture becomes a square one, a key of `kf.data.CROPS`.
         labels: What to learn as conditions: `"attributes"` or `"identity"`, or `"sketch"` for a
             model that translates sketches. Defaults to what the source has, attributes first.
@@ -68,6 +72,8 @@ class TrainingPlan:
     budget: str = "paper"
     batch_size: int | None = None
     split: str = "train"
+    faces: str | None = None
+    per_photo: str | None = None
     crop: str = "center"
     labels: str | None = None
     epochs: int | None = None
@@ -128,6 +134,14 @@ class TrainingPlan:
         if steps is None:
             return sys.maxsize // steps_per_epoch, None
         return math.ceil(steps / steps_per_epoch), steps
+
+    def open_source(self) -> Source:
+        """Open the source of faces.
+
+        Raises:
+            UserError: If there is none.
+        """
+        return open_source(self.data, self.faces, self.per_photo)
 
     def with_source(self, source: Source) -> "TrainingPlan":
         """Return the plan with what it leaves to the pictures: channels, labels, conditions.

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_faces.callbacks import Budget, Checkpoint, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
-from keras_faces.data import FaceStream, open_faces, open_source
+from keras_faces.data import FaceStream, open_faces
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.files import write_whole
 from keras_faces.metrics.evaluation import evaluate
@@ -50,7 +50,7 @@ def train(
     run = Run(run or _free_folder(plan))
     _refuse_to_overwrite(run)
     _watching(run, plan)  # mistakes in scores should not wait either
-    source = open_source(plan.data)
+    source = plan.open_source()
     plan = plan.with_source(source)
     # The model before the pictures: its mistakes should not wait until all are decoded.
     built = plan.build()

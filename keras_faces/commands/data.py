@@ -25,11 +25,16 @@ class Pictures:
         crop: How a picture becomes a square one; see: keras-faces list crops
         image_size: Width and height in pixels.
         channels: 1 for grey, 3 for colour. Defaults to the pictures'.
+        faces: How faces are taken from the pictures. Defaults to what the source's options say, or
+            else as they are.
+        per_photo: Which faces of a photograph. Defaults to all.
     """
 
     crop: kinds.Crop = "center"
     image_size: int = 64
     channels: Literal[1, 3] | None = None
+    faces: kinds.Faces | None = None
+    per_photo: kinds.PerPhoto | None = None
 
     def prepare(self, source: str, strict: bool = False):
         """Return the source, its prepared pictures and sketches, and what it warned of."""
@@ -39,7 +44,7 @@ class Pictures:
             raise UserError(f"--image-size must be 1 or more. Received: {self.image_size}.")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            opened = open_source(source)
+            opened = open_source(source, self.faces, self.per_photo)
             given = self.crop, self.image_size, self.channels or guess_channels(opened), strict
             try:
                 prepared = cache.prepare(opened, *given)

@@ -85,10 +85,14 @@ class RealFaces:
     Args:
         data: Source of real faces. Defaults to the run's.
         split: Split of these. Defaults to the run's.
+        faces: How faces are taken from the pictures. Defaults to what the source's options say.
+        per_photo: Which faces of a photograph. Defaults to all.
     """
 
     data: kinds.Source | None = None
     split: kinds.Split | None = None
+    faces: kinds.Faces | None = None
+    per_photo: kinds.PerPhoto | None = None
 
     def open(self, run: str, model, command: str, labels: str | None = None):
         """Return the faces as a stream.
@@ -110,7 +114,7 @@ class RealFaces:
                     f"{error} Give --data: where they lie now, or others, as in: keras-faces "
                     f"{command} {run} --data SOURCE"
                 ) from error
-        return trained.faces(labels, self.data, self.split)
+        return trained.faces(labels, self.data, self.split, self.faces, self.per_photo)
 
 
 def trained_model(run: str, out: str, latents_for: str | None = None):

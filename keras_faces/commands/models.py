@@ -19,6 +19,8 @@ KINDS = {
     "recipe": kinds.Recipe | None,
     "budget": kinds.Budget,
     "split": kinds.Split,
+    "faces": kinds.Faces | None,
+    "per_photo": kinds.PerPhoto | None,
     "crop": kinds.Crop,
     "labels": kinds.Labels | None,
     "scores": list[kinds.Score] | None,

@@ -124,6 +124,8 @@ class TrainedModel:
         labels: str | None = None,
         data: str | os.PathLike | None = None,
         split: str | None = None,
+        faces: str | None = None,
+        per_photo: str | None = None,
     ):
         """Return the faces that the model learnt from, or others, as it was trained to see them.
 
@@ -132,6 +134,8 @@ class TrainedModel:
                 learnt from or, of other faces, those that are its conditions.
             data: Another source of faces.
             split: Another split of them.
+            faces: How they are taken from photographs, as in `kf.data.load`.
+            per_photo: Which of a photograph's faces, as in `kf.data.load`.
 
         Returns:
             A `kf.data.FaceStream`.
@@ -142,7 +146,8 @@ class TrainedModel:
 
         def opened():
             model, config = self.model, self.data_config
-            source, kind = (self.source if data is None else open_source(data)), labels
+            source = open_source(self.source if data is None else data, faces, per_photo)
+            kind = labels
             if kind is None:
                 kind = config.get("labels") if data is None else _labels_for(model, source)
             return open_faces(
@@ -156,7 +161,7 @@ class TrainedModel:
                 labels=kind,
             )
 
-        return self.cached(("faces", labels, data, split), opened)
+        return self.cached(("faces", labels, data, split, faces, per_photo), opened)
 
     # Pictures.
 
