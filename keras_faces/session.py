@@ -11,8 +11,12 @@ from PIL import Image
 from keras_faces.callbacks import Budget, Checkpoint, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
 from keras_faces.data import FaceStream, open_faces
+from keras_faces.data.looking import look
+from keras_faces.data.overview import remarks
+from keras_faces.data.sources.base import Source
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.files import write_whole
+from keras_faces.metrics.detection import detected
 from keras_faces.metrics.evaluation import evaluate
 from keras_faces.metrics.scores import CHEAP_SCORES
 from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
@@ -20,6 +24,9 @@ from keras_faces.plan import TrainingPlan, plan_of, resolve
 from keras_faces.runs import Config, Run
 from keras_faces.saving import save_model, untrained_model, versions
 from keras_faces.schema import as_json
+
+LOOKED_AT = 64  # training pictures
+FEW_FACES = 0.5  # of them, below which the user should know
 
 
 def train(
@@ -52,6 +59,8 @@ def train(
     _watching(run, plan)  # mistakes in scores should not wait either
     source = plan.open_source()
     plan = plan.with_source(source)
+    for line in (*remarks(source), *(shown.lines() if (shown := look(source)) else [])):
+        print_fn(line)
     # The model before the pictures: its mistakes should not wait until all are decoded.
     built = plan.build()
     stream = _open(plan, source, built)
@@ -63,6 +72,7 @@ def train(
     with run.locked():
         _refuse_to_overwrite(run)
         run.write_config(sized.record(built, stream))
+        _say_if_few_faces(source, stream, print_fn)
         print_fn(
             f"Training {model} on {stream.count} faces of {stream.facts['source']} at "
             f"{'x'.join(map(str, stream.image_shape))}, batch {stream.batch_size}, "
@@ -339,6 +349,23 @@ def _open(plan: TrainingPlan, source, model) -> FaceStream:
     if stream.count < 2:
         raise UserError(f"Training needs two pictures or more. {plan.data!r} has {stream.count}.")
     return stream
+
+
+def _say_if_few_faces(source: Source, stream: FaceStream, print_fn) -> None:
+    """Say it where the detector finds few of the faces, of a source that may show anything."""
+    if not source.examined:
+        return
+    pictures = stream.sample(LOOKED_AT)
+    size, rate = stream.cache.image_shape[0], detected(pictures).mean()
+    if rate < FEW_FACES:
+        print_fn(
+            f"A face is found in {rate:.0%} of {len(pictures)} training pictures at {size}x{size}"
+            + (
+                ", which says little: so small faces are seldom found."
+                if size < 64
+                else ". A model learns what they show: look at them with keras-faces data info."
+            )
+        )
 
 
 def _free_folder(plan: TrainingPlan) -> str:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_faces as kf
-from keras_faces.data.decode import BadPicture
+from keras_faces.data import photographs
+from keras_faces.data.decode import BadPicture, FaceIn
 from keras_faces.data.sources import LEFT_OUT, open_source
 from keras_faces.data.sources import video as video_module
 from keras_faces.data.sources.video import split_by_time
@@ -68,7 +69,10 @@ def clip(faces, tmp_path_factory) -> Path:
 
 
 def taken(source, start=0) -> dict[str, np.ndarray]:
-    return {entry.name: pixels for entry, pixels in source.pictures(start)}
+    return {
+        entry.name: picture.cut_out()[0] if isinstance(picture, FaceIn) else picture
+        for entry, picture in source.pictures(start)
+    }
 
 
 def differs(one, other) -> float:
@@ -365,7 +369,7 @@ def test_without_pyav_it_says_what_to_install(clip, monkeypatch):
         ("test=1.5", "share below 1 or a whole number"),
         ("test=inf", "test"),
         ("gap=-1", "gap"),
-        ("faces=some", "answer to 'faces'"),
+        ("faces=some", "way to take faces named 'some'"),
         ("fps=3", "does not know 'fps=3'"),
     ],
 )
@@ -410,6 +414,10 @@ def test_folders_without_a_usable_video_are_refused(tmp_path):
 # Faces
 
 
+LANDMARKS = importlib.util.find_spec("face_recognition_models")
+needs_landmarks = pytest.mark.skipif(not LANDMARKS, reason="needs the extra identity")
+
+
 @pytest.fixture(scope="session")
 def people(orl_path, tmp_path_factory) -> Path:
     """Ten frames of 480x360 pixels, every second one with a face in another place."""
@@ -425,37 +433,34 @@ def people(orl_path, tmp_path_factory) -> Path:
     return write(tmp_path_factory.mktemp("people") / "people.mp4", frames)
 
 
+@needs_landmarks
 def test_faces_are_cut_out_of_frames_that_show_one(people):
-    source = open_source(f"video:{people}?faces=yes")
+    source = open_source(f"video:{people}?faces=found")
     assert [entry.name for entry in source.entries()] == [f"{n:06d}" for n in (1, 3, 5, 7, 9)]
-    assert source.counts["without a face"] == 5
+    assert "faces: 5 of 10 pictures, found; none in 5" in source.remarks()
     frames = taken(open_source(f"video:{people}"))
-    for entry, pixels in source.pictures():
-        height, width = pixels.shape[:2]
-        assert height == width
-        assert 150 < width < 320
+    for entry, picture in source.pictures():
+        pixels = picture.cut_out()[0]
+        assert pixels.shape[0] == pixels.shape[1]
         number = int(entry.name)
-        centre = 20 + 25 * number + 92
-        ((_, found),) = [found for found in source._scan_all()[1]]
-        left, top, right, bottom = found.boxes[found.kept.index(number)]
-        assert abs((left + right) / 2 - centre) < 45
-        assert np.array_equal(pixels, frames[entry.name][top:bottom, left:right])
+        left, _, right, _ = picture.face.box
+        assert abs((left + right) / 2 - (20 + 25 * number + 92)) < 45
+        middle = len(pixels) // 2
+        assert (frames[entry.name] == pixels[middle, middle]).all(-1).any()
     again = taken(open_source(source.address))
     assert list(again) == [entry.name for entry in source.entries()]
 
 
+@needs_landmarks
 def test_a_video_without_faces_is_refused_where_faces_are_asked_for(tmp_path):
     frames = [np.full((120, 160, 3), 10 * n, np.uint8) for n in range(10)]
     path = write(tmp_path / "sky.mp4", frames)
-    with pytest.raises(kf.UserError, match=r"None of the 10 frames .*shows a face.*faces=yes"):
-        open_source(f"video:{path}?faces=yes").entries()
+    with pytest.raises(kf.UserError, match=r"None of the 10 pictures .*shows a face.*faces=found"):
+        open_source(f"video:{path}?faces=found").entries()
 
 
 # ---------------------------------------------------------------------------------------------
 # Aligned faces
-
-LANDMARKS = importlib.util.find_spec("face_recognition_models")
-needs_landmarks = pytest.mark.skipif(not LANDMARKS, reason="needs the extra identity")
 
 # Degrees counterclockwise, pixels across and down, and how much larger than 184x224.
 POSES = [
@@ -514,7 +519,7 @@ def eyes_in(pictures: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [64, 128])
 def test_aligned_faces_have_level_eyes_at_celebas_place(posers, size):
     turned = {}
-    for faces in ("yes", "aligned"):
+    for faces in ("found", "aligned"):
         address = f"video:{posers}?faces={faces}"
         stream = kf.data.open_faces(address, size, 4, "all", progress=False)
         eyes = eyes_in(stream.cache.read(range(len(POSES))))
@@ -524,7 +529,7 @@ def test_aligned_faces_have_level_eyes_at_celebas_place(posers, size):
     # How many threads encode the video moves what dlib finds by some tenths of a degree.
     assert np.abs(degrees).max() < 4
     assert np.abs(places / size - EYES).max() < 1 / 64
-    degrees, places = turned["yes"]
+    degrees, places = turned["found"]
     assert np.abs(degrees).max() > 20
     assert np.ptp(places, axis=0).max() > size / 10
 
@@ -533,12 +538,12 @@ def test_aligned_faces_have_level_eyes_at_celebas_place(posers, size):
 def test_the_same_face_in_any_pose_gives_the_same_picture(orl_path, tmp_path):
     path = posing(lambda n: 4, orl_path, tmp_path / "one.mp4")
     alike = {}
-    for faces in ("yes", "aligned"):
+    for faces in ("found", "aligned"):
         stream = kf.data.open_faces(f"video:{path}?faces={faces}", 64, 4, "all", progress=False)
         inner = stream.cache.read(range(len(POSES)))[:, 22:48, 22:42].reshape(len(POSES), -1)
         alike[faces] = np.corrcoef(inner).min()
     assert alike["aligned"] > 0.97
-    assert alike["yes"] < 0.5
+    assert alike["found"] < 0.5
     # Each is as large as in its frame: nothing is lost before the crop shrinks it.
     sides = stream.cache.raw_sizes[:, 0] / [scale for *_, scale in POSES]
     assert sides.max() / sides.min() < 1.03
@@ -551,22 +556,22 @@ def test_aligned_faces_come_from_frames_that_show_one_and_are_remembered(
     source = open_source(f"video:{posers}?faces=aligned")
     names = [entry.name for entry in source.entries()]
     assert names == [f"{2 * n:06d}" for n in range(len(POSES))]
-    assert source.counts["without a face"] == len(POSES)
+    assert f"none in {len(POSES)}" in source.summary()
     assert source.address.endswith("?faces=aligned")
     pictures = taken(source)
     assert all(pixels.shape[0] == pixels.shape[1] for pixels in pictures.values())
-    monkeypatch.setattr(video_module, "eye_finder", None)  # it is not asked again
+    monkeypatch.setattr(photographs, "find_faces", None)  # it is not asked again
     again = taken(open_source(source.address), 3)
     assert list(again) == names[3:]
     assert all(np.array_equal(again[name], pictures[name]) for name in again)
-    listings = {open_source(f"video:{posers}?faces={f}").listing() for f in ("yes", "aligned")}
+    listings = {open_source(f"video:{posers}?faces={f}").listing() for f in ("found", "aligned")}
     assert len(listings) == 2
 
 
 @needs_landmarks
 def test_a_video_without_faces_to_align_is_refused(tmp_path):
     path = write(tmp_path / "sky.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 2)
-    with pytest.raises(kf.UserError, match=r"None of the 2 frames .*leave faces=aligned out"):
+    with pytest.raises(kf.UserError, match=r"None of the 2 pictures .*leave faces=aligned out"):
         open_source(f"video:{path}?faces=aligned").entries()
 
 
@@ -638,7 +643,7 @@ def test_without_landmarks_it_says_what_to_install_before_decoding(
     monkeypatch.setattr(video_module, "Video", None)
     with pytest.raises(kf.UserError, match=r"pip install 'keras-faces\[identity\]'"):
         open_source(f"video:{clip}?faces=aligned")
-    open_source(f"video:{clip}?faces=yes")  # which does without
+    open_source(f"video:{clip}?faces=found")  # which does without
 
 
 # ---------------------------------------------------------------------------------------------

@@ -78,6 +78,7 @@ def check(
     Args:
         source: Which faces; see: keras-faces list datasets
     """
+    from keras_faces.data.looking import look
     from keras_faces.data.overview import outline, problems, remarks, unmatched
 
     opened, prepared, drawn, warned = pictures.prepare(source)
@@ -85,6 +86,10 @@ def check(
     for line in opened.compare_with_published():
         print(line)
     found = [*warned, *unmatched(opened.attributes(), prepared), *problems(prepared)]
+    if shown := look(opened):
+        for line in shown.lines():
+            print(line)
+        found += shown.named()
     if drawn is not None:
         found += [f"sketches: {line}" for line in problems(drawn)]
     print("\n".join(found) if found else "nothing damaged, copied or suspiciously small")
@@ -110,14 +115,18 @@ def info(
         count: Pictures on it.
         seed: Seed of their choice.
     """
+    from keras_faces.data.looking import look, stacked
     from keras_faces.data.overview import contact_sheet, describe
     from keras_faces.pictures import picture_suffix, save_picture
 
     if not picture_suffix(out):
         raise UserError(f"--out must name a picture, such as faces.png. Received: {out!r}.")
     opened, prepared, drawn, warned = pictures.prepare(source)
-    print("\n".join(describe(opened, prepared) + warned))
+    shown = look(opened)
+    about_faces = shown.lines() if shown else []
+    print("\n".join(describe(opened, prepared) + about_faces + warned))
     sheet = contact_sheet(prepared, count, seed, drawn)
+    sheet = stacked(sheet, shown and shown.sheet())
     print(f"contact sheet: {save_picture(sheet, out)}")
 
 

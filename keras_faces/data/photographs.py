@@ -38,8 +38,8 @@ from keras_faces.detection.photographs import (
     require_finder,
 )
 from keras_faces.errors import UserError, unknown_name
-from keras_faces.files import cache_folder, read_checked, write_checked
-from keras_faces.parallel import in_parallel
+from keras_faces.files import cache_folder, read_checked, remembered, write_checked
+from keras_faces.parallel import FEW, in_parallel
 
 OPTIONS = ("faces", "per_photo", "min_face", "max_turn", "min_sharpness")
 
@@ -48,9 +48,6 @@ NUMBERS = ("left", "top", "right", "bottom", "x1", "y1", "x2", "y2", "sharpness"
 LOOKED_AT = 1200  # pixels of the shorter side that are enough to find faces
 AT_ONCE = 8  # photographs that a worker looks at
 PART = 256  # photographs that are looked at again, at most, when the process is killed
-
-SHOWN = 10  # names in a list
-NOT_TAKEN = ("smaller", "turned", "blurred", "beside the largest")
 
 
 class Limits(NamedTuple):
@@ -65,6 +62,14 @@ class Limits(NamedTuple):
     min_face: float = MIN_FACE
     max_turn: float = MAX_TURN
     min_sharpness: float = MIN_SHARPNESS
+
+    def refuse(self, face: FoundFace) -> str | None:
+        """Return why a face is not taken: it is small, turned or blurred; or None."""
+        if face.width < self.min_face:
+            return "small"
+        if abs(face.turn) > self.max_turn:
+            return "turned"
+        return "blurred" if face.sharpness < self.min_sharpness else None
 
 
 def with_faces(
@@ -196,15 +201,9 @@ class PhotographsSource(Source):
         return taken
 
     def _refused(self, row: int, rank: int) -> str | None:
-        """Return why a face is not taken, one of `NOT_TAKEN`, or None."""
-        face = self.found.face(row)
-        if face.width < self.limits.min_face:
-            return "smaller"
-        if abs(face.turn) > self.limits.max_turn:
-            return "turned"
-        if face.sharpness < self.limits.min_sharpness:
-            return "blurred"
-        return "beside the largest" if rank > 1 and self.per_photo == "largest" else None
+        """Return why a face is not taken, or None."""
+        beside = "beside a larger one" if rank > 1 and self.per_photo == "largest" else None
+        return self.limits.refuse(self.found.face(row)) or beside
 
     @functools.cached_property
     def _entries(self) -> list[Entry]:
@@ -219,7 +218,7 @@ class PhotographsSource(Source):
         if not any(rank for _, rank, _ in self._taken):
             raise UserError(
                 f"None of the {len(photographs):,} pictures of {self.title!r} shows a face that "
-                f"can be used. {self.summary()} Other pictures are taken whole: leave "
+                f"can be used ({self.summary()}). To take the pictures as they are, leave "
                 f"faces={self.faces} out."
             )
         return entries
@@ -236,30 +235,22 @@ class PhotographsSource(Source):
 
     def summary(self) -> str:
         """Return what was found, and what is left out, in words."""
-        photographs = self.source.entries()
-        refused, without, several = Counter(), [], 0
+        refused, several, without = Counter(), 0, 0
         for number, rows in self.found.by_photograph():
             refused.update(self._refused(row, rank) for rank, row in enumerate(rows, 1))
             several += len(rows) > 1
-            if not rows and self.found.reasons[number] is None:
-                without.append(photographs[number].name)
+            without += not rows and self.found.reasons[number] is None
         taken = refused.pop(None, 0)
-        wordings = {
-            "smaller": f"{{}} smaller than {self.limits.min_face:g} pixels",
-            "turned": f"{{}} turned by more than {self.limits.max_turn:g} degrees",
-            "blurred": "{} blurred",
-            "beside the largest": "{} beside a larger one",
+        limits = {
+            "small": f"small (below {self.limits.min_face:g} pixels)",
+            "turned": f"turned (by more than {self.limits.max_turn:g} degrees)",
         }
-        out = [wordings[why].format(f"{refused[why]:,}") for why in NOT_TAKEN if refused[why]]
-        line = f"faces: {taken:,} of {len(photographs):,} pictures, {self.faces}"
-        if several:
-            line += f"; several in {several:,}"
-        if out:
-            line += f"; left out: {', '.join(out)}"
-        if without:
-            more = f" and {len(without) - SHOWN:,} more" if len(without) > SHOWN else ""
-            line += f"; without a face: {len(without):,}: {', '.join(without[:SHOWN])}{more}"
-        return f"{line}."
+        parts = [f"{taken:,} of {len(self.found):,} pictures, {self.faces}"]
+        parts += [f"several in {several:,}"] if several else []
+        out = [f"{count:,} {limits.get(why, why)}" for why, count in refused.items()]
+        parts += [f"left out: {', '.join(out)}"] if out else []
+        parts += [f"none in {without:,}"] if without else []
+        return f"faces: {'; '.join(parts)}"
 
     def undecoded(self, name: str) -> FaceIn | BadPicture:
         place = self._places[name]
@@ -356,9 +347,11 @@ def find_all(source: Source) -> FoundFaces:
     return FoundFaces(parts)
 
 
-def look_at_sample(source: Source, count: int) -> tuple[list[Entry], FoundFaces]:
-    """Find the faces of some pictures of a source, spread evenly; of one whose pictures come one
-    after the other of the first ones."""
+def find_in_sample(source: Source, count: int) -> tuple[list[Entry], FoundFaces]:
+    """Find the faces of some pictures of a source, or return what was found before.
+
+    They are spread evenly; where pictures come one after the other they are the first.
+    """
     entries = source.entries()
     if source.sequential:
         chosen = list(range(min(count, len(entries))))
@@ -366,9 +359,16 @@ def look_at_sample(source: Source, count: int) -> tuple[list[Entry], FoundFaces]
     else:
         chosen = np.unique(np.linspace(0, len(entries) - 1, count).round().astype(int)).tolist()
         pictures = (source.undecoded(entries[number].name) for number in chosen)
-    with silent_pillow():
-        found = list(in_parallel(look_at, chunks(pictures, AT_ONCE)))
-    return [entries[number] for number in chosen], FoundFaces(found)
+    note = cache_folder() / "faces" / f"{source.listing()[:24]}-{VERSION}-{count}.parquet"
+    if (known := remembered(note)) is not None:
+        table = read_columns(pa.BufferReader(known))
+    else:
+        with silent_pillow():
+            found = in_parallel(look_at, chunks(pictures, AT_ONCE), prefer="threads")
+            table = _joined(list(found))
+        with contextlib.suppress(OSError):  # a full disk: then they are looked at again
+            write_checked(note, as_parquet(table))
+    return [entries[number] for number in chosen], FoundFaces([table])
 
 
 def _kept(folder: Path) -> list[pa.Table]:
@@ -404,6 +404,7 @@ def _look_at_rest(source: Source, folder: Path, parts: list[pa.Table], count: in
         if source.sequential
         else (source.undecoded(entry.name) for entry in source.entries()[done:])
     )
+    few, prefer = chunks(pictures, AT_ONCE), "processes" if count - done > FEW else "threads"
     bar = tqdm(
         total=count,
         initial=done,
@@ -415,7 +416,7 @@ def _look_at_rest(source: Source, folder: Path, parts: list[pa.Table], count: in
         with (
             bar,
             silent_pillow(),
-            contextlib.closing(in_parallel(look_at, chunks(pictures, AT_ONCE))) as tables,
+            contextlib.closing(in_parallel(look_at, few, prefer=prefer)) as tables,
         ):
             for table in tables:
                 if pc.any(table["reason"].is_valid()).as_py():

@@ -49,6 +49,7 @@ class Source:
         address: What `open_source` takes from any folder to open it again.
         credit: Whom to name beside the pictures.
         sequential: Whether `pictures` is the only way to them.
+        examined: Whether its pictures may be anything, and are looked at for faces.
         attributes_hint: What to do where `attributes` are wanted and there are none.
         mismatches: What does not match so far, see `warn`.
     """
@@ -57,6 +58,7 @@ class Source:
     address: str
     credit: str = ""
     sequential: bool = False
+    examined: bool = False
     attributes_hint: str = (
         "put a file attributes.csv into the folder or zip, with a header such as "
         "'file,glasses,smiling' and a row of 0 and 1 for each picture."

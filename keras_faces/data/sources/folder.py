@@ -40,6 +40,7 @@ class FolderSource(Source):
     """
 
     credit = ""
+    examined = True
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path).expanduser()

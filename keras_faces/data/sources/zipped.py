@@ -35,6 +35,7 @@ class ZipSource(Source):
     """
 
     credit = ""
+    examined = True
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path).expanduser()
