@@ -83,11 +83,12 @@ class RealFaces:
     """Real faces, as a model was trained to see them.
 
     Args:
-        data: Source of real faces. Defaults to the run's.
+        data: Source of real faces; given several times, all of their pictures. Defaults to the
+            run's.
         split: Split of these. Defaults to the run's.
     """
 
-    data: kinds.Source | None = None
+    data: kinds.Sources | None = None
     split: kinds.Split | None = None
 
     def open(self, run: str, model, command: str, labels: str | None = None):

@@ -10,6 +10,7 @@ import numpy as np
 from keras_faces.data import labels_of, open_faces, open_source
 from keras_faces.data.crops import get_crop
 from keras_faces.data.decode import MAX_PIXELS, BadPicture
+from keras_faces.data.sources.base import SourceLike, each
 from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.errors import UserError
 from keras_faces.pixels import to_float, to_uint8
@@ -122,7 +123,7 @@ class TrainedModel:
     def faces(
         self,
         labels: str | None = None,
-        data: str | os.PathLike | None = None,
+        data: SourceLike | None = None,
         split: str | None = None,
     ):
         """Return the faces that the model learnt from, or others, as it was trained to see them.
@@ -130,7 +131,7 @@ class TrainedModel:
         Args:
             labels: Kind of their labels, as in `kf.data.load`; None takes those that the model
                 learnt from or, of other faces, those that are its conditions.
-            data: Another source of faces.
+            data: Another source of faces, or several.
             split: Another split of them.
 
         Returns:
@@ -156,7 +157,8 @@ class TrainedModel:
                 labels=kind,
             )
 
-        return self.cached(("faces", labels, data, split), opened)
+        key = data if data is None else tuple(each(data))
+        return self.cached(("faces", labels, key, split), opened)
 
     # Pictures.
 

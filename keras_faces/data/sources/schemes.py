@@ -4,9 +4,10 @@ import inspect
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from keras_faces.data.sources.base import Source
+from keras_faces.data.sources.base import Source, SourceLike
 from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.celeba import CelebaSource
 from keras_faces.data.sources.ffhq import FfhqSource
@@ -15,6 +16,7 @@ from keras_faces.data.sources.layouts import how_to_unpack
 from keras_faces.data.sources.lfw import LfwSource
 from keras_faces.data.sources.orl import OrlSource
 from keras_faces.data.sources.pairs import PairsSource
+from keras_faces.data.sources.several import SeveralSource, addresses_of
 from keras_faces.data.sources.tfds import TfdsSource
 from keras_faces.data.sources.utkface import UtkFaceSource
 from keras_faces.data.sources.video import VideoSource
@@ -43,26 +45,32 @@ ONE_OF = (
 )
 
 
-def open_source(source: str | os.PathLike | Source) -> Source:
-    """Open a source of faces by its name or path.
+def open_source(source: SourceLike | Source) -> Source:
+    """Open a source of faces by its name or path, or several as one.
 
     Args:
         source: A key of `DATASETS`; `scheme:PATH` with a key of `SCHEMES`, to which options may be
             added as in `video:clip.mp4?every=10`; a key of `SCHEMES` alone, for a data set in the
             folder that the environment variable `KERAS_FACES_DATA` names; a folder of pictures; or
-            a zip file of pictures; or a source that is open already.
+            a zip file of pictures; or a source that is open already; or a list of these, for all
+            their pictures: see `SeveralSource`.
 
     Raises:
-        UserError: If there is no such source, no such option, or no picture in it.
+        UserError: If there is no such source, no such option, or no picture in it; or the list has
+            one twice.
     """
     if isinstance(source, Source):
         return source
+    if isinstance(source, (list, tuple)):
+        return _several(source)
     if not isinstance(source, (str, os.PathLike)):
         raise UserError(
             "A source of faces is orl, a folder, a zip or scheme:PATH. "
             f"Received: {source!r}, of type {type(source).__name__}."
         )
     name = os.fspath(source)
+    if addresses := addresses_of(name):
+        return _several(addresses)
     if not name:  # which a path takes for the current folder
         raise UserError("The source of faces is empty. Give orl, a folder, a zip or scheme:PATH.")
     if name in DATASETS:
@@ -92,6 +100,12 @@ def open_source(source: str | os.PathLike | Source) -> Source:
     usual = [scheme for scheme, kind in SCHEMES.items() if hasattr(kind, "by_hand")]
     known = [*DATASETS, *usual]
     raise unknown_name("source of faces (nor a folder or zip file of that name)", name, known)
+
+
+def _several(sources: Sequence[str | os.PathLike | Source]) -> Source:
+    opened = [open_source(source) for source in sources]
+    parts = [part for one in opened for part in getattr(one, "parts", (one,))]
+    return parts[0] if len(parts) == 1 else SeveralSource(parts)
 
 
 def _with_options(scheme: str, path: str, query: str) -> Source:
