@@ -183,9 +183,8 @@ def large_photos(album: Album, count: int) -> None:
     entries = len(source.entries())
     seconds = time.perf_counter() - began
     own = process.memory_info().rss >> 20
-    print(
-        f"found {entries:,} faces in {count:,} photographs: {count / seconds:.1f} pictures/s, {own} MiB"
-    )
+    rate = count / seconds
+    print(f"found {entries:,} faces in {count:,} photographs: {rate:.1f} pictures/s, {own} MiB")
     began = time.perf_counter()
     cache = kf.data.cache.prepare(source)
     seconds = time.perf_counter() - began
@@ -194,9 +193,7 @@ def large_photos(album: Album, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--faces", type=Path, required=True, help="zip of single faces"
-    )
+    parser.add_argument("--faces", type=Path, required=True, help="zip of single faces")
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument("--large", type=int, metavar="N", help="make N photos of 12 megapixels")
     parser.add_argument("--seed", type=int, default=0)

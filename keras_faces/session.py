@@ -13,7 +13,7 @@ from keras_faces.checkpoints import list_checkpoints, read_latest, restore
 from keras_faces.data import FaceStream, open_faces
 from keras_faces.data.looking import look
 from keras_faces.data.overview import remarks
-from keras_faces.data.sources.base import Source
+from keras_faces.data.sources.base import Source, SourceLike, each, named
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.files import write_whole
 from keras_faces.metrics.detection import detected
@@ -31,7 +31,7 @@ FEW_FACES = 0.5  # of them, below which the user should know
 
 def train(
     model: str,
-    data: str | os.PathLike | None = None,
+    data: SourceLike | None = None,
     run: str | os.PathLike | None = None,
     print_fn: Callable[[str], None] = print,
     **arguments,
@@ -40,7 +40,8 @@ def train(
 
     Args:
         model: One of `kf.list_models()`.
-        data: Source of faces, as in `kf.data.load`; None takes the recipe's, or ORL.
+        data: Source of faces, as in `kf.data.load`, or a list of several; None takes the recipe's,
+            or ORL.
         run: The run's folder; None makes one under `runs/`.
         print_fn: Where to send lines for the user.
         **arguments: What else a `kf.TrainingPlan` says, such as `recipe`, `epochs` and `crop`, and
@@ -85,7 +86,7 @@ def train(
 def resume(
     run: str | os.PathLike,
     print_fn: Callable[[str], None] = print,
-    data: str | os.PathLike | None = None,
+    data: SourceLike | None = None,
 ) -> Run:
     """Go on with a run that was stopped or killed, as if it had never been.
 
@@ -133,13 +134,13 @@ def resume(
     return run
 
 
-def _reopen(run: Run, config: Config, data: str | os.PathLike | None) -> FaceStream:
+def _reopen(run: Run, config: Config, data: SourceLike | None) -> FaceStream:
     """Open the faces of a run again, which may have moved, once they are known to be the same."""
     recorded = config["data"]
     kept = ("source", "image_size", "channels", "split", "crop", "seed", "test_fraction", "labels")
     options = {name: recorded[name] for name in (*kept, "shuffle", "drop_remainder")}
     if data is not None:
-        options["source"] = str(data)
+        options["source"] = data
     try:
         now = open_faces(batch_size=1, **options).facts
     except UserError as error:
@@ -152,8 +153,8 @@ def _reopen(run: Run, config: Config, data: str | os.PathLike | None) -> FaceStr
     same = ("fingerprint", "labels_digest", "pictures")
     if any(now[name] != recorded.get(name) for name in same):
         raise UserError(
-            f"The pictures or labels in {options['source']!r} are not those with which the "
-            "run began: they have changed, or are others. So it cannot go on as it was. "
+            f"The pictures or labels in {named(options['source'])!r} are not those with which "
+            "the run began: they have changed, or are others. So it cannot go on as it was. "
             "Restore them, or train anew in another folder."
         )
     if now["source"] != recorded["source"]:
@@ -347,7 +348,9 @@ def _open(plan: TrainingPlan, source, model) -> FaceStream:
         size = multiple * min(model.batch_size // multiple, 2 ** (count.bit_length() - 1))
     stream = open_faces(batch_size=size, **options)
     if stream.count < 2:
-        raise UserError(f"Training needs two pictures or more. {plan.data!r} has {stream.count}.")
+        raise UserError(
+            f"Training needs two pictures or more. {source.title!r} has {stream.count}."
+        )
     return stream
 
 
@@ -369,7 +372,7 @@ def _say_if_few_faces(source: Source, stream: FaceStream, print_fn) -> None:
 
 
 def _free_folder(plan: TrainingPlan) -> str:
-    name = os.path.basename(str(plan.data).rstrip("/"))
+    name = "-".join(os.path.basename(str(data).rstrip("/")) for data in each(plan.data))
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
     number = 1
     while os.path.exists(

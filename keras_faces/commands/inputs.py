@@ -83,13 +83,14 @@ class RealFaces:
     """Real faces, as a model was trained to see them.
 
     Args:
-        data: Source of real faces. Defaults to the run's.
+        data: Source of real faces; given several times, all of their pictures. Defaults to the
+            run's.
         split: Split of these. Defaults to the run's.
         faces: How faces are taken from the pictures. Defaults to what the source's options say.
         per_photo: Which faces of a photograph. Defaults to all.
     """
 
-    data: kinds.Source | None = None
+    data: kinds.Sources | None = None
     split: kinds.Split | None = None
     faces: kinds.Faces | None = None
     per_photo: kinds.PerPhoto | None = None

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 from itertools import islice
 
 import numpy as np
@@ -12,6 +11,8 @@ from keras_faces.data.cache import prepare
 from keras_faces.data.crops import get_crop
 from keras_faces.data.labels import CONDITIONS, LABELS, Labels, NameLabels, SketchLabels
 from keras_faces.data.sources import DATASETS, open_source
+from keras_faces.data.sources.base import Source, SourceLike
+from keras_faces.data.sources.several import SeveralSource
 from keras_faces.data.splits import SPLITS, split_indices
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, unknown_name
@@ -24,7 +25,7 @@ def list_datasets() -> list[str]:
 
 
 def load(
-    source: str | os.PathLike = "orl",
+    source: SourceLike = "orl",
     image_size: int = 64,
     batch_size: int = 64,
     split: str = "train",
@@ -49,7 +50,7 @@ def load(
         source: A name from `kf.list_datasets()`, a folder of pictures (flat, or one folder for
             each person, nested), a zip file of pictures, which is read in place, or
             `scheme:PATH?option=value` of a published data set, sketches, a video or TFDS; see
-            `kf.data.open_source`.
+            `kf.data.open_source`. Or a list of these for all their pictures.
         image_size: Width and height in pixels.
         batch_size: Pictures in a batch.
         split: `"train"`, `"validation"` (where the source has one of its own), `"test"` or
@@ -63,7 +64,8 @@ def load(
             `"landmarks"`, float32 of shape `(batch, 10)`, x and y of eyes, nose and mouth in pixels
             of the cropped picture; `"name"`, the pictures' names, strings of shape `(batch,)`;
             `"sketch"`, the photos' sketches, as float32 images.
-        test_fraction: Share of the people, or else of the pictures, on the test side.
+        test_fraction: Share of the people, or else of the pictures, on the test side, where a
+            single source has no splits of its own.
         strict: Stop at a bad picture instead of skipping it with a warning.
         progress: Show a progress bar while pictures are decoded for the first time.
         shuffle: Whether to permute in every epoch. None permutes the training split alone.
@@ -103,7 +105,7 @@ def load(
 
 
 def open_faces(
-    source: str | os.PathLike = "orl",
+    source: SourceLike = "orl",
     image_size: int = 64,
     batch_size: int = 64,
     split: str = "train",
@@ -251,7 +253,7 @@ def _sketches(source, cache, crop, strict, progress) -> Labels:
     return SketchLabels(made, np.array([indices[name] for name in cache.names]))
 
 
-def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, list[str]]:
+def labels_of(source: SourceLike | Source, kind: str | None = None) -> tuple[str, list[str]]:
     """Return the kind of conditions that a source has, and their names.
 
     Args:
@@ -276,24 +278,15 @@ def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, 
     return "identity", people
 
 
-def guess_channels(source, looked_at: int = 16) -> int:
+def guess_channels(source: Source, looked_at: int = 16) -> int:
     """Return 1 where the first readable pictures of a source are all grey, else 3."""
+    if isinstance(source, SeveralSource):
+        return max(guess_channels(part, looked_at) for part in source.parts)
     note = cache_folder() / "channels" / source.listing()
     if known := remembered(note):
         return int(known)
     modes = set()
-
-    def pictures():
-        if source.sequential:
-            yield from (data for _, data in source.pictures())
-            return
-        for entry in source.entries():
-            try:
-                yield source.read(entry.name)
-            except decode.BadPicture as error:
-                yield error
-
-    for data in islice(pictures(), looked_at):
+    for _, data in islice(source.pictures(), looked_at):
         if isinstance(data, np.ndarray):
             modes.add("L" if data.shape[-1] == 1 else "RGB")
         if not isinstance(data, bytes):

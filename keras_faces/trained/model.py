@@ -10,6 +10,7 @@ import numpy as np
 from keras_faces.data import labels_of, open_faces, open_source
 from keras_faces.data.crops import get_crop
 from keras_faces.data.decode import MAX_PIXELS, BadPicture
+from keras_faces.data.sources.base import SourceLike, each
 from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.errors import UserError
 from keras_faces.pixels import to_float, to_uint8
@@ -122,7 +123,7 @@ class TrainedModel:
     def faces(
         self,
         labels: str | None = None,
-        data: str | os.PathLike | None = None,
+        data: SourceLike | None = None,
         split: str | None = None,
         faces: str | None = None,
         per_photo: str | None = None,
@@ -132,7 +133,7 @@ class TrainedModel:
         Args:
             labels: Kind of their labels, as in `kf.data.load`; None takes those that the model
                 learnt from or, of other faces, those that are its conditions.
-            data: Another source of faces.
+            data: Another source of faces, or several.
             split: Another split of them.
             faces: How they are taken from photographs, as in `kf.data.load`.
             per_photo: Which of a photograph's faces, as in `kf.data.load`.
@@ -161,7 +162,8 @@ class TrainedModel:
                 labels=kind,
             )
 
-        return self.cached(("faces", labels, data, split, faces, per_photo), opened)
+        key = data if data is None else tuple(each(data))
+        return self.cached(("faces", labels, key, split, faces, per_photo), opened)
 
     # Pictures.
 

@@ -17,6 +17,20 @@ from keras_faces.screen import visible
 LEFT_OUT = "left out"
 
 
+# What `open_source` takes: a name, a path or `scheme:PATH`; several of them for all their pictures.
+SourceLike = str | os.PathLike | Sequence[str | os.PathLike]
+
+
+def each(source: "SourceLike | Source") -> list:
+    """Return the sources that are given, one or several, as a list."""
+    return list(source) if isinstance(source, (list, tuple)) else [source]
+
+
+def named(source: "SourceLike | Source") -> str:
+    """Return the sources that are given in words."""
+    return " and ".join(getattr(one, "address", str(one)) for one in each(source))
+
+
 class UnmatchedAnnotations(UserWarning):
     """Pictures and what a source says of them do not match; the message counts and names."""
 
@@ -88,7 +102,11 @@ class Source:
 
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | np.ndarray | Exception]]:
         """Yield the entries from number `start` with their pictures, or with a `BadPicture`."""
-        raise NotImplementedError
+        for entry in self.entries()[start:]:
+            try:
+                yield entry, self.read(entry.name)
+            except BadPicture as error:
+                yield entry, error
 
     def warn(self, message: str) -> None:
         """Warn that pictures and annotations do not match, now and at every later start."""

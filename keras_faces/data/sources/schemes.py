@@ -4,10 +4,11 @@ import inspect
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_faces.data.photographs import OPTIONS, with_faces
-from keras_faces.data.sources.base import Source
+from keras_faces.data.sources.base import Source, SourceLike
 from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.celeba import CelebaSource
 from keras_faces.data.sources.ffhq import FfhqSource
@@ -16,6 +17,7 @@ from keras_faces.data.sources.layouts import how_to_unpack
 from keras_faces.data.sources.lfw import LfwSource
 from keras_faces.data.sources.orl import OrlSource
 from keras_faces.data.sources.pairs import PairsSource
+from keras_faces.data.sources.several import SeveralSource, addresses_of
 from keras_faces.data.sources.tfds import TfdsSource
 from keras_faces.data.sources.utkface import UtkFaceSource
 from keras_faces.data.sources.video import VideoSource
@@ -45,27 +47,32 @@ ONE_OF = (
 
 
 def open_source(
-    source: str | os.PathLike | Source,
-    faces: str | None = None,
-    per_photo: str | None = None,
+    source: SourceLike | Source, faces: str | None = None, per_photo: str | None = None
 ) -> Source:
-    """Open a source of faces by its name or path.
+    """Open a source of faces by its name or path, or several as one.
 
     Args:
         source: A key of `DATASETS`; `scheme:PATH` with a key of `SCHEMES`, to which options may be
             added as in `video:clip.mp4?every=10`; a key of `SCHEMES` alone, for a data set in the
             folder that the environment variable `KERAS_FACES_DATA` names; a folder of pictures; or
-            a zip file of pictures; or a source that is open already. To each the options `faces`,
-            `per_photo`, `min_face`, `max_turn` and `min_sharpness` may be added, as in
+            a zip file of pictures; or a source that is open already; or a list of these, for all
+            their pictures: see `SeveralSource`. To each the options `faces`, `per_photo`,
+            `min_face`, `max_turn` and `min_sharpness` may be added, as in
             `photos?faces=aligned&min_face=80`.
         faces: How faces are taken from photographs: `"as-is"`, each picture is a face; `"found"`,
-            framed as the ORL faces are; or `"aligned"`, turned, scaled and placed by their eyes as
-            CelebA's aligned faces are. None takes them as the source's own options say.
+            left upright; or `"aligned"`, turned, scaled and placed by their eyes as CelebA's
+            aligned faces are. None takes them as the source's own options say.
         per_photo: Which faces of a photograph: `"all"` or the `"largest"`.
 
     Raises:
-        UserError: If there is no such source, no such option, or no picture in it.
+        UserError: If there is no such source, no such option, or no picture in it; or the list has
+            one twice.
     """
+    listed = source if isinstance(source, (list, tuple)) else None
+    if isinstance(source, (str, os.PathLike)):
+        listed = addresses_of(os.fspath(source)) or None
+    if listed is not None:
+        return _several([open_source(one, faces, per_photo) for one in listed])
     given = {"faces": faces, "per_photo": per_photo}
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(source, (str, os.PathLike)):
@@ -91,7 +98,7 @@ def _faces_options(name: str) -> tuple[str, dict[str, str]]:
     return address + ("?" + "&".join(own) if own else ""), options
 
 
-def _opened(source: str | os.PathLike | Source) -> Source:
+def _opened(source: object) -> Source:
     if isinstance(source, Source):
         return source
     if not isinstance(source, (str, os.PathLike)):
@@ -129,6 +136,11 @@ def _opened(source: str | os.PathLike | Source) -> Source:
     usual = [scheme for scheme, kind in SCHEMES.items() if hasattr(kind, "by_hand")]
     known = [*DATASETS, *usual]
     raise unknown_name("source of faces (nor a folder or zip file of that name)", name, known)
+
+
+def _several(opened: Sequence[Source]) -> Source:
+    parts = [part for one in opened for part in getattr(one, "parts", (one,))]
+    return parts[0] if len(parts) == 1 else SeveralSource(parts)
 
 
 def _with_options(scheme: str, path: str, query: str) -> Source:
