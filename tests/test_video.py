@@ -21,7 +21,8 @@ from keras_faces.data.sources import LEFT_OUT, open_source
 from keras_faces.data.sources import video as video_module
 from keras_faces.data.sources.video import split_by_time
 from keras_faces.data.sources.video_reader import Video
-from keras_faces.detection.framing import FIVE_POINTS, align
+from keras_faces.detection.photographs import align
+from keras_faces.metrics.identity import FIVE_POINTS
 
 av = pytest.importorskip("av")
 

@@ -26,6 +26,7 @@ from keras_faces.data.decode import BadPicture, FaceIn, open_photograph, silent_
 from keras_faces.data.decoding import as_parquet, chunks, numbers, read_columns, text, texts
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import Entry, Source
+from keras_faces.detection.mtcnn import LONGER_SIDE, require_detector
 from keras_faces.detection.photographs import (
     FACES,
     MAX_TURN,
@@ -35,17 +36,15 @@ from keras_faces.detection.photographs import (
     VERSION,
     FoundFace,
     find_faces,
-    require_finder,
 )
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import cache_folder, read_checked, remembered, write_checked
-from keras_faces.parallel import FEW, in_parallel
+from keras_faces.parallel import in_parallel
 
 OPTIONS = ("faces", "per_photo", "min_face", "max_turn", "min_sharpness")
 
 # Of a table of faces; a photograph without any has one row, of NaN.
 NUMBERS = ("left", "top", "right", "bottom", "x1", "y1", "x2", "y2", "sharpness")
-LOOKED_AT = 1200  # pixels of the shorter side that are enough to find faces
 AT_ONCE = 8  # photographs that a worker looks at
 PART = 256  # photographs that are looked at again, at most, when the process is killed
 
@@ -104,7 +103,7 @@ def with_faces(
         raise UserError(
             f"{source.title!r} has pairs of photos and sketches: take them as they are."
         )
-    require_finder()
+    require_detector()
     return PhotographsSource(source, faces, per_photo or "all", _limits(limits))
 
 
@@ -339,7 +338,7 @@ def find_all(source: Source) -> FoundFaces:
     count = len(source.entries())
     parts = _kept(folder)
     if sum(map(_photographs_in, parts)) < count:
-        require_finder()
+        require_detector()
         folder.mkdir(parents=True, exist_ok=True)
         with only_one(folder.with_suffix(".lock"), source, True):
             parts = _kept(folder)
@@ -404,7 +403,7 @@ def _look_at_rest(source: Source, folder: Path, parts: list[pa.Table], count: in
         if source.sequential
         else (source.undecoded(entry.name) for entry in source.entries()[done:])
     )
-    few, prefer = chunks(pictures, AT_ONCE), "processes" if count - done > FEW else "threads"
+    few = chunks(pictures, AT_ONCE)
     bar = tqdm(
         total=count,
         initial=done,
@@ -416,7 +415,7 @@ def _look_at_rest(source: Source, folder: Path, parts: list[pa.Table], count: in
         with (
             bar,
             silent_pillow(),
-            contextlib.closing(in_parallel(look_at, few, prefer=prefer)) as tables,
+            contextlib.closing(in_parallel(look_at, few, prefer="threads")) as tables,
         ):
             for table in tables:
                 if pc.any(table["reason"].is_valid()).as_py():
@@ -452,7 +451,7 @@ def look_at(pictures: list) -> pa.Table:
     for number, picture in enumerate(pictures):
         reason, size, faces = None, (0, 0), []
         try:
-            pixels, size, _ = open_photograph(picture, 3, LOOKED_AT)
+            pixels, size, _ = open_photograph(picture, 3, LONGER_SIDE)
             scale = size[0] / pixels.shape[1]
             faces = [face.scaled(scale) for face in find_faces(pixels)]
         except BadPicture as error:

@@ -216,7 +216,10 @@ def _put(source: Source, entry: Entry, target: Path, link: str) -> None:
         if isinstance(data, np.ndarray):
             buffer = io.BytesIO()
             Image.fromarray(data.squeeze()).save(buffer, "PNG")
-            data, target = buffer.getvalue(), target.with_suffix(".png")
+            data = buffer.getvalue()
+            # The second face of a.jpg, a.jpg#2, is not a.png.
+            name = target.name if "#" in target.suffix else target.stem
+            target = target.with_name(f"{name}.png")
         part = target.with_name(f".{target.name}.part")  # hidden, so never taken for a picture
         try:
             part.write_bytes(data)

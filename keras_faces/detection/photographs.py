@@ -7,29 +7,23 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from keras_faces.detection.detector import import_dlib
-from keras_faces.detection.framing import (
-    EYES_APART,
-    FIVE_POINTS,
-    ORL_FRAME,
-    align,
-    boxes_in,
-    cut,
-    eye_finder,
-    model_file,
-)
+from keras_faces.detection.mtcnn import detect
 
 # Part of every remembered search: raise it when the same photographs would give other faces.
-VERSION = 1
+VERSION = 2
 
 FACES = ("as-is", "found", "aligned")
 PER_PHOTO = ("all", "largest")
 
-MIN_FACE = 60  # pixels of the face's width: below it a face of 64x64 pixels is made up in part
-MAX_TURN = 45.0  # degrees to either side, up to which eyes are found reliably
-MIN_SHARPNESS = 0.02  # see `sharpness`
+MIN_FACE = 40  # pixels of the box's width: then the eyes are about 20 apart
+MAX_TURN = 45.0  # degrees to either side
+MIN_SHARPNESS = 0.01  # see `sharpness`; a blur of 2% of a face's width leaves 0.02, of 4% 0.005
 
 SHARP_SIDE = 64  # pixels to which a face is brought before it is looked at for blur
+
+EYES_APART = (108 - 69) / 178  # as shares of the square's side
+EYES_DOWN = (111 + 0.5 - 20) / 178  # from the edge, half a pixel before the first one's middle
+BOX_HEIGHT = 0.6  # of an upright face's box, as a share of the square's side
 
 
 class FoundFace(NamedTuple):
@@ -67,12 +61,12 @@ def find_faces(pixels: np.ndarray) -> list[FoundFace]:
 
     Args:
         pixels: uint8 of shape `(height, width, 1 or 3)`, upright.
+
+    Raises:
+        UserError: If the detector is not installed.
     """
-    find = eye_finder()
-    return [
-        FoundFace(tuple(box), tuple(find(pixels, box)), sharpness(pixels, box))
-        for box in boxes_in(pixels)
-    ]
+    faces = [FoundFace(box, eyes, sharpness(pixels, box)) for box, eyes in detect(pixels)]
+    return sorted(faces, key=lambda face: -face.width)
 
 
 def sharpness(pixels: np.ndarray, box: Sequence[float]) -> float:
@@ -86,11 +80,19 @@ def sharpness(pixels: np.ndarray, box: Sequence[float]) -> float:
     face = pixels[max(0, top) : min(height, bottom), max(0, left) : min(width, right)]
     if not face.size:
         return 0.0
-    image = Image.fromarray(face.squeeze(-1) if face.shape[-1] == 1 else face).convert("L")
-    grey = np.asarray(image.resize((SHARP_SIDE, SHARP_SIDE), Image.Resampling.BOX), np.float64)
+    size = (SHARP_SIDE, SHARP_SIDE)
+    grey = np.asarray(as_image(face).convert("L").resize(size, Image.Resampling.BOX), np.float64)
     inner = grey[1:-1, 1:-1]
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
     return float(np.var(around - 4 * inner) / (np.var(inner) + 1))
+
+
+def side_of(face: FoundFace, faces: str) -> float:
+    """Return the side of the square that `cut_out` returns, in pixels of the photograph."""
+    if faces == "aligned":
+        left, top, right, bottom = face.eyes
+        return math.hypot(right - left, bottom - top) / EYES_APART
+    return (face.box[3] - face.box[1]) / BOX_HEIGHT
 
 
 def cut_out(pixels: np.ndarray, face: FoundFace, faces: str) -> np.ndarray:
@@ -100,29 +102,68 @@ def cut_out(pixels: np.ndarray, face: FoundFace, faces: str) -> np.ndarray:
         pixels: The photograph, uint8 of shape `(height, width, 1 or 3)`, upright.
         face: One of its faces.
         faces: `"aligned"` turns, scales and places it by its eyes as CelebA's aligned faces are;
-            `"found"` leaves it upright, and frames it as the ORL faces are.
+            `"found"` leaves it upright: it has the size that the face's height says, and the point
+            between the eyes is where it is in an aligned face.
 
     Returns:
         uint8 of shape `(side, side, 1 or 3)`.
     """
     if faces == "aligned":
         return align(pixels, face.eyes)
-    return cut(pixels, face.box, ORL_FRAME._replace(eyes=None))
+    left, top, right, bottom = face.eyes
+    x, y = (left + right) / 2, (top + bottom) / 2
+    half = side_of(face, faces) * EYES_APART / 2
+    return align(pixels, (x - half, y, x + half, y))
 
 
-def side_of(face: FoundFace, faces: str) -> float:
-    """Return the side of the square that `cut_out` returns, in pixels of the photograph."""
-    if faces == "aligned":
-        left, top, right, bottom = face.eyes
-        return math.hypot(right - left, bottom - top) / EYES_APART
-    return face.width / ORL_FRAME.width
+def align(
+    pixels: np.ndarray,
+    eyes: Sequence[float],
+    across: float = 0.5,
+    down: float = EYES_DOWN,
+    apart: float = EYES_APART,
+) -> np.ndarray:
+    """Return the square around a face in which its eyes are level and at a given place.
 
+    The face keeps its size in pixels, so nothing is lost before a crop shrinks it, antialiased.
+    Where the square leaves the picture, the pixels at the picture's edge are repeated: black
+    corners would be learned as part of a face, and a mirror shows a second pair of eyes where a
+    face is close to the edge.
 
-def require_finder() -> None:
-    """Refuse to begin where what finds faces is missing.
+    Args:
+        pixels: uint8 of shape `(h, w, 1 or 3)`.
+        eyes: x and y of the eye left in the picture, then of the other, in pixels.
+        across: Where the point between them is to lie, as a share of the square's side from its
+            left edge; by default this place and the two below are those of CelebA's faces.
+        down: The same from its upper edge.
+        apart: How far they are to be apart, as a share of the side.
 
-    Raises:
-        UserError: If it is.
+    Returns:
+        uint8 of shape `(side, side, 1 or 3)`.
     """
-    import_dlib()
-    model_file(FIVE_POINTS)
+    one, two = np.reshape(eyes, (2, 2))
+    middle, distance = (one + two) / 2, float(np.hypot(*(two - one)))
+    side = max(1, round(distance / apart))
+    cos, sin = (two - one) / (side * apart)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    origin = middle - turn @ (side * across, side * down)
+    corners = origin + np.array([(0, 0), (side, 0), (0, side), (side, side)]) @ turn.T
+    # Bicubic interpolation looks two pixels beyond.
+    first, last = np.floor(corners.min(0)).astype(int) - 2, np.ceil(corners.max(0)).astype(int) + 2
+    rows = np.clip(np.arange(first[1], last[1]), 0, pixels.shape[0] - 1)
+    columns = np.clip(np.arange(first[0], last[0]), 0, pixels.shape[1] - 1)
+    x, y = origin - first
+    image = as_image(pixels[np.ix_(rows, columns)]).transform(
+        (side, side),
+        Image.Transform.AFFINE,
+        (cos, -sin, x, sin, cos, y),
+        Image.Resampling.BICUBIC,
+    )
+    return np.asarray(image).reshape(side, side, -1)
+
+
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """Return pixels, uint8 of shape `(height, width, 1 or 3)`, as Pillow's image."""
+    return Image.fromarray(
+        np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    )

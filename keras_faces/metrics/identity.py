@@ -23,12 +23,13 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 
 from keras_faces.detection.detector import UPSAMPLED, frontal_detector, import_dlib, to_rgb
-from keras_faces.detection.framing import FIVE_POINTS, model_file
 from keras_faces.errors import UserError, require_at_least
+from keras_faces.optional import data_file
 from keras_faces.parallel import over_pictures
 from keras_faces.pictures import rows_grid
 from keras_faces.pixels import check
 
+FIVE_POINTS = "shape_predictor_5_face_landmarks.dat"
 DESCRIPTOR_NET = "dlib_face_recognition_resnet_model_v1.dat"
 NUMBERS = 128  # in a descriptor
 TOLERANCE = 0.6  # the Face_recognition project's: up to it, two faces are one person's
@@ -47,6 +48,20 @@ PUBLISHED = {
     DESCRIPTOR_NET: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
     FIVE_POINTS: "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
 }
+
+
+def model_file(name: str) -> Path:
+    """Return where a model of dlib's lies that comes with the package `face_recognition_models`.
+
+    The package is found without being imported, since it needs `pkg_resources`, which setuptools
+    no longer has.
+
+    Raises:
+        UserError: If the package is not installed.
+    """
+    return data_file(
+        "face_recognition_models", "models", name, purpose=f"{name}, a model of dlib's,"
+    )
 
 
 def protocol() -> str:

@@ -10,7 +10,9 @@ from PIL import Image, ImageOps
 
 from keras_faces.data.crops import get_crop, resize_square
 from keras_faces.data.decode import FORMATS, MAX_PIXELS, BadPicture, decode, open_upright
-from keras_faces.detection.framing import DETECTED_SIDE, Frame, best_framing, boxes_in, cut
+from keras_faces.detection.framing import Frame, best_framing
+from keras_faces.detection.mtcnn import LONGER_SIDE
+from keras_faces.detection.photographs import align, find_faces
 from keras_faces.errors import UserError
 from keras_faces.files import read_regular
 from keras_faces.pixels import check, to_float, to_uint8
@@ -88,7 +90,7 @@ def decode_whole(data: bytes, channels: int, max_pixels: int = MAX_PIXELS) -> np
     if not data:
         raise BadPicture("the file is empty (0 bytes)")
     try:
-        return open_upright(data, channels, READ_FORMATS, max_pixels, least=2 * DETECTED_SIDE)
+        return open_upright(data, channels, READ_FORMATS, max_pixels, least=LONGER_SIDE)
     except BadPicture as error:
         raise BadPicture(f"{error}. Pictures may be {TOLD_FORMATS}") from error
 
@@ -133,20 +135,21 @@ def find_face(
         UserError: If the detector is not installed.
     """
     try:
-        boxes = boxes_in(pixels)
+        faces = find_faces(pixels)
     except UserError as missing:
         raise UserError(f"{missing} {WAY_OUT}") from missing
-    if not boxes:
+    if not faces:
         return None
+    eyes = faces[0].eyes
     height, width, channels = pixels.shape
     same = None
-    if as_trained is not None and frame.holds(boxes[0], get_crop(crop).box(width, height)):
+    if as_trained is not None and frame.holds(eyes, get_crop(crop).box(width, height)):
         same = FramedFace(to_float(as_trained), "It shows a face as the training pictures do.")
         if error is None:
             return same
     note = "A face was found and framed as in training."
-    if len(boxes) > 1:
-        note = f"{len(boxes)} faces were found. The largest is framed as in training."
+    if len(faces) > 1:
+        note = f"{len(faces)} faces were found. The largest is framed as in training."
 
     def shrink(square, to=None):
         image = Image.fromarray(square[..., 0] if channels == 1 else square)
@@ -154,8 +157,8 @@ def find_face(
         return np.asarray(small).reshape(*small.size, channels)
 
     if error is None:
-        return FramedFace(to_float(shrink(cut(pixels, boxes[0], frame))), note)
-    wide = cut(pixels, boxes[0], frame.widened())
+        return FramedFace(to_float(shrink(align(pixels, eyes, *frame[:3]))), note)
+    wide = align(pixels, eyes, *frame.widened()[:3])
     if len(wide) > ENOUGH * size:
         wide = shrink(wide, ENOUGH * size)
     face, least = best_framing(wide, frame.spread, lambda square: to_float(shrink(square)), error)
