@@ -11,6 +11,7 @@ from PIL import Image
 import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.data import open_source, photographs
+from keras_faces.runs import Run
 
 pillow_heif.register_heif_opener()
 
@@ -78,7 +79,7 @@ def test_every_face_is_taken_and_the_second_of_a_photo_has_a_name_of_its_own(alb
     assert 1.3 < len(largest) / len(second) < 1.7  # 180 pixels by 120
     [line] = [line for line in source.remarks() if line.startswith("faces:")]
     assert line == (
-        f"faces: 3 of 4 pictures, {faces}; several in 1; left out: 1 small (below 60 pixels); "
+        f"faces: 3 of 4 pictures, {faces}; several in 1; left out: 1 small (below 40 pixels); "
         "none in 1"
     )
 
@@ -302,6 +303,7 @@ def test_training_says_that_photos_are_whole_and_aligns_them_when_asked(
     text = said(capsys, "train", "autoencoder", *aligned, "--run", "faces", *flags)
     assert "faces: 8 of 8 pictures, aligned" in text
     assert "use --faces" not in text
-    assert kf.Run("faces").config()["data"]["source"] == f"{folder}?faces=aligned"
+    recorded = Run("faces").config()["data"]
+    assert recorded["source"] == f"{folder}?faces=aligned"
     # The run opens the same faces again, for whatever is asked of it.
-    assert kf.TrainedModel("faces").faces().count == kf.Run("faces").config()["data"]["pictures"]
+    assert kf.TrainedModel("faces").faces().count == recorded["pictures"]

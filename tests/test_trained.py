@@ -4,7 +4,6 @@ import io
 import shutil
 import struct
 import sys
-import threading
 import zlib
 from types import SimpleNamespace
 
@@ -18,7 +17,8 @@ import keras_faces as kf
 from keras_faces.app import actions
 from keras_faces.app.served import ServedModels
 from keras_faces.cli import main
-from keras_faces.detection import detector, framing
+from keras_faces.detection import framing, mtcnn
+from keras_faces.detection.photographs import find_faces
 from keras_faces.trained.pictures import READ_FORMATS, decode_whole, read_picture
 
 UserError = kf.UserError
@@ -272,34 +272,18 @@ def test_eyes_come_to_the_place_where_they_are_in_training(tilt, portrait, unkno
     tilted = portrait[1].rotate(tilt, Image.Resampling.BICUBIC, fillcolor=120)
     found = unknown(128).face(as_bytes(tilted)).face
     pixels = kf.data.to_uint8(found)
-    left, right = np.reshape(framing.find_eyes()(pixels, framing.boxes_in(pixels)[0]), (2, 2)) / 128
-    across, down, apart = framing.ORL_FRAME.eyes
+    left, right = np.reshape(find_faces(pixels)[0].eyes, (2, 2)) / 128
+    across, down, apart, _ = framing.ORL_FRAME
     np.testing.assert_allclose(left, (across - apart / 2, down), atol=0.03)
     np.testing.assert_allclose(right, (across + apart / 2, down), atol=0.03)
-
-
-def test_without_landmarks_the_detectors_box_decides(portrait, monkeypatch, unknown):
-    monkeypatch.setattr(framing, "find_eyes", lambda: None)
-    found = unknown(128).face(as_bytes(portrait[1])).face
-    pixels = kf.data.to_uint8(found)
-    left, top, right, bottom = np.array(framing.boxes_in(pixels)[0]) / 128
-    measured = ((left + right) / 2, (top + bottom) / 2, right - left)
-    np.testing.assert_allclose(measured, framing.ORL_FRAME[:3], atol=0.12)
 
 
 def test_the_frame_of_the_orl_faces_is_the_one_that_is_measured():
     faces = kf.data.open_faces("orl", 64, split="all", channels=1).sample(64)
     measured = framing.measured_frame(kf.data.to_uint8(faces))
     np.testing.assert_allclose(measured[:3], framing.ORL_FRAME[:3], atol=0.03)
-    np.testing.assert_allclose(measured.eyes, framing.ORL_FRAME.eyes, atol=0.03)
+    np.testing.assert_allclose(measured.spread, framing.ORL_FRAME.spread, atol=0.01)
     assert framing.measured_frame(np.zeros((20, 32, 32, 1), np.uint8)) is None
-
-
-def test_a_square_that_leaves_the_picture_repeats_its_edge():
-    pixels = np.arange(100, dtype=np.uint8).reshape(10, 10, 1)
-    square = framing.cut(pixels, (0, 0, 4, 4), framing.Frame(0.5, 0.5, 0.5))
-    assert square.shape == (8, 8, 1)
-    assert (square[:3, :3] == 0).all() and square[-1, -1, 0] == 55
 
 
 def test_the_framing_with_the_least_error_is_found():
@@ -415,9 +399,9 @@ def test_a_way_to_crop_is_told_from_pictures_that_are_cropped_already(runs, phot
 
 
 def test_without_the_detector_a_picture_has_to_be_cropped_already(portrait, unknown, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dlib", None)
-    monkeypatch.setattr(detector, "_own", threading.local())  # which keeps one once it is made
-    with pytest.raises(UserError, match=r"pip install dlib-bin.*--already-cropped"):
+    monkeypatch.setitem(sys.modules, "mtcnn", None)
+    monkeypatch.setattr(mtcnn, "_detector", mtcnn._detector.__wrapped__)  # which is kept once made
+    with pytest.raises(UserError, match=r"pip install mtcnn.*--already-cropped"):
         unknown(32).face(portrait[0])
     assert unknown(32).face(portrait[0], already_cropped=True).face.shape == (32, 32, 1)
 

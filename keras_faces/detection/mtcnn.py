@@ -44,15 +44,23 @@ def detect(pixels: np.ndarray) -> list[tuple[tuple[float, ...], tuple[float, ...
     Raises:
         UserError: If the detector is not installed.
     """
-    return _search(pixels, LONGER_SIDE) or _search(pixels, CLOSE_SIDE, room=0.25)
+    longer = max(pixels.shape[:2])
+    side = 2 * longer if longer < SMALL else min(longer, LONGER_SIDE)
+    return search(pixels, side) or search(pixels, CLOSE_SIDE, room=0.25)
 
 
-def _search(pixels: np.ndarray, longer_side: int, room: float = 0.0) -> list:
-    """Search a picture brought to a size, with room around it as a share of its longer side."""
+def search(
+    pixels: np.ndarray, longer_side: int, room: float = 0.0
+) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Return what `detect` returns, of a picture as it is.
+
+    Args:
+        pixels: As in `detect`.
+        longer_side: Pixels to which its longer side is brought.
+        room: What is added on each side, as a share of the longer one: its edge repeated.
+    """
     height, width = pixels.shape[:2]
     scale = longer_side / max(height, width)
-    if longer_side == LONGER_SIDE:
-        scale = 2.0 if max(height, width) < SMALL else min(1.0, scale)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
     if scale != 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -11,7 +11,6 @@ from PIL import Image, ImageOps
 from keras_faces.data.crops import get_crop, resize_square
 from keras_faces.data.decode import FORMATS, MAX_PIXELS, BadPicture, decode, open_upright
 from keras_faces.detection.framing import Frame, best_framing
-from keras_faces.detection.mtcnn import LONGER_SIDE
 from keras_faces.detection.photographs import align, find_faces
 from keras_faces.errors import UserError
 from keras_faces.files import read_regular
@@ -29,6 +28,7 @@ TOLD_FORMATS = (
 PNG_MODES = ("1", "L", "LA", "P", "I", "I;16", "RGB", "RGBA")
 
 LANCZOS = Image.Resampling.LANCZOS
+SHORTER_SIDE = 1920  # pixels, of which more show no face better
 ENOUGH = 8  # times a face's size, of which more pixels make it no better
 
 WAY_OUT = (
@@ -90,7 +90,7 @@ def decode_whole(data: bytes, channels: int, max_pixels: int = MAX_PIXELS) -> np
     if not data:
         raise BadPicture("the file is empty (0 bytes)")
     try:
-        return open_upright(data, channels, READ_FORMATS, max_pixels, least=LONGER_SIDE)
+        return open_upright(data, channels, READ_FORMATS, max_pixels, least=SHORTER_SIDE)
     except BadPicture as error:
         raise BadPicture(f"{error}. Pictures may be {TOLD_FORMATS}") from error
 
