@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_faces.data.sources.arrays import ArraySource
 from keras_faces.data.sources.base import Source, SourceLike
 from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.celeba import CelebaSource
@@ -36,6 +37,7 @@ SCHEMES: dict[str, type[Source]] = {
     "pairs": PairsSource,
     "tfds": TfdsSource,
     "video": VideoSource,
+    "arrays": ArraySource,
 }
 
 
