@@ -1,7 +1,11 @@
 """Files that hold many pictures each: arrays, tar files, Parquet; on disks and behind URLs."""
 
 import io
+import json
+import tarfile
+import warnings
 
+import layouts
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -176,3 +180,210 @@ def test_damaged_arrays_are_said(tmp_path):
     packed.write_bytes(data)
     pictures = [picture for _, picture in open_source(packed).pictures()]
     assert len(pictures) == 30 and isinstance(pictures[-1], BadPicture)
+
+
+# ---------------------------------------------------------------------------------------------
+# Tar files
+
+
+def tarred(files: dict[str, bytes], path, mode: str = "w", **options):
+    with tarfile.open(path, mode, **options) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def faces(count: int, suffix: str = "jpg", folder: str = "") -> dict[str, bytes]:
+    return {f"{folder}{n:04d}.{suffix}": layouts.face(n, 16, 16) for n in range(count)}
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_every_picture_of_a_tar_file_is_read_as_it_is(tmp_path, mode, format):
+    files = faces(7, folder="a/" * 60 if format != tarfile.USTAR_FORMAT else "a/")
+    others = {"readme.txt": b"hello", "._0000.jpg": b"a Mac's", "sub/.DS_Store": b""}
+    path = tarred({**others, **files}, tmp_path / "a.tar", mode, format=format)
+    source = open_source(path)
+    assert source.sequential == (mode != "w")
+    for _ in range(2):  # the second time from what is remembered
+        assert read_all(open_source(path)) == files
+    assert [p for _, p in source.pictures(5)] == list(files.values())[5:]
+
+
+def test_people_of_a_tar_file_are_its_folders(tmp_path):
+    files = {**faces(2, folder="./ann/"), **faces(2, folder="./bob/")}
+    entries = open_source(tarred(files, tmp_path / "a.tar")).entries()
+    assert [(e.name, e.identity) for e in entries][::2] == [
+        ("ann/0000.jpg", "ann"),
+        ("bob/0000.jpg", "bob"),
+    ]
+
+
+def webdataset(count: int, classes: int) -> dict[str, bytes]:
+    files = {}
+    for number in range(count):
+        told = {"smiling": number % 2 == 0, "hat": -1, "width": 16, "caption": "a face"}
+        files[f"{number:06d}.jpg"] = layouts.face(number, 16, 16)
+        files[f"{number:06d}.json"] = json.dumps(told).encode()
+        files[f"{number:06d}.cls"] = b"%d\n" % (number % classes)
+        files[f"{number:06d}.txt"] = b"a face"
+    return files
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_labels_of_a_webdataset_are_read(tmp_path, mode):
+    path = tarred(webdataset(24, 20), tmp_path / "a.tar", mode)
+    source = open_source(path)
+    assert [entry.identity for entry in source.entries()] == [str(n % 20) for n in range(24)]
+    attributes = source.attributes()
+    assert attributes.names == ("smiling", "hat")
+    assert attributes.table(["000000.jpg", "000001.jpg"]).tolist() == [[1, 0], [0, 0]]
+    few = tarred(webdataset(24, 5), tmp_path / "few.tar", mode)
+    assert {entry.identity for entry in open_source(few).entries()} == {None}
+    told = open_source(f"tar:{few}?identity=cls")
+    assert len({entry.identity for entry in told.entries()}) == 5
+    assert list(open_source(told.address).entries()) == list(told.entries())
+    stream = open_quietly(path, image_size=8, batch_size=1, labels="attributes", split="all")
+    assert stream.label_names == ["smiling", "hat"]
+
+
+def test_people_may_be_named_in_json(tmp_path):
+    files = {f"{n}.jpg": layouts.face(n, 16, 16) for n in range(4)}
+    files |= {
+        f"{n}.json": json.dumps({"who": f"p{n % 2}", "identity": n}).encode() for n in range(4)
+    }
+    path = tarred(files, tmp_path / "a.tar")
+    assert [e.identity for e in open_source(path).entries()] == ["0", "1", "2", "3"]
+    named = open_source(f"tar:{path}?identity=who")
+    assert [e.identity for e in named.entries()] == ["p0", "p1", "p0", "p1"]
+    assert {e.identity for e in open_source(f"tar:{path}?identity=no").entries()} == {None}
+    is_refused(f"tar:{path}?identity=nobody", "'nobody'", "identity=cls")
+
+
+def test_a_plain_tar_file_may_hold_attributes(tmp_path):
+    files = {**faces(2), "attributes.csv": b"file,hat\n0000.jpg,1\n0001.jpg,0\n"}
+    attributes = open_source(tarred(files, tmp_path / "a.tar")).attributes()
+    assert attributes.table(["0000.jpg", "0001.jpg"]).tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize("given", ["", "*.tar", "train-{000..001}.tar", "t*-{000..001}.tar"])
+def test_shards_are_found_as_a_folder_and_by_patterns(tmp_path, given):
+    for number in range(2):
+        tarred(faces(2), tmp_path / f"train-{number:03d}.tar")
+    source = open_source(f"{tmp_path}/{given}")
+    assert [(e.name, e.identity, e.split) for e in source.entries()] == [
+        (f"train-{shard:03d}.tar/{picture:04d}.jpg", None, None)
+        for shard in range(2)
+        for picture in range(2)
+    ]
+    assert list(open_source(source.address).entries()) == list(source.entries())
+
+
+def test_shards_have_the_splits_that_their_names_tell(tmp_path):
+    for name in ("train-0.tar", "valid-0.tar", "test-0.tar"):
+        tarred(faces(1), tmp_path / name)
+    splits = {
+        entry.name.partition("-")[0]: entry.split for entry in open_source(tmp_path).entries()
+    }
+    assert splits == {"train": "train", "valid": "validation", "test": "test"}
+
+
+def test_a_shard_that_is_missing_is_named(tmp_path):
+    tarred(faces(2), tmp_path / "a-0.tar")
+    is_refused(tmp_path / "a-{0..1}.tar", "a-1.tar", "No such file")
+    is_refused(tmp_path / "b-*.tar", "There is no file")
+    is_refused(tmp_path / "a-{9..0}.tar", "must count up")
+
+
+def test_several_pictures_of_a_key_are_said_and_can_be_chosen(tmp_path):
+    files = {}
+    for number in range(2):
+        files |= {f"{number}.face.jpg": layouts.face(number, 16, 16), f"{number}.mask.jpg": b"m"}
+    path = tarred(files, tmp_path / "a.tar")
+    with pytest.warns(UserWarning, match=r"2 pictures \(\.face\.jpg, \.mask\.jpg\)"):
+        assert len(open_source(path).entries()) == 4
+    chosen = open_source(f"tar:{path}?image=face.jpg")
+    assert [entry.name for entry in chosen.entries()] == ["0.face.jpg", "1.face.jpg"]
+    is_refused(f"tar:{path}?image=png", "No picture")
+
+
+def test_of_two_files_of_one_name_the_last_is_used_and_that_is_said(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for content in (layouts.face(0, 16, 16), layouts.face(1, 16, 16)):
+            info = tarfile.TarInfo("a.jpg")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    source = open_source(tmp_path / "a.tar")
+    with pytest.warns(UserWarning, match="several times"):
+        assert [entry.name for entry in source.entries()] == ["a.jpg"]
+    assert source.read("a.jpg") == layouts.face(1, 16, 16)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_links_in_tar_files_are_followed_or_said(tmp_path, mode):
+    path = tarred(faces(1), tmp_path / "a.tar", mode)
+    with tarfile.open(path, mode) as archive:
+        for name, content in faces(1, folder="x/").items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        for name, kind, target in (
+            ("y/hard.jpg", tarfile.LNKTYPE, "x/0000.jpg"),
+            ("y/soft.jpg", tarfile.SYMTYPE, "../x/0000.jpg"),
+            ("y/lost.jpg", tarfile.SYMTYPE, "/etc/passwd"),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            archive.addfile(info)
+    found = {entry.name: picture for entry, picture in open_source(path).pictures()}
+    followed = [name for name, data in found.items() if data == layouts.face(0, 16, 16)]
+    assert followed == ["x/0000.jpg"] + (["y/hard.jpg", "y/soft.jpg"] if mode == "w" else [])
+    assert "a link" in str(found["y/lost.jpg"])
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.floats(0, 1), cut=st.booleans(), mode=st.sampled_from(["w", "w:gz"]))
+def test_damage_to_a_tar_file_is_said_or_changes_nothing(tmp_path, place, cut, mode):
+    files = faces(5)
+    path = tarred(files, tmp_path / "a.tar", mode)
+    data = bytearray(path.read_bytes())
+    at = min(int(place * len(data)), len(data) - 1)
+    if cut:
+        del data[at:]
+    else:
+        data[at] ^= 0xFF
+    path.write_bytes(data)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            found = {e.name: picture for e, picture in open_source(path).pictures()}
+        except kf.UserError:
+            return
+    if found != files and not told:
+        # A flipped byte within a picture, or within a header beside what its checksum is of.
+        assert not cut and mode == "w"
+        assert sum(found.get(name) != content for name, content in files.items()) <= 1
+
+
+def test_what_is_no_tar_file_or_holds_no_picture_is_refused(tmp_path):
+    for name, data in {"a.tar": b"x" * 2000, "b.tar": b"", "c.tgz": b"\x1f\x8b\x08junk"}.items():
+        (tmp_path / name).write_bytes(data)
+        is_refused(tmp_path / name, "A tar file was expected")
+    is_refused(tarred({"a.txt": b"x"}, tmp_path / "d.tar"), "No picture", "1 .txt")
+    cut = (tarred(faces(3), tmp_path / "e.tar")).read_bytes()[:1000]
+    (tmp_path / "e.tar").write_bytes(cut)
+    source = open_source(tmp_path / "e.tar")
+    with pytest.warns(UserWarning, match="damaged"):
+        source.entries()
+    pictures = [picture for _, picture in source.pictures()]
+    assert "cut" in str(pictures[-1])
+    assert source.mismatches
+
+
+def test_other_archives_are_still_to_be_unpacked(tmp_path):
+    (tmp_path / "a.7z").write_bytes(b"7z")
+    is_refused(tmp_path / "a.7z", "7z x")

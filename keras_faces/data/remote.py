@@ -132,9 +132,7 @@ class RangeReader:
             raise cannot_reach(self.path, error) from error
         self.size = info.get("size")
         if info.get("type") == "directory" or not self.size:
-            raise UserError(
-                f"{self.path!r} has no content, or a server that does not say how much."
-            )
+            raise UserError(f"{self.path!r} is empty, or its server does not say how large it is.")
         if len(start) > 4:
             raise UserError(
                 f"The server of {self.path!r} sends whole files alone, no parts of them. Download "

@@ -135,8 +135,8 @@ def _opened(file: RangeReader, images: str, identity: str) -> tuple[Array, np.nd
         raise
     except Exception as error:  # a damaged header raises nearly every type
         raise UserError(
-            f"Cannot read {title} as an array of NumPy: {error}. If it was downloaded, look whether "
-            "it is whole."
+            f"Cannot read {title} as an array of NumPy: {error}. If it was downloaded, look "
+            "whether it is whole."
         ) from error
 
 

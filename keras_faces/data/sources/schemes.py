@@ -18,6 +18,8 @@ from keras_faces.data.sources.lfw import LfwSource
 from keras_faces.data.sources.orl import OrlSource
 from keras_faces.data.sources.pairs import PairsSource
 from keras_faces.data.sources.several import SeveralSource, addresses_of
+from keras_faces.data.sources.shards import ShardSource, is_pattern
+from keras_faces.data.sources.tars import TarSource
 from keras_faces.data.sources.tfds import TfdsSource
 from keras_faces.data.sources.utkface import UtkFaceSource
 from keras_faces.data.sources.video import VideoSource
@@ -38,11 +40,15 @@ SCHEMES: dict[str, type[Source]] = {
     "tfds": TfdsSource,
     "video": VideoSource,
     "arrays": ArraySource,
+    "tar": TarSource,
 }
+
+# Files of many pictures, which patterns and URLs mean as well.
+SHARDS = [kind for kind in SCHEMES.values() if issubclass(kind, ShardSource)]
 
 
 ONE_OF = (
-    "A source is a folder of pictures, a zip file of pictures, one of: "
+    "A source is a folder of pictures, a zip, tar, .npy or .npz file of pictures, one of: "
     f"{', '.join(DATASETS)}, or scheme:PATH with one of: {', '.join(SCHEMES)}."
 )
 
@@ -81,6 +87,10 @@ def open_source(source: SourceLike | Source) -> Source:
     if colon and scheme in SCHEMES:
         path, _, query = rest.partition("?")
         return _with_options(scheme, path, query)
+    if is_pattern(name):
+        for known in SHARDS:
+            if name.lower().endswith(known.suffixes):
+                return known(name)
     path = Path(name).expanduser()
     for known in SCHEMES.values():
         if path.exists() and known.recognises(path):

@@ -165,6 +165,11 @@ class NumberedEntries(Sequence):
         return self._all[0].index(group), int(number)
 
 
+def is_pattern(path: str) -> bool:
+    """Return whether a path stands for several: shard-{000..012}.tar, shard-*.tar."""
+    return not os.path.exists(path) and bool(glob.has_magic(path) or BRACES.search(path))
+
+
 def split_of(name: str) -> str | None:
     """Return the split that a path tells: `train-00000-of-00009.parquet`, `valid/faces.tar`."""
     for part in reversed(name.lower().split("/")):
@@ -180,10 +185,9 @@ def are_people(codes: np.ndarray) -> bool:
 
 
 def _common_folder(paths: list[str]) -> str:
-    if len(paths) == 1:
-        return paths[0].rpartition("/")[0]
-    common = os.path.commonprefix([path.rpartition("/")[0] + "/" for path in paths])
-    return common.rpartition("/")[0]
+    folders = [path.split("/")[:-1] for path in paths]
+    different = (n for n, parts in enumerate(zip(*folders)) if len(set(parts)) > 1)
+    return "/".join(folders[0][: next(different, min(map(len, folders)))])
 
 
 def _without_braces(path: str) -> list[str]:
