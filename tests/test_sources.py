@@ -7,6 +7,8 @@ import warnings
 
 import layouts
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -387,3 +389,110 @@ def test_what_is_no_tar_file_or_holds_no_picture_is_refused(tmp_path):
 def test_other_archives_are_still_to_be_unpacked(tmp_path):
     (tmp_path / "a.7z").write_bytes(b"7z")
     is_refused(tmp_path / "a.7z", "7z x")
+
+
+# ---------------------------------------------------------------------------------------------
+# Parquet
+
+
+def mirror(count: int, **columns) -> pa.Table:
+    """Rows as Hugging Face's mirror of CelebA has them."""
+    pictures = [{"bytes": layouts.face(n, 16, 16), "path": f"{n}.jpg"} for n in range(count)]
+    return pa.table({"image": pictures, "celeb_id": [n // 3 for n in range(count)], **columns})
+
+
+def parquet(table: pa.Table, path, rows: int = 4):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=rows)
+    return path
+
+
+@pytest.mark.parametrize("start", range(0, 12, 3))
+@pytest.mark.parametrize("rows", [1, 4, 100])
+def test_every_picture_of_parquet_is_read_from_every_start(tmp_path, start, rows):
+    table = mirror(11)
+    source = open_source(parquet(table, tmp_path / "a.parquet", rows))
+    expected = [value["bytes"] for value in table["image"].to_pylist()]
+    assert [picture for _, picture in source.pictures(start)] == expected[start:]
+    assert list(read_all(source).values()) == expected
+
+
+def test_a_mirror_of_celeba_has_splits_people_and_attributes(tmp_path):
+    told = {"Smiling": [n % 2 == 0 for n in range(6)], "Male": [1, -1, -1, 1, 1, -1]}
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "valid-00000-of-00001"):
+        parquet(mirror(6, **told), tmp_path / "data" / f"{name}.parquet")
+    (tmp_path / "README.md").write_text("a card")
+    source = open_source(tmp_path)
+    assert source.address == f"parquet:{tmp_path}"
+    entries = list(source.entries())
+    assert [e.split for e in entries] == ["train"] * 12 + ["validation"] * 6
+    assert [e.identity for e in entries] == ["0", "0", "0", "1", "1", "1"] * 3
+    attributes = source.attributes()
+    assert attributes.names == ("Smiling", "Male")
+    table = attributes.table([e.name for e in entries])
+    assert table[:6].tolist() == [[1, 1], [0, 0], [1, 0], [0, 1], [1, 1], [0, 0]]
+    assert open_quietly(tmp_path, image_size=8, batch_size=1, labels="attributes").count == 12
+
+
+@pytest.mark.parametrize(
+    ("columns", "query", "people"),
+    [
+        ({"label": [0, 1, 2]}, "?identity=label", ["0", "1", "2"]),
+        ({"who": ["a", None, "b"]}, "?identity=who", ["a", None, "b"]),
+        ({}, "?identity=no", [None] * 3),
+        ({}, "", ["0", "0", "0"]),
+    ],
+)
+def test_people_are_those_of_the_column_that_is_named(tmp_path, columns, query, people):
+    path = parquet(mirror(3, **columns), tmp_path / "a.parquet")
+    source = open_source(f"parquet:{path}{query}")
+    assert [entry.identity for entry in source.entries()] == people
+    assert list(open_source(source.address).entries()) == list(source.entries())
+
+
+def test_a_label_is_people_where_it_has_many_values(tmp_path):
+    for count, known in ((19, False), (20, True)):
+        table = (
+            mirror(40).drop(["celeb_id"]).append_column("label", [[n % count for n in range(40)]])
+        )
+        entries = open_source(parquet(table, tmp_path / f"{count}.parquet")).entries()
+        assert all((entry.identity is not None) == known for entry in entries)
+
+
+def test_the_column_of_pictures_is_found_or_asked_for(tmp_path):
+    data = [layouts.face(n, 16, 16) for n in range(2)]
+    alone = parquet(pa.table({"jpg": data, "n": [1, 5]}), tmp_path / "a.parquet")
+    assert list(read_all(open_source(alone)).values()) == data
+    two = parquet(pa.table({"a": data, "b": data[::-1]}), tmp_path / "b.parquet")
+    is_refused(two, "2 columns that may be pictures (a, b)", "parquet:PATH?image=NAME")
+    assert list(read_all(open_source(f"parquet:{two}?image=b")).values()) == data[::-1]
+    is_refused(f"parquet:{two}?image=c", "'c'", "Known: a, b")
+    is_refused(f"parquet:{two}?image=a&identity=c", "'c'")
+    is_refused(parquet(pa.table({"n": [1]}), tmp_path / "c.parquet"), "0 columns", "n (int64)")
+
+
+def test_files_of_other_columns_are_refused_together(tmp_path):
+    parquet(mirror(2), tmp_path / "a.parquet")
+    parquet(mirror(2, hat=[True, False]), tmp_path / "b.parquet")
+    is_refused(tmp_path, "a.parquet", "b.parquet", "hat")
+
+
+def test_rows_without_a_picture_and_rows_without_attributes_are_said(tmp_path):
+    pictures = [{"bytes": None, "path": "a.jpg"}, {"bytes": layouts.face(1, 16, 16), "path": None}]
+    table = pa.table({"image": pictures, "hat": [True, None]})
+    source = open_source(parquet(table, tmp_path / "a.parquet"))
+    pictures = [picture for _, picture in source.pictures()]
+    assert "only the path 'a.jpg'" in str(pictures[0]) and isinstance(pictures[1], bytes)
+    assert list(source.attributes().rows) == ["000000"]
+
+
+def test_damaged_parquet_is_said(tmp_path):
+    path = parquet(mirror(12), tmp_path / "a.parquet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    is_refused(path, "Cannot read", "as a Parquet file")
+    data = bytearray(whole)
+    data[4 : len(whole) // 2] = bytes(len(whole) // 2 - 4)
+    path.write_bytes(data)
+    pictures = [picture for _, picture in open_source(f"parquet:{path}?identity=no").pictures()]
+    assert len(pictures) == 12 and "damaged" in str(pictures[0])

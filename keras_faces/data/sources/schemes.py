@@ -17,6 +17,7 @@ from keras_faces.data.sources.layouts import how_to_unpack
 from keras_faces.data.sources.lfw import LfwSource
 from keras_faces.data.sources.orl import OrlSource
 from keras_faces.data.sources.pairs import PairsSource
+from keras_faces.data.sources.parquet import ParquetSource
 from keras_faces.data.sources.several import SeveralSource, addresses_of
 from keras_faces.data.sources.shards import ShardSource, is_pattern
 from keras_faces.data.sources.tars import TarSource
@@ -41,6 +42,7 @@ SCHEMES: dict[str, type[Source]] = {
     "video": VideoSource,
     "arrays": ArraySource,
     "tar": TarSource,
+    "parquet": ParquetSource,
 }
 
 # Files of many pictures, which patterns and URLs mean as well.
@@ -48,7 +50,7 @@ SHARDS = [kind for kind in SCHEMES.values() if issubclass(kind, ShardSource)]
 
 
 ONE_OF = (
-    "A source is a folder of pictures, a zip, tar, .npy or .npz file of pictures, one of: "
+    "A source is a folder of pictures, a zip, tar, Parquet, .npy or .npz file of pictures, one of: "
     f"{', '.join(DATASETS)}, or scheme:PATH with one of: {', '.join(SCHEMES)}."
 )
 
