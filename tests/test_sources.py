@@ -1,10 +1,20 @@
 """Files that hold many pictures each: arrays, tar files, Parquet; on disks and behind URLs."""
 
+import functools
+import http.server
 import io
 import json
+import os
+import re
+import sys
 import tarfile
+import threading
 import warnings
+import zipfile
+from pathlib import Path
 
+import fsspec
+import fsspec.implementations.memory
 import layouts
 import numpy as np
 import pyarrow as pa
@@ -16,6 +26,9 @@ from PIL import Image
 from test_data import open_quietly
 
 import keras_faces as kf
+from keras_faces.cli import main
+from keras_faces.commands import parse
+from keras_faces.data import remote
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import open_source
 from keras_faces.data.sources.shards import split_of
@@ -496,3 +509,248 @@ def test_damaged_parquet_is_said(tmp_path):
     path.write_bytes(data)
     pictures = [picture for _, picture in open_source(f"parquet:{path}?identity=no").pictures()]
     assert len(pictures) == 12 and "damaged" in str(pictures[0])
+
+
+# ---------------------------------------------------------------------------------------------
+# URLs
+
+
+@pytest.fixture
+def memory():
+    """fsspec's file system in memory, which is emptied afterwards."""
+    files = fsspec.filesystem("memory")
+    yield files
+    files.rm("/", recursive=True)
+
+
+def zip_bytes(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def kinds_of_files(folder) -> dict[str, bytes]:
+    """The same pictures in every kind of file."""
+    people = {**faces(12, folder="ann/"), **faces(3, folder="bob/")}
+    images = photos(5)
+    np.save(folder / "a.npy", images)
+    np.savez_compressed(folder / "a.npz", images=images)
+    return {
+        "a.zip": zip_bytes(people),
+        "a.tar": tarred(people, folder / "a.tar").read_bytes(),
+        "a.tar.gz": tarred(people, folder / "a.tar.gz", "w:gz").read_bytes(),
+        "a.parquet": parquet(mirror(7), folder / "a.parquet").read_bytes(),
+        "a.npy": (folder / "a.npy").read_bytes(),
+        "a.npz": (folder / "a.npz").read_bytes(),
+    }
+
+
+KINDS = ("a.zip", "a.tar", "a.tar.gz", "a.parquet", "a.npy", "a.npz")
+
+
+def assert_is_as_on_a_disk(url: str, path) -> None:
+    there, here = open_source(url), open_source(path)
+    assert list(there.entries()) == list(here.entries())
+    assert dict(there.pictures()) == dict(here.pictures())
+    assert read_all(there) == {entry.name: picture for entry, picture in here.pictures()}
+    assert list(open_source(there.address).entries()) == list(there.entries())
+    prints = [
+        open_quietly(source, image_size=8, batch_size=1, split="all").facts["fingerprint"]
+        for source in (there, here)
+    ]
+    assert prints[0] == prints[1]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_lies_behind_a_url_is_read_as_on_a_disk(memory, tmp_path, name):
+    data = kinds_of_files(tmp_path)[name]
+    (tmp_path / name).write_bytes(data)
+    memory.pipe(f"/bucket/{name}", data)
+    assert_is_as_on_a_disk(f"memory://bucket/{name}", tmp_path / name)
+
+
+def test_a_folder_behind_a_url_is_read_as_on_a_disk(memory, tmp_path):
+    files = {
+        **faces(12, folder="s2/"),
+        **faces(3, folder="s10/"),
+        ".hidden/x.jpg": b"",
+        "a.txt": b"",
+    }
+    for name, data in files.items():
+        memory.pipe(f"/people/{name}", data)
+    assert_is_as_on_a_disk("memory://people", layouts.write(files, tmp_path / "people"))
+    memory.pipe("/people/attributes.csv", b"file,hat\ns2/0000.jpg,1\n")
+    assert open_source("memory://people").attributes().names == ("hat",)
+
+
+def test_shards_behind_urls_are_found_as_a_folder_and_by_patterns(memory, tmp_path):
+    for number in range(2):
+        data = tarred(faces(2), tmp_path / f"train-{number}.tar").read_bytes()
+        memory.pipe(f"/shards/train-{number}.tar", data)
+    expected = list(open_source(tmp_path).entries())
+    for pattern in ("", "/", "/*.tar", "/train-{0..1}.tar"):
+        assert list(open_source(f"memory://shards{pattern}").entries()) == expected
+    is_refused("memory://shards/train-{0..2}.tar", "train-2.tar", "it is not there")
+
+
+def test_a_change_behind_a_url_is_noticed(memory):
+    data = faces(3)
+    memory.pipe("/a.zip", zip_bytes(data))
+    memory.pipe("/folder/a.jpg", data["0000.jpg"])
+    before = [open_source(url).listing() for url in ("memory://a.zip", "memory://folder")]
+    assert before == [open_source(url).listing() for url in ("memory://a.zip", "memory://folder")]
+    memory.pipe("/a.zip", zip_bytes(faces(4)))
+    memory.pipe("/folder/a.jpg", data["0001.jpg"])
+    after = [open_source(url).listing() for url in ("memory://a.zip", "memory://folder")]
+    assert not set(before) & set(after)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("memory://nothing", ("No picture", "found nothing")),
+        ("memory://nothing.zip", ("Cannot reach", "not there")),
+        ("memory://nothing.tar", ("Cannot reach", "not there")),
+        ("memory://a/*.tar", ("There is no file",)),
+        ("nosuch://bucket/a", ("no kind of URL named 'nosuch'",)),
+        ("celeba:memory://bucket", ("reads what lies on this machine",)),
+        ("parquet:memory://bucket", ("There is no file *.parquet",)),
+    ],
+)
+def test_urls_that_cannot_be_read_are_refused(url, words):
+    is_refused(url, *words)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package"),
+    [("s3", "s3fs"), ("gs", "gcsfs"), ("abfs", "adlfs"), ("sftp", "paramiko")],
+)
+def test_what_a_kind_of_url_needs_installed_is_said(scheme, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    for module in [name for name in fsspec.registry if scheme in name]:
+        monkeypatch.delitem(fsspec.registry.target, module)
+    monkeypatch.delitem(sys.modules, f"fsspec.implementations.{scheme}", raising=False)
+    is_refused(f"{scheme}://bucket/faces.zip", f"{scheme}:// needs {package}", "pip install")
+
+
+class Line:
+    """A network that fails so many times."""
+
+    fails = 0
+
+    def call(self, function):
+        def called(*arguments, **options):
+            if self.fails:
+                self.fails -= 1
+                raise ConnectionError("the line is dead")
+            return function(*arguments, **options)
+
+        return called
+
+
+@pytest.fixture
+def line(memory, monkeypatch):
+    line = Line()
+    for name in ("cat_file", "info"):
+        files = fsspec.implementations.memory.MemoryFileSystem
+        monkeypatch.setattr(files, name, line.call(getattr(files, name)))
+    monkeypatch.setattr(remote.time, "sleep", lambda seconds: None)
+    memory.pipe("/faces/a.jpg", layouts.face(0, 16, 16))
+    memory.pipe("/a.zip", zip_bytes(faces(2)))
+    return line
+
+
+def test_a_network_that_fails_for_a_moment_is_asked_again(line):
+    source = open_source("memory://faces")
+    line.fails = 2
+    assert source.read("a.jpg") == layouts.face(0, 16, 16)
+    line.fails = 3
+    with pytest.raises(BadPicture, match="the line is dead"):
+        source.read("a.jpg")
+
+
+@pytest.mark.parametrize("url", ["memory://faces", "memory://a.zip"])
+def test_a_network_that_is_gone_stops_the_reading(line, url):
+    source = open_source(url)
+    source.entries()
+    line.fails = 10**6
+    with pytest.raises(kf.UserError, match=r"cannot be read any more: the line is dead.* is kept"):
+        list(source.pictures())
+    line.fails = 10**6
+    is_refused("memory://a.zip", "Cannot reach", "the line is dead")
+
+
+class Server(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder; parts of files where `ranges` is set."""
+
+    ranges = True
+
+    def do_GET(self):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        path = Path(self.translate_path(self.path.partition("?")[0]))
+        if not asked or not self.ranges or not path.is_file():
+            super().do_GET()
+            return
+        first, last = map(int, asked.groups())
+        whole = path.read_bytes()
+        part = whole[first : last + 1]
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(whole)}")
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A folder, and the URL under which it is served."""
+    pytest.importorskip("aiohttp")
+    folder = tmp_path / "web"
+    folder.mkdir()
+    handler = functools.partial(Server, directory=os.fspath(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_lies_on_the_web_is_read_by_parts(web, name):
+    folder, url = web
+    kinds_of_files(folder)
+    (folder / name).write_bytes(kinds_of_files(folder)[name])
+    assert_is_as_on_a_disk(f"{url}/{name}", folder / name)
+    signed = open_source(f"{url}/{name}?token=a*b")
+    assert len(signed.entries()) == len(open_source(folder / name).entries())
+
+
+def test_a_folder_on_the_web_is_read_by_its_page_of_links(web):
+    folder, url = web
+    layouts.write({**faces(2, folder="ann/"), **faces(2, folder="bob/")}, folder / "people")
+    assert_is_as_on_a_disk(f"{url}/people/", folder / "people")
+    (folder / "people" / "index.html").write_text("<p>nothing to list</p>")
+    is_refused(f"{url}/people/", "needs a page that lists its files")
+
+
+def test_a_server_that_sends_whole_files_alone_is_said(web, monkeypatch):
+    folder, url = web
+    monkeypatch.setattr(Server, "ranges", False)
+    (folder / "a.zip").write_bytes(zip_bytes(faces(2)))
+    is_refused(f"{url}/a.zip", "sends whole files alone", "Download it")
+    is_refused(f"{url}/b.zip", "Cannot reach", "not there")
+
+
+def test_training_data_may_lie_behind_urls(memory, tmp_path, capsys):
+    memory.pipe("/a.zip", zip_bytes(faces(6)))
+    sheet = ["--image-size", "8", "--out", str(tmp_path / "sheet.png")]
+    assert main(["data", "info", "memory://a.zip", "orl", *sheet]) == 0
+    assert "406 good pictures in 'memory://a.zip and orl'" in capsys.readouterr().out
+    _, given = parse(["train", "vae", "--data", "s3://bucket/faces"])  # which is not asked yet
+    assert given.kwargs["data"] == ["s3://bucket/faces"]

@@ -33,6 +33,11 @@ def is_url(path: str | os.PathLike) -> bool:
     return URL.match(os.fspath(path)) is not None
 
 
+def without_query(url: str) -> str:
+    """Return a URL without what stands behind a question mark, such as who may read it."""
+    return url.partition("?")[0]
+
+
 def file_system(url: str):
     """Return the fsspec file system of a URL, and what the URL is called there.
 
@@ -109,7 +114,7 @@ class RangeReader:
 
     def __init__(self, path: str | os.PathLike):
         self.path = os.fspath(path)
-        self.name = self.path.rstrip("/").rpartition("/")[2] if is_url(path) else Path(path).name
+        self.name = Path(without_query(self.path) if is_url(path) else path).name
         self._lock = threading.Lock()
         self._file = self._fs = None
         if is_url(self.path):

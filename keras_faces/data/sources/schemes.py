@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_faces.data.remote import is_url, without_query
 from keras_faces.data.sources.arrays import ArraySource
 from keras_faces.data.sources.base import Source, SourceLike
 from keras_faces.data.sources.casia import CasiaSource
@@ -22,6 +23,7 @@ from keras_faces.data.sources.several import SeveralSource, addresses_of
 from keras_faces.data.sources.shards import ShardSource, is_pattern
 from keras_faces.data.sources.tars import TarSource
 from keras_faces.data.sources.tfds import TfdsSource
+from keras_faces.data.sources.urls import UrlSource
 from keras_faces.data.sources.utkface import UtkFaceSource
 from keras_faces.data.sources.video import VideoSource
 from keras_faces.data.sources.zipped import ZipSource
@@ -85,6 +87,8 @@ def open_source(source: SourceLike | Source) -> Source:
         raise UserError("The source of faces is empty. Give orl, a folder, a zip or scheme:PATH.")
     if name in DATASETS:
         return DATASETS[name]()
+    if is_url(name):
+        return _open_url(name)
     scheme, colon, rest = name.partition(":")
     if colon and scheme in SCHEMES:
         path, _, query = rest.partition("?")
@@ -122,8 +126,29 @@ def _several(sources: Sequence[str | os.PathLike | Source]) -> Source:
     return parts[0] if len(parts) == 1 else SeveralSource(parts)
 
 
+def _open_url(url: str) -> Source:
+    end = without_query(url).lower()
+    for kind in SHARDS:
+        if end.endswith(kind.suffixes):
+            return kind(url)
+    if end.endswith(".zip"):
+        return ZipSource(url)
+    folder = UrlSource(url)
+    for kind in () if folder.has_pictures else SHARDS:
+        if any(name.lower().endswith(kind.suffixes) for name in folder.others):
+            return kind(url)
+    folder.names()
+    return folder
+
+
 def _with_options(scheme: str, path: str, query: str) -> Source:
     kind = SCHEMES[scheme]
+    if is_url(path) and kind not in SHARDS:
+        raise UserError(
+            f"{scheme}: reads what lies on this machine. Received: {path!r}. Copy it here first; "
+            f"or give the URL without {scheme}:, as a folder or a zip, tar, Parquet, .npy or .npz "
+            "file of pictures."
+        )
     if not path:
         path = _usual_path(scheme)
     known = list(inspect.signature(kind).parameters)[1:]

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from keras_faces.data.names import file_name, hidden, in_natural_order
-from keras_faces.data.remote import RangeReader, cannot_reach, digest, file_system, is_url
+from keras_faces.data.remote import (
+    RangeReader,
+    cannot_reach,
+    digest,
+    file_system,
+    is_url,
+    persistent,
+    without_query,
+)
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
 from keras_faces.data.sources.layouts import glance
 from keras_faces.errors import UserError
@@ -91,18 +99,17 @@ class ShardSource(Source):
                     folders[:] = sorted(name for name in folders if not hidden(name))
                     yield from (f"{folder}/{name}" for name in files if self._is_wanted(name))
             return
+        place = without_query(pattern)
+        several = "*" in place
+        if not several and self._is_wanted(place):
+            yield pattern
+            return
         fs, root = file_system(pattern)
         try:
-            if glob.has_magic(root):
-                paths = [path for path in fs.glob(root) if self._is_wanted(path)]
-            elif root.lower().endswith(self.suffixes):
-                yield pattern
-                return
-            else:
-                paths = [path for path in fs.find(root) if self._is_wanted(path)]
+            paths = persistent(lambda: fs.glob(root) if several else fs.find(root))
         except Exception as error:  # each file system raises its own
             raise cannot_reach(pattern, error) from error
-        yield from (fs.unstrip_protocol(path) for path in paths)
+        yield from (fs.unstrip_protocol(path) for path in paths if self._is_wanted(path))
 
     def _is_wanted(self, path: str) -> bool:
         return path.lower().endswith(self.suffixes) and not hidden(file_name(path))
