@@ -201,15 +201,6 @@ def test_damaged_arrays_are_said(tmp_path):
 # Tar files
 
 
-def tarred(files: dict[str, bytes], path, mode: str = "w", **options):
-    with tarfile.open(path, mode, **options) as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
 def faces(count: int, suffix: str = "jpg", folder: str = "") -> dict[str, bytes]:
     return {f"{folder}{n:04d}.{suffix}": layouts.face(n, 16, 16) for n in range(count)}
 
@@ -219,7 +210,7 @@ def faces(count: int, suffix: str = "jpg", folder: str = "") -> dict[str, bytes]
 def test_every_picture_of_a_tar_file_is_read_as_it_is(tmp_path, mode, format):
     files = faces(7, folder="a/" * 60 if format != tarfile.USTAR_FORMAT else "a/")
     others = {"readme.txt": b"hello", "._0000.jpg": b"a Mac's", "sub/.DS_Store": b""}
-    path = tarred({**others, **files}, tmp_path / "a.tar", mode, format=format)
+    path = layouts.tarred({**others, **files}, tmp_path / "a.tar", mode, format=format)
     source = open_source(path)
     assert source.sequential == (mode != "w")
     for _ in range(2):  # the second time from what is remembered
@@ -229,7 +220,7 @@ def test_every_picture_of_a_tar_file_is_read_as_it_is(tmp_path, mode, format):
 
 def test_people_of_a_tar_file_are_its_folders(tmp_path):
     files = {**faces(2, folder="./ann/"), **faces(2, folder="./bob/")}
-    entries = open_source(tarred(files, tmp_path / "a.tar")).entries()
+    entries = open_source(layouts.tarred(files, tmp_path / "a.tar")).entries()
     assert [(e.name, e.identity) for e in entries][::2] == [
         ("ann/0000.jpg", "ann"),
         ("bob/0000.jpg", "bob"),
@@ -249,13 +240,13 @@ def webdataset(count: int, classes: int) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_labels_of_a_webdataset_are_read(tmp_path, mode):
-    path = tarred(webdataset(24, 20), tmp_path / "a.tar", mode)
+    path = layouts.tarred(webdataset(24, 20), tmp_path / "a.tar", mode)
     source = open_source(path)
     assert [entry.identity for entry in source.entries()] == [str(n % 20) for n in range(24)]
     attributes = source.attributes()
     assert attributes.names == ("smiling", "hat")
     assert attributes.table(["000000.jpg", "000001.jpg"]).tolist() == [[1, 0], [0, 0]]
-    few = tarred(webdataset(24, 5), tmp_path / "few.tar", mode)
+    few = layouts.tarred(webdataset(24, 5), tmp_path / "few.tar", mode)
     assert {entry.identity for entry in open_source(few).entries()} == {None}
     told = open_source(f"tar:{few}?identity=cls")
     assert len({entry.identity for entry in told.entries()}) == 5
@@ -269,7 +260,7 @@ def test_people_may_be_named_in_json(tmp_path):
     files |= {
         f"{n}.json": json.dumps({"who": f"p{n % 2}", "identity": n}).encode() for n in range(4)
     }
-    path = tarred(files, tmp_path / "a.tar")
+    path = layouts.tarred(files, tmp_path / "a.tar")
     assert [e.identity for e in open_source(path).entries()] == ["0", "1", "2", "3"]
     named = open_source(f"tar:{path}?identity=who")
     assert [e.identity for e in named.entries()] == ["p0", "p1", "p0", "p1"]
@@ -279,14 +270,14 @@ def test_people_may_be_named_in_json(tmp_path):
 
 def test_a_plain_tar_file_may_hold_attributes(tmp_path):
     files = {**faces(2), "attributes.csv": b"file,hat\n0000.jpg,1\n0001.jpg,0\n"}
-    attributes = open_source(tarred(files, tmp_path / "a.tar")).attributes()
+    attributes = open_source(layouts.tarred(files, tmp_path / "a.tar")).attributes()
     assert attributes.table(["0000.jpg", "0001.jpg"]).tolist() == [[1], [0]]
 
 
 @pytest.mark.parametrize("given", ["", "*.tar", "train-{000..001}.tar", "t*-{000..001}.tar"])
 def test_shards_are_found_as_a_folder_and_by_patterns(tmp_path, given):
     for number in range(2):
-        tarred(faces(2), tmp_path / f"train-{number:03d}.tar")
+        layouts.tarred(faces(2), tmp_path / f"train-{number:03d}.tar")
     source = open_source(f"{tmp_path}/{given}")
     assert [(e.name, e.identity, e.split) for e in source.entries()] == [
         (f"train-{shard:03d}.tar/{picture:04d}.jpg", None, None)
@@ -298,7 +289,7 @@ def test_shards_are_found_as_a_folder_and_by_patterns(tmp_path, given):
 
 def test_shards_have_the_splits_that_their_names_tell(tmp_path):
     for name in ("train-0.tar", "valid-0.tar", "test-0.tar"):
-        tarred(faces(1), tmp_path / name)
+        layouts.tarred(faces(1), tmp_path / name)
     splits = {
         entry.name.partition("-")[0]: entry.split for entry in open_source(tmp_path).entries()
     }
@@ -306,7 +297,7 @@ def test_shards_have_the_splits_that_their_names_tell(tmp_path):
 
 
 def test_a_shard_that_is_missing_is_named(tmp_path):
-    tarred(faces(2), tmp_path / "a-0.tar")
+    layouts.tarred(faces(2), tmp_path / "a-0.tar")
     is_refused(tmp_path / "a-{0..1}.tar", "a-1.tar", "No such file")
     is_refused(tmp_path / "b-*.tar", "There is no file")
     is_refused(tmp_path / "a-{9..0}.tar", "must count up")
@@ -316,7 +307,7 @@ def test_several_pictures_of_a_key_are_said_and_can_be_chosen(tmp_path):
     files = {}
     for number in range(2):
         files |= {f"{number}.face.jpg": layouts.face(number, 16, 16), f"{number}.mask.jpg": b"m"}
-    path = tarred(files, tmp_path / "a.tar")
+    path = layouts.tarred(files, tmp_path / "a.tar")
     with pytest.warns(UserWarning, match=r"2 pictures \(\.face\.jpg, \.mask\.jpg\)"):
         assert len(open_source(path).entries()) == 4
     chosen = open_source(f"tar:{path}?image=face.jpg")
@@ -338,7 +329,7 @@ def test_of_two_files_of_one_name_the_last_is_used_and_that_is_said(tmp_path):
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_links_in_tar_files_are_followed_or_said(tmp_path, mode):
-    path = tarred(faces(1), tmp_path / "a.tar", mode)
+    path = layouts.tarred(faces(1), tmp_path / "a.tar", mode)
     with tarfile.open(path, mode) as archive:
         for name, content in faces(1, folder="x/").items():
             info = tarfile.TarInfo(name)
@@ -364,7 +355,7 @@ def test_links_in_tar_files_are_followed_or_said(tmp_path, mode):
 @given(place=st.floats(0, 1), cut=st.booleans(), mode=st.sampled_from(["w", "w:gz"]))
 def test_damage_to_a_tar_file_is_said_or_changes_nothing(tmp_path, place, cut, mode):
     files = faces(5)
-    path = tarred(files, tmp_path / "a.tar", mode)
+    path = layouts.tarred(files, tmp_path / "a.tar", mode)
     data = bytearray(path.read_bytes())
     at = min(int(place * len(data)), len(data) - 1)
     if cut:
@@ -388,8 +379,8 @@ def test_what_is_no_tar_file_or_holds_no_picture_is_refused(tmp_path):
     for name, data in {"a.tar": b"x" * 2000, "b.tar": b"", "c.tgz": b"\x1f\x8b\x08junk"}.items():
         (tmp_path / name).write_bytes(data)
         is_refused(tmp_path / name, "A tar file was expected")
-    is_refused(tarred({"a.txt": b"x"}, tmp_path / "d.tar"), "No picture", "1 .txt")
-    cut = (tarred(faces(3), tmp_path / "e.tar")).read_bytes()[:1000]
+    is_refused(layouts.tarred({"a.txt": b"x"}, tmp_path / "d.tar"), "No picture", "1 .txt")
+    cut = (layouts.tarred(faces(3), tmp_path / "e.tar")).read_bytes()[:1000]
     (tmp_path / "e.tar").write_bytes(cut)
     source = open_source(tmp_path / "e.tar")
     with pytest.warns(UserWarning, match="damaged"):
@@ -539,8 +530,8 @@ def kinds_of_files(folder) -> dict[str, bytes]:
     np.savez_compressed(folder / "a.npz", images=images)
     return {
         "a.zip": zip_bytes(people),
-        "a.tar": tarred(people, folder / "a.tar").read_bytes(),
-        "a.tar.gz": tarred(people, folder / "a.tar.gz", "w:gz").read_bytes(),
+        "a.tar": layouts.tarred(people, folder / "a.tar").read_bytes(),
+        "a.tar.gz": layouts.tarred(people, folder / "a.tar.gz", "w:gz").read_bytes(),
         "a.parquet": parquet(mirror(7), folder / "a.parquet").read_bytes(),
         "a.npy": (folder / "a.npy").read_bytes(),
         "a.npz": (folder / "a.npz").read_bytes(),
@@ -587,7 +578,7 @@ def test_a_folder_behind_a_url_is_read_as_on_a_disk(memory, tmp_path):
 
 def test_shards_behind_urls_are_found_as_a_folder_and_by_patterns(memory, tmp_path):
     for number in range(2):
-        data = tarred(faces(2), tmp_path / f"train-{number}.tar").read_bytes()
+        data = layouts.tarred(faces(2), tmp_path / f"train-{number}.tar").read_bytes()
         memory.pipe(f"/shards/train-{number}.tar", data)
     expected = list(open_source(tmp_path).entries())
     for pattern in ("", "/", "/*.tar", "/train-{0..1}.tar"):
@@ -610,13 +601,13 @@ def test_a_change_behind_a_url_is_noticed(memory):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("memory://nothing", ("No picture", "found nothing")),
+        ("memory://nothing", ("Cannot reach", "not there")),
         ("memory://nothing.zip", ("Cannot reach", "not there")),
         ("memory://nothing.tar", ("Cannot reach", "not there")),
         ("memory://a/*.tar", ("There is no file",)),
         ("nosuch://bucket/a", ("no kind of URL named 'nosuch'",)),
         ("celeba:memory://bucket", ("reads what lies on this machine",)),
-        ("parquet:memory://bucket", ("There is no file *.parquet",)),
+        ("parquet:memory://bucket", ("Cannot reach", "not there")),
     ],
 )
 def test_urls_that_cannot_be_read_are_refused(url, words):
@@ -744,7 +735,10 @@ def test_a_server_that_sends_whole_files_alone_is_said(web, monkeypatch):
     monkeypatch.setattr(Server, "ranges", False)
     (folder / "a.zip").write_bytes(zip_bytes(faces(2)))
     is_refused(f"{url}/a.zip", "sends whole files alone", "Download it")
-    is_refused(f"{url}/b.zip", "Cannot reach", "not there")
+    is_refused(f"{url}/b.zip", "Cannot reach", "it is not there")
+    is_refused(f"{url}/b/", "Cannot reach", "it is not there")
+    is_refused("http://127.0.0.1:9/a.zip", "Cannot reach", "Connect")
+    is_refused("http://127.0.0.1:9/a/", "Cannot reach", "Connect")
 
 
 def test_training_data_may_lie_behind_urls(memory, tmp_path, capsys):

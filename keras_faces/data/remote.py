@@ -1,6 +1,7 @@
 """Files on disks and behind URLs, read at any place: the one layer that knows fsspec."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -68,7 +69,10 @@ def file_system(url: str):
 def reason(error: BaseException) -> str:
     """Return in few words why a file system failed: each raises its own types."""
     if isinstance(error, FileNotFoundError):
-        return "it is not there"
+        cause = error.__cause__  # which may be that there is no such server
+        missing = cause is None or isinstance(cause, FileNotFoundError)
+        missing = missing or getattr(cause, "status", None) == 404
+        return "it is not there" if missing else reason(cause)
     text = " ".join(str(error).split())[:200]
     kind = type(error).__name__
     return text if isinstance(error, OSError) and text else f"{kind}: {text}" if text else kind
@@ -89,6 +93,25 @@ def persistent(call: Callable[[], Result]) -> Result:
         except Exception:  # each file system raises its own
             time.sleep(0.2 * attempt)
     return call()
+
+
+def list_files(fs, root: str, url: str) -> dict[str, dict]:
+    """Return what a file system knows of each file below a place, or of those a pattern means.
+
+    Raises:
+        UserError: If it cannot be listed.
+    """
+    # On the web, folders that cannot be listed would be passed over in silence.
+    options = {"on_error": "raise"} if url.startswith("http") else {}
+    is_pattern = "*" in root
+    find = fs.glob if is_pattern else functools.partial(fs.find, **options)
+    try:
+        found = persistent(lambda: find(root, detail=True))
+        if not found and not is_pattern:
+            fs.info(root)
+        return found
+    except Exception as error:  # each file system raises its own
+        raise cannot_reach(url, error) from error
 
 
 def stamp(info: dict) -> str:

@@ -75,6 +75,10 @@ class ParquetSource(ShardSource):
                     f"differ in {', '.join(other[:10])}. Give those of one kind alone."
                 )
         self._columns = _columns(schemas[0], image, identity, self.title)
+        for file, metadata in zip(self.files, self._metadata):
+            _check_rows(file, metadata, self._columns.image)
+        if not any(metadata.num_rows for metadata in self._metadata):
+            raise UserError(f"{self.title!r} has columns and no row. Give a file with pictures.")
         self._attributes = [
             field.name
             for field in schemas[0]
@@ -113,7 +117,10 @@ class ParquetSource(ShardSource):
         """
         file = self.files[number]
         try:
-            return _opened(file).read([column], use_threads=False)[column].chunks
+            values = _opened(file).read([column], use_threads=False)[column]
+            if len(values) != self._metadata[number].num_rows:
+                raise ValueError(f"{column} has {len(values):,} rows")
+            return values.chunks
         except Exception as error:  # damage raises ArrowInvalid, OSError, ...
             raise _damaged(file, error) from error
 
@@ -138,6 +145,8 @@ class ParquetSource(ShardSource):
                 for value in batch.column(0)[max(0, start - done) :]:
                     yield _picture(value.as_py())
                 done += len(batch)
+            if done < end:
+                raise ValueError("there are fewer than it says")
         except Exception as error:  # damage raises ArrowInvalid, OSError, ...
             self.check_still_there()
             told = BadPicture(f"its rows are damaged ({' '.join(str(error).split())[:200]})")
@@ -184,10 +193,30 @@ def _opened(file: RangeReader) -> pq.ParquetFile:
     try:
         # Not `pre_buffer`, which would fetch whole groups of rows.
         return pq.ParquetFile(
-            pa.PythonFile(file.stream(), "r"), buffer_size=BUFFER, pre_buffer=False
+            pa.PythonFile(file.stream(), "r"),
+            buffer_size=BUFFER,
+            pre_buffer=False,
+            page_checksum_verification=True,
         )
     except Exception as error:  # a damaged file raises ArrowInvalid, OSError, ...
         raise _damaged(file, error) from error
+
+
+def _check_rows(file: RangeReader, metadata: pq.FileMetaData, image: str) -> None:
+    """Compare what a file says in several places of how many rows it has, before it is believed.
+
+    Raises:
+        UserError: If they differ.
+    """
+    told = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    rows = [group.num_rows for group in told]
+    index = next(
+        n
+        for n in range(metadata.num_columns)
+        if metadata.schema.column(n).path in (image, f"{image}.bytes")
+    )
+    if sum(rows) != metadata.num_rows or rows != [one.column(index).num_values for one in told]:
+        raise _damaged(file, ValueError("its numbers of rows contradict each other"))
 
 
 def _damaged(file: RangeReader, error: Exception) -> UserError:

@@ -12,11 +12,10 @@ import numpy as np
 from keras_faces.data.names import file_name, hidden, in_natural_order
 from keras_faces.data.remote import (
     RangeReader,
-    cannot_reach,
     digest,
     file_system,
     is_url,
-    persistent,
+    list_files,
     without_query,
 )
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
@@ -95,20 +94,16 @@ class ShardSource(Source):
                 if not os.path.isdir(path):
                     yield path
                     continue
-                for folder, folders, files in os.walk(path):
+                for folder, folders, files in os.walk(path, onerror=_refuse):
                     folders[:] = sorted(name for name in folders if not hidden(name))
                     yield from (f"{folder}/{name}" for name in files if self._is_wanted(name))
             return
         place = without_query(pattern)
-        several = "*" in place
-        if not several and self._is_wanted(place):
+        if "*" not in place and self._is_wanted(place):
             yield pattern
             return
         fs, root = file_system(pattern)
-        try:
-            paths = persistent(lambda: fs.glob(root) if several else fs.find(root))
-        except Exception as error:  # each file system raises its own
-            raise cannot_reach(pattern, error) from error
+        paths = list_files(fs, root, pattern)
         yield from (fs.unstrip_protocol(path) for path in paths if self._is_wanted(path))
 
     def _is_wanted(self, path: str) -> bool:
@@ -170,6 +165,12 @@ class NumberedEntries(Sequence):
         """Return the group of a picture, and its number within it."""
         group, _, number = name.rpartition("/")
         return self._all[0].index(group), int(number)
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(
+        f"Cannot read folder {error.filename!r}: {error.strerror}. Check its permissions."
+    ) from error
 
 
 def is_pattern(path: str) -> bool:

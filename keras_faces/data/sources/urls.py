@@ -3,7 +3,7 @@
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import hidden, in_natural_order, is_picture
-from keras_faces.data.remote import cannot_reach, digest, file_system, persistent, reason, stamp
+from keras_faces.data.remote import digest, file_system, list_files, persistent, reason, stamp
 from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
 from keras_faces.errors import UserError
 from keras_faces.screen import visible
@@ -30,10 +30,7 @@ class UrlSource(Source):
     def __init__(self, url: str):
         self.title = self.address = self.path = url
         self._fs, self._root = file_system(url)
-        try:
-            found = persistent(lambda: self._fs.find(self._root, detail=True))
-        except Exception as error:  # each file system raises its own
-            raise cannot_reach(url, error) from error
+        found = list_files(self._fs, self._root, url)
         top = self._root.rstrip("/")
         self._files = {}
         for path, info in found.items():
