@@ -86,6 +86,8 @@ setup(
         "filelock>=3.15",
         "joblib>=1.5",
         "pyarrow>=16",
+        # Files behind URLs. TensorFlow Datasets brings it along.
+        "fsspec>=2024.2",
         "lazy_loader>=0.4",
         # Flags, help and completion from signatures and docstrings; config files.
         "cyclopts>=5.2,<6",

@@ -25,6 +25,8 @@ from typing import NamedTuple
 
 import layouts
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 import keras_faces as kf
@@ -261,6 +263,12 @@ def _only_told_are_missing(seen: Seen) -> bool:
     return same and len(missing) <= (int(told[1]) if told else 0)
 
 
+def _whole_ones_are_the_same(seen: Seen) -> bool:
+    """What is still whole in the file is as it was, or something is told."""
+    whole = [name for name, data in _people().items() if data in seen.after]
+    return bool(seen.told) or all(seen.found.get(name) == seen.good[name] for name in whole)
+
+
 def _others_are_the_same(seen: Seen) -> bool:
     """One picture may be another, or missing and named; all others are as they were."""
     pixels = {name: row[0] for name, row in seen.found.items()}  # the sides follow from all names
@@ -299,6 +307,20 @@ def _local(seen: Seen) -> bool:
     return header or differing <= 2 * gone
 
 
+def _array() -> np.ndarray:
+    faces = [Image.open(io.BytesIO(layouts.face(n, 20, 24, "PNG"))) for n in range(6)]
+    return np.stack([np.asarray(face) for face in faces])
+
+
+def _make_parquet(folder: Path) -> None:
+    rows = {
+        "image": [{"bytes": data, "path": None} for data in _people().values()],
+        "identity": [n % 3 for n in range(6)],
+        "smiling": [n % 2 == 0 for n in range(6)],
+    }
+    pq.write_table(pa.table(rows), folder / "a.parquet", row_group_size=2, write_page_checksum=True)
+
+
 KINDS["folder of pictures"] = Kind(
     _make_folder,
     ["faces/*"],
@@ -311,6 +333,38 @@ KINDS["zip of pictures"] = Kind(
     lambda folder: faces_of(folder / "a.zip", ["identity"]),
     _only_told_are_missing,
     share=12,
+)
+KINDS["tar of pictures"] = Kind(
+    lambda folder: layouts.tarred(_people(), folder / "a.tar"),
+    ["a.tar"],
+    lambda folder: faces_of(folder / "a.tar", ["identity"]),
+    _whole_ones_are_the_same,
+    share=8,
+)
+KINDS["packed tar of pictures"] = Kind(
+    lambda folder: layouts.tarred(_people(), folder / "a.tar.gz", "w:gz"),
+    ["a.tar.gz"],
+    lambda folder: faces_of(folder / "a.tar.gz", ["identity"]),
+    lambda seen: bool(seen.told),
+)
+KINDS["array"] = Kind(
+    lambda folder: np.save(folder / "a.npy", _array()),
+    ["a.npy"],
+    lambda folder: faces_of(folder / "a.npy"),
+    lambda seen: seen.found.keys() == seen.good.keys(),  # pixels without a checksum
+)
+KINDS["packed array"] = Kind(
+    lambda folder: np.savez_compressed(folder / "a.npz", images=_array(), identity=np.arange(6)),
+    ["a.npz"],
+    lambda folder: faces_of(folder / "a.npz", ["identity"]),
+    lambda seen: bool(seen.told),
+)
+KINDS["parquet of pictures"] = Kind(
+    _make_parquet,
+    ["a.parquet"],
+    lambda folder: faces_of(folder / "a.parquet", ["identity", "attributes"]),
+    lambda seen: bool(seen.told),
+    share=8,
 )
 KINDS["attributes.csv"] = Kind(
     lambda folder: layouts.write(

@@ -6,6 +6,7 @@ Builders return `{path within the data set: content}`; `write` and `zipped` put 
 import functools
 import importlib.util
 import io
+import tarfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -51,6 +52,15 @@ def zipped(files: dict[str, bytes], path: Path) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
+    return path
+
+
+def tarred(files: dict[str, bytes], path: Path, mode: str = "w", **options) -> Path:
+    with tarfile.open(path, mode, **options) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
     return path
 
 

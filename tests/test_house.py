@@ -59,6 +59,7 @@ HEAVY = {
     "ai_edge_litert": "an extra",
     "cv2": "an extra",
     "fastapi": "an extra",
+    "fsspec": "for those who read URLs",
     "filelock": "for those who write",
     "gradio": "an extra",
     "h5py": "takes a fifth of a second, for files of weights",

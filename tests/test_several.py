@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_data import everything, numbered, open_quietly
 
 import keras_faces as kf
+from keras_faces import session
 from keras_faces.cli import main
 from keras_faces.commands import parse
 from keras_faces.data.cache import prepare
@@ -253,20 +254,23 @@ def test_a_recipe_may_name_several_sources(tmp_path):
     assert kf.recipes.load_recipe(recipe).arguments("paper")["data"] == ["orl", "x"]
 
 
-def test_a_run_on_several_sources_resumes_and_finds_them_where_they_lie_now(
+def test_a_run_on_several_sources_finds_them_where_they_lie_now(
     tmp_path, people, faces, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    small = ["--image-size", "32", "--batch-size", "4", "--steps", "2", "--count", "0"]
+    trained = []
+    monkeypatch.setattr(session, "_run_training", lambda *words: trained.append(words[3]))
+    small = ["--image-size", "32", "--batch-size", "4", "--steps", "2", "--run", "r"]
     sources = ["--data", str(people), "--data", str(faces)]
-    assert main(["train", "dense_vae", *sources, *small, "--run", "r"]) == 0
+    assert main(["train", "dense_vae", *sources, *small]) == 0
     config = json.loads((tmp_path / "r" / "config.json").read_text())
     assert config["data"]["source"] == open_source([people, faces]).address
     assert config["data"]["pictures"] == 11
-    assert kf.TrainedModel("r").faces().count == 11
     moved = faces.rename(tmp_path / "moved")
     assert main(["resume", "r"]) == 2
     assert main(["resume", "r", "--data", str(people), "--data", str(moved)]) == 0
+    assert main(["resume", "r"]) == 0
+    assert [stream.count for stream in trained] == [11, 11, 11]
     capsys.readouterr()
     assert main(["resume", "r", "--data", str(moved), "--data", str(people)]) == 2
     assert "are not those with which the run began" in capsys.readouterr().err

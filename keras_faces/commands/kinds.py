@@ -31,6 +31,8 @@ def _require_run(run: str) -> None:
 
 def _require_source(source: str) -> None:
     places = "keras_faces.data.sources.schemes"
+    if "://" in source:  # the network is asked once, by the command itself
+        return
     scheme, colon, _ = source.partition(":")
     known = constant(f"{places}:SCHEMES") if colon else constant(f"{places}:DATASETS")
     if scheme not in known and not Path(source).expanduser().exists():  # else opening may take long

@@ -12,7 +12,7 @@ from keras_faces.data.decoding import SIDES
 from keras_faces.data.labels import Attributes
 from keras_faces.data.names import suffix_counts
 from keras_faces.data.sources import Source
-from keras_faces.errors import UserError
+from keras_faces.data.sources.several import DifferentLabels
 from keras_faces.pictures import grid
 from keras_faces.pixels import to_float
 
@@ -85,10 +85,10 @@ def _attributes(source: Source, cache: FaceCache) -> list[str]:
 
 
 def _known_attributes(source: Source) -> Attributes | str | None:
-    """Return a source's attributes, or why they cannot be used."""
+    """Return a source's attributes, or why those of several cannot be used together."""
     try:
         return source.attributes()
-    except UserError as error:
+    except DifferentLabels as error:
         return str(error)
 
 

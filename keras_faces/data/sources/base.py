@@ -11,6 +11,7 @@ import numpy as np
 from keras_faces.data.decode import SUFFIXES, BadPicture, FaceIn, read_file
 from keras_faces.data.labels import Attributes, Landmarks, read_attributes
 from keras_faces.data.names import suffix_counts
+from keras_faces.data.remote import read_ahead
 from keras_faces.errors import UserError
 from keras_faces.screen import visible
 
@@ -56,13 +57,14 @@ class Source:
     """A place where faces come from.
 
     Subclasses implement `entries`, `read` and `make_listing`. One whose pictures come only one by
-    one sets `sequential` and implements `pictures` instead of `read`.
+    one sets `sequential` and implements `pictures` instead of `read`; one behind a network sets it
+    so that several are fetched at the same time.
 
     Attributes:
         title: What messages call it.
         address: What `open_source` takes from any folder to open it again.
         credit: Whom to name beside the pictures.
-        sequential: Whether `pictures` is the only way to them.
+        sequential: Whether `pictures` is the quickest way to them, or the only one.
         examined: Whether its pictures may be anything, and are looked at for faces.
         attributes_hint: What to do where `attributes` are wanted and there are none.
         mismatches: What does not match so far, see `warn`.
@@ -93,20 +95,24 @@ class Source:
     def read(self, name: str) -> bytes | np.ndarray:
         """Return one picture: its file's bytes, or pixels as uint8 of shape `(h, w, 1 or 3)`.
 
-        Several threads call it.
+        Several threads call it. Where pictures come only one by one, it goes through those before.
 
         Raises:
             BadPicture: If it cannot be read.
         """
-        raise NotImplementedError
+        found = (picture for entry, picture in self.pictures() if entry.name == name)
+        picture = next(found, BadPicture("it is not there any more"))
+        if isinstance(picture, Exception):
+            raise picture
+        return picture
 
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | np.ndarray | Exception]]:
         """Yield the entries from number `start` with their pictures, or with a `BadPicture`."""
-        for entry in self.entries()[start:]:
-            try:
-                yield entry, self.read(entry.name)
-            except BadPicture as error:
-                yield entry, error
+        entries = self.entries()[start:]
+        for entry, picture in zip(entries, read_ahead(lambda e: self.read(e.name), entries)):
+            if isinstance(picture, BadPicture):
+                self.check_still_there()
+            yield entry, picture
 
     def warn(self, message: str) -> None:
         """Warn that pictures and annotations do not match, now and at every later start."""

@@ -51,8 +51,9 @@ def how_to_unpack(path: Path) -> str | None:
         if path.name.lower().endswith(suffixes):
             there = "" if path.parent == Path() else f"cd {str(path.parent)!r} && "
             return (
-                f"{str(path)!r} must be unpacked first, since its pictures cannot be read one by "
-                f"one. Do: {there}{command} {path.name!r}, and give the folder that this makes."
+                f"{str(path)!r} must be unpacked first, since a data set's files cannot be read in "
+                f"it one by one. Do: {there}{command} {path.name!r}, and give the folder that this "
+                "makes."
             )
     return None
 

@@ -7,19 +7,17 @@ comes a header (flag, label, two numbers; flag > 0 tells that as many float labe
 the picture's file.
 """
 
-import contextlib
 import hashlib
 import os
 import struct
-import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
 
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture, read_file
+from keras_faces.data.remote import RangeReader
 from keras_faces.errors import UserError
-from keras_faces.files import open_regular
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
@@ -39,13 +37,9 @@ class RecordFile:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock = threading.Lock()
-        try:
-            self._file = open_regular(path)
-        except OSError as error:
-            raise UserError(f"Cannot read {str(path)!r}: {error.strerror}.") from error
-        self._status = os.fstat(self._file)
-        self.size = self._status.st_size
+        self._file = RangeReader(path)
+        self._at = self._file.read
+        self.size = self._file.size
         if self._at(0, 4) != MAGIC_BYTES:
             raise UserError(
                 f"{str(path)!r} is no RecordIO file: it begins with {self._at(0, 4).hex() or '-'} "
@@ -65,10 +59,6 @@ class RecordFile:
             keys = np.arange(len(offsets))
         order = np.argsort(keys, kind="stable")
         self.keys, self.offsets = keys[order], offsets[order]
-
-    def __del__(self):
-        with contextlib.suppress(AttributeError, OSError):
-            os.close(self._file)
 
     def read(self, key: int, limit: int | None = None) -> bytes:
         """Return a record's bytes, all or about the first `limit`.
@@ -107,21 +97,10 @@ class RecordFile:
 
     def listing(self) -> str:
         """Return a digest of the file's place, size and time, and of the index."""
-        digest = hashlib.sha256(os.fsencode(self.path.resolve()))
-        digest.update(f"{self.size} {self._status.st_mtime_ns}".encode())
+        digest = hashlib.sha256(self._file.stamp().encode("utf-8", "surrogatepass"))
         digest.update(self.keys.astype("<i8").tobytes())
         digest.update(self.offsets.astype("<i8").tobytes())
         return digest.hexdigest()
-
-    def _at(self, offset: int, count: int) -> bytes:
-        try:
-            if hasattr(os, "pread"):
-                return os.pread(self._file, count, offset)
-            with self._lock:  # Windows reads only from the file's one position
-                os.lseek(self._file, offset, os.SEEK_SET)
-                return os.read(self._file, count)
-        except OSError as error:  # a disk that has gone; a place before the beginning
-            raise BadPicture(f"byte {offset:,} of {self.path.name}: {error.strerror}") from error
 
     def _check_index(self, index: Path, keys: np.ndarray, offsets: np.ndarray) -> None:
         within = offsets[(offsets >= 0) & (offsets < self.size)]

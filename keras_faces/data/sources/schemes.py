@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_faces.data.photographs import OPTIONS, with_faces
+from keras_faces.data.remote import is_url, without_query
+from keras_faces.data.sources.arrays import ArraySource
 from keras_faces.data.sources.base import Source, SourceLike
 from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.celeba import CelebaSource
@@ -17,8 +19,12 @@ from keras_faces.data.sources.layouts import how_to_unpack
 from keras_faces.data.sources.lfw import LfwSource
 from keras_faces.data.sources.orl import OrlSource
 from keras_faces.data.sources.pairs import PairsSource
+from keras_faces.data.sources.parquet import ParquetSource
 from keras_faces.data.sources.several import SeveralSource, addresses_of
+from keras_faces.data.sources.shards import ShardSource, is_pattern
+from keras_faces.data.sources.tars import TarSource
 from keras_faces.data.sources.tfds import TfdsSource
+from keras_faces.data.sources.urls import UrlSource
 from keras_faces.data.sources.utkface import UtkFaceSource
 from keras_faces.data.sources.video import VideoSource
 from keras_faces.data.sources.zipped import ZipSource
@@ -37,11 +43,17 @@ SCHEMES: dict[str, type[Source]] = {
     "pairs": PairsSource,
     "tfds": TfdsSource,
     "video": VideoSource,
+    "arrays": ArraySource,
+    "tar": TarSource,
+    "parquet": ParquetSource,
 }
+
+# Files of many pictures, which patterns and URLs mean as well.
+SHARDS = [kind for kind in SCHEMES.values() if issubclass(kind, ShardSource)]
 
 
 ONE_OF = (
-    "A source is a folder of pictures, a zip file of pictures, one of: "
+    "A source is a folder of pictures, a zip, tar, Parquet, .npy or .npz file of pictures, one of: "
     f"{', '.join(DATASETS)}, or scheme:PATH with one of: {', '.join(SCHEMES)}."
 )
 
@@ -111,10 +123,16 @@ def _opened(source: object) -> Source:
         raise UserError("The source of faces is empty. Give orl, a folder, a zip or scheme:PATH.")
     if name in DATASETS:
         return DATASETS[name]()
+    if is_url(name):
+        return _open_url(name)
     scheme, colon, rest = name.partition(":")
     if colon and scheme in SCHEMES:
         path, _, query = rest.partition("?")
         return _with_options(scheme, path, query)
+    if is_pattern(name):
+        for known in SHARDS:
+            if name.lower().endswith(known.suffixes):
+                return known(name)
     path = Path(name).expanduser()
     for known in SCHEMES.values():
         if path.exists() and known.recognises(path):
@@ -143,8 +161,29 @@ def _several(opened: Sequence[Source]) -> Source:
     return parts[0] if len(parts) == 1 else SeveralSource(parts)
 
 
+def _open_url(url: str) -> Source:
+    end = without_query(url).lower()
+    for kind in SHARDS:
+        if end.endswith(kind.suffixes):
+            return kind(url)
+    if end.endswith(".zip"):
+        return ZipSource(url)
+    folder = UrlSource(url)
+    for kind in () if folder.has_pictures else SHARDS:
+        if any(name.lower().endswith(kind.suffixes) for name in folder.others):
+            return kind(url)
+    folder.names()
+    return folder
+
+
 def _with_options(scheme: str, path: str, query: str) -> Source:
     kind = SCHEMES[scheme]
+    if is_url(path) and kind not in SHARDS:
+        raise UserError(
+            f"{scheme}: reads what lies on this machine. Received: {path!r}. Copy it here first; "
+            f"or give the URL without {scheme}:, as a folder or a zip, tar, Parquet, .npy or .npz "
+            "file of pictures."
+        )
     if not path:
         path = _usual_path(scheme)
     known = list(inspect.signature(kind).parameters)[1:]

@@ -44,6 +44,10 @@ def addresses_of(address: str) -> list[str]:
     return addresses
 
 
+class DifferentLabels(UserError):
+    """Sources that are used together do not say the same of their pictures."""
+
+
 class SeveralSource(Source):
     """Several sources as one.
 
@@ -128,7 +132,7 @@ class SeveralSource(Source):
         """Return what is known of the pictures of all parts as one.
 
         Raises:
-            UserError: If the parts do not say the same things.
+            DifferentLabels: If the parts do not say the same things.
         """
         if not any(known):
             return None
@@ -137,7 +141,7 @@ class SeveralSource(Source):
             if set(names) != set(named[0]):
                 differ = sorted(set(names) ^ set(named[0]))
                 shown = ", ".join(differ[:5]) + (", ..." if len(differ) > 5 else "")
-                raise UserError(
+                raise DifferentLabels(
                     f"{self.parts[0].title!r} has {len(named[0])} {what} and {part.title!r} "
                     f"{len(names)}, of which {len(differ)} are in one of them alone: {shown}. "
                     f"Sources that are used together must have the same {what}; or do without: "

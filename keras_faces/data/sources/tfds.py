@@ -16,26 +16,13 @@ from tqdm import tqdm
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
+from keras_faces.data.sources.shards import PEOPLE, SPLITS, NumberedEntries
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import cache_folder, remembered, write_checked
 from keras_faces.screen import visible
 
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
-
 # Features that name the person, where none is given.
 IDENTITIES = ("identity", "person", "subject", "label")
-
-# A `label` of fewer classes tells expressions or other kinds of pictures, not people.
-PEOPLE = 20
 
 BATCH = 256  # examples that come out of TensorFlow at once, three times as fast as one by one
 
@@ -91,7 +78,7 @@ class TfdsSource(Source):
         people, known = None, []
         if self._identity:
             people, known, _ = self._looked_up()
-        return _Entries(names, splits, counts, people, known)
+        return NumberedEntries(names, splits, counts, people, known)
 
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | Exception]]:
         import tensorflow_datasets as tfds
@@ -245,29 +232,6 @@ def _examples_of(batch: dict) -> Iterator[dict]:
     }
     for row in zip(*columns.values()):
         yield dict(zip(columns, row))
-
-
-class _Entries(Sequence):
-    """The entries of a data set, made when asked for: `train/000000`, `train/000001`, ..."""
-
-    def __init__(self, names, splits, counts, people, known, chosen: range | None = None):
-        self._all = (names, splits, counts, people, known)
-        self._starts = np.cumsum([0, *counts]).tolist()
-        self._chosen = range(self._starts[-1]) if chosen is None else chosen
-
-    def __len__(self) -> int:
-        return len(self._chosen)
-
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return _Entries(*self._all, self._chosen[index])
-        index = self._chosen[index]
-        names, splits, _, people, known = self._all
-        split = bisect.bisect_right(self._starts, index) - 1
-        person = None
-        if people is not None and people[index] >= 0:
-            person = known[people[index]]
-        return Entry(f"{names[split]}/{index - self._starts[split]:06d}", person, splits[split])
 
 
 def _prepared(name: str, data_dir: str):

@@ -1,6 +1,7 @@
 """Pictures in a zip file."""
 
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from keras_faces.data.names import (
     is_picture,
     without_suffix,
 )
+from keras_faces.data.remote import RangeReader, is_url
 from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
 from keras_faces.errors import UserError
 from keras_faces.files import cache_folder, open_regular, remembered, write_checked
@@ -31,18 +33,25 @@ class ZipSource(Source):
     """Pictures in a zip file, read in place; nothing is ever unpacked to disk.
 
     Args:
-        path: The zip file. Names inside it are only names: `../` leads nowhere.
+        path: The zip file, or its URL. Names inside it are only names: `../` leads nowhere.
     """
 
     credit = ""
     examined = True
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path).expanduser()
         self.title = str(path)
-        self.address = os.path.abspath(self.path)
         self._threads = threading.local()
         self._contents: tuple[dict, list[str], list[str]] | None = None
+        self._remote: RangeReader | None = None
+        if is_url(path):
+            self.path = self.address = self.title
+            self.sequential = True
+            self._remote = RangeReader(self.title)
+            self._first = self._archive()
+            return
+        self.path = Path(path).expanduser()
+        self.address = os.path.abspath(self.path)
         try:
             os.close(open_regular(self.path))
         except OSError as error:
@@ -122,8 +131,14 @@ class ZipSource(Source):
     def _archive(self) -> zipfile.ZipFile:
         # A ZipFile has one read position, so each thread has its own.
         if not hasattr(self._threads, "archive"):
+            if hasattr(self, "_first"):  # a directory that need not be fetched again
+                self._threads.archive = copy.copy(self._first)
+                self._threads.archive.fp = self._remote.stream()
+                return self._threads.archive
             try:
-                archive = zipfile.ZipFile(self.path)
+                archive = zipfile.ZipFile(
+                    self.path if self._remote is None else self._remote.stream()
+                )
                 self._check_count(len(archive.filelist))
             except Exception as error:  # a damaged directory raises nearly every type
                 raise UserError(no_zip_file(self.path, self.title, error)) from error
@@ -136,12 +151,25 @@ class ZipSource(Source):
         Raises:
             BadZipFile: If they differ: a damaged length has hidden one behind another.
         """
-        with open(self.path, "rb") as file:
-            file.seek(max(0, os.path.getsize(self.path) - END_BYTES))
-            end = file.read()
+        end = self._tail(END_BYTES)
         [stated] = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
         if stated != listed % 2**16 and stated != 2**16 - 1:  # which says that it is told elsewhere
             raise zipfile.BadZipFile(f"it lists {listed:,} files, its end says {stated:,}")
+
+    def _tail(self, count: int) -> bytes:
+        """Return the last bytes of the file."""
+        if self._remote is not None:
+            start = max(0, self._remote.size - count)
+            return self._remote.whole(start, self._remote.size - start)
+        with open(self.path, "rb") as file:
+            file.seek(max(0, os.path.getsize(self.path) - count))
+            return file.read()
+
+    def check_still_there(self) -> None:
+        if self._remote is None:
+            super().check_still_there()
+        else:
+            self._remote.check_still_there()
 
     def entries(self) -> list[Entry]:
         return with_identities(self._listed()[1])
@@ -163,13 +191,14 @@ class ZipSource(Source):
             raise BadPicture(f"cannot be unpacked ({error})") from error
 
     def make_listing(self) -> str:
-        status = self.path.stat()
-        stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
-        digest = hashlib.sha256(os.fsencode(self.path.resolve()))
-        digest.update(json.dumps(stamp).encode())
-        with open(self.path, "rb") as file:  # the directory, which has every picture's checksum
-            file.seek(max(0, status.st_size - (1 << 20)))
-            digest.update(file.read())
+        if self._remote is not None:
+            digest = hashlib.sha256(self._remote.stamp().encode())
+        else:
+            status = self.path.stat()
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+            digest = hashlib.sha256(os.fsencode(self.path.resolve()))
+            digest.update(json.dumps(stamp).encode())
+        digest.update(self._tail(1 << 20))  # the directory, which has every picture's checksum
         return digest.hexdigest()
 
     def passed_over(self) -> list[str]:
