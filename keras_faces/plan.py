@@ -36,6 +36,8 @@ class TrainingPlan:
         batch_size: Faces in a batch. Defaults to the paper's, or fewer where the source is small.
         split: Which faces to learn from: `"train"` or `"all"`.
         crop: How a picture becomes a square one, a key of `kf.data.CROPS`.
+        people: What the folders in a folder or zip are: `"folders"`, each is a person; `"classes"`,
+            labels; `"none"`. Defaults to what their number, sizes and names suggest.
         labels: What to learn as conditions: `"attributes"` or `"identity"`, or `"sketch"` for a
             model that translates sketches. Defaults to what the source has, attributes first.
         epochs: Epochs to train. Defaults to the paper's, unless `steps` or `minutes` is given.
@@ -69,6 +71,7 @@ class TrainingPlan:
     batch_size: int | None = None
     split: str = "train"
     crop: str = "center"
+    people: str | None = None
     labels: str | None = None
     epochs: int | None = None
     steps: int | None = None

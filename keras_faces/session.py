@@ -11,6 +11,7 @@ from PIL import Image
 from keras_faces.callbacks import Budget, Checkpoint, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
 from keras_faces.data import FaceStream, open_faces, open_source
+from keras_faces.data.sources import as_recorded
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.files import write_whole
 from keras_faces.metrics.evaluation import evaluate
@@ -50,7 +51,7 @@ def train(
     run = Run(run or _free_folder(plan))
     _refuse_to_overwrite(run)
     _watching(run, plan)  # mistakes in scores should not wait either
-    source = open_source(plan.data)
+    source = open_source(plan.data, plan.people)
     plan = plan.with_source(source)
     # The model before the pictures: its mistakes should not wait until all are decoded.
     built = plan.build()
@@ -68,6 +69,8 @@ def train(
             f"{'x'.join(map(str, stream.image_shape))}, batch {stream.batch_size}, "
             f"{sized.length}; run folder {run.folder}"
         )
+        for line in source.remarks():
+            print_fn(line)
         _run_training(run, sized, built, stream, {}, None, print_fn)
     return run
 
@@ -128,8 +131,7 @@ def _reopen(run: Run, config: Config, data: str | os.PathLike | None) -> FaceStr
     recorded = config["data"]
     kept = ("source", "image_size", "channels", "split", "crop", "seed", "test_fraction", "labels")
     options = {name: recorded[name] for name in (*kept, "shuffle", "drop_remainder")}
-    if data is not None:
-        options["source"] = str(data)
+    options["source"] = as_recorded(recorded["source"], data)
     try:
         now = open_faces(batch_size=1, **options).facts
     except UserError as error:
@@ -342,7 +344,7 @@ def _open(plan: TrainingPlan, source, model) -> FaceStream:
 
 
 def _free_folder(plan: TrainingPlan) -> str:
-    name = os.path.basename(str(plan.data).rstrip("/"))
+    name = os.path.basename(str(plan.data).partition("?")[0].rstrip("/"))
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
     number = 1
     while os.path.exists(

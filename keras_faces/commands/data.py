@@ -25,11 +25,14 @@ class Pictures:
         crop: How a picture becomes a square one; see: keras-faces list crops
         image_size: Width and height in pixels.
         channels: 1 for grey, 3 for colour. Defaults to the pictures'.
+        people: What folders are: each a person, classes of pictures, or nothing. Defaults to what
+            their number, sizes and names suggest.
     """
 
     crop: kinds.Crop = "center"
     image_size: int = 64
     channels: Literal[1, 3] | None = None
+    people: kinds.People | None = None
 
     def prepare(self, source: str, strict: bool = False):
         """Return the source, its prepared pictures and sketches, and what it warned of."""
@@ -39,7 +42,7 @@ class Pictures:
             raise UserError(f"--image-size must be 1 or more. Received: {self.image_size}.")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            opened = open_source(source)
+            opened = open_source(source, self.people)
             given = self.crop, self.image_size, self.channels or guess_channels(opened), strict
             try:
                 prepared = cache.prepare(opened, *given)

@@ -84,10 +84,13 @@ class RealFaces:
 
     Args:
         data: Source of real faces. Defaults to the run's.
+        people: What folders in it are: each a person, classes of pictures, or nothing. Defaults to
+            what their number, sizes and names suggest.
         split: Split of these. Defaults to the run's.
     """
 
     data: kinds.Source | None = None
+    people: kinds.People | None = None
     split: kinds.Split | None = None
 
     def open(self, run: str, model, command: str, labels: str | None = None):
@@ -101,6 +104,11 @@ class RealFaces:
         """
         from keras_faces.trained import TrainedModel
 
+        if self.people is not None and self.data is None:
+            raise UserError(
+                "--people says what folders in --data are. Give --data as well, or leave it out: "
+                "in the run's own faces they are what they were in training."
+            )
         trained = TrainedModel(run, model)
         if self.data is None:
             try:
@@ -110,7 +118,7 @@ class RealFaces:
                     f"{error} Give --data: where they lie now, or others, as in: keras-faces "
                     f"{command} {run} --data SOURCE"
                 ) from error
-        return trained.faces(labels, self.data, self.split)
+        return trained.faces(labels, self.data, self.split, self.people)
 
 
 def trained_model(run: str, out: str, latents_for: str | None = None):

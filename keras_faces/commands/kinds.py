@@ -56,6 +56,7 @@ Report = Literal[tuple(sorted(constant("keras_faces.reports.registry:REPORTS")))
 Budget = Literal[constant("keras_faces.recipes:BUDGETS")]
 Crop = Literal[constant("keras_faces.data.crops:CROPS")]
 Split = Literal[constant("keras_faces.data.splits:SPLITS")]
+People = Literal[constant("keras_faces.data.sources.files:PEOPLE")]
 Labels = Literal[(*filter(None, constant("keras_faces.data.labels:CONDITIONS")), "sketch")]
 Score = Literal[constant("keras_faces.metrics.scores:SCORES")]
 Sampler = Literal[tuple(list_samplers())]

@@ -20,6 +20,7 @@ KINDS = {
     "budget": kinds.Budget,
     "split": kinds.Split,
     "crop": kinds.Crop,
+    "people": kinds.People | None,
     "labels": kinds.Labels | None,
     "scores": list[kinds.Score] | None,
     "best": kinds.Score | None,

@@ -37,6 +37,7 @@ def load(
     progress: bool = True,
     shuffle: bool | None = None,
     drop_remainder: bool | None = None,
+    people: str | None = None,
 ):
     """Load faces as a tf.data pipeline of batches.
 
@@ -67,6 +68,8 @@ def load(
         shuffle: Whether to permute in every epoch. None permutes the training split alone.
         drop_remainder: Whether to drop a last, smaller batch. None drops that of the training
             split alone.
+        people: What the folders in a folder or zip are: `"folders"`, each a person; `"classes"`;
+            `"none"`; see `kf.data.open_source`. None decides.
 
     Returns:
         A `tf.data.Dataset` of float32 images of shape `(batch, image_size, image_size, channels)`
@@ -90,6 +93,7 @@ def load(
         progress,
         shuffle,
         drop_remainder,
+        people,
     ).dataset()
 
 
@@ -107,6 +111,7 @@ def open_faces(
     progress: bool = True,
     shuffle: bool | None = None,
     drop_remainder: bool | None = None,
+    people: str | None = None,
 ) -> FaceStream:
     """Open faces as a stream of NumPy batches; arguments as in `load`. Needs no TensorFlow."""
     # All of this before the first picture is decoded, which may take minutes.
@@ -124,7 +129,7 @@ def open_faces(
     if not isinstance(test_fraction, (int, float)) or not 0 < test_fraction < 1:
         raise UserError(f"test_fraction must lie between 0 and 1. Received: {test_fraction!r}.")
     get_crop(crop)
-    opened = open_source(source)
+    opened = open_source(source, people)
     if channels is None:
         channels = guess_channels(opened)
     shuffle = split == "train" if shuffle is None else shuffle

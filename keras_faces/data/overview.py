@@ -36,7 +36,8 @@ def outline(source: Source, cache: FaceCache) -> list[str]:
         each = np.bincount(cache.people_numbers[cache.people_numbers >= 0])
         least, most = each.min(), each.max()
         count = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        lines.append(f"people: {people:,}, with {count} pictures each (labels='identity')")
+        who = "people" if source.whole_people else "classes"
+        lines.append(f"{who}: {people:,}, with {count} pictures each (labels='identity')")
     else:
         lines.append("people: not known")
     return lines

@@ -10,6 +10,7 @@ import numpy as np
 from keras_faces.data import labels_of, open_faces, open_source
 from keras_faces.data.crops import get_crop
 from keras_faces.data.decode import MAX_PIXELS, BadPicture
+from keras_faces.data.sources import as_recorded
 from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.errors import UserError
 from keras_faces.pixels import to_float, to_uint8
@@ -113,7 +114,7 @@ class TrainedModel:
         if "source" not in self.data_config:
             raise UserError(f"Which faces {self.name!r} learnt from is not recorded beside it.")
         try:
-            return open_source(self.data_config["source"])
+            return open_source(as_recorded(self.data_config["source"]))
         except UserError as error:
             raise UserError(
                 f"The faces that {self.name!r} learnt from cannot be opened here: {error}"
@@ -124,6 +125,7 @@ class TrainedModel:
         labels: str | None = None,
         data: str | os.PathLike | None = None,
         split: str | None = None,
+        people: str | None = None,
     ):
         """Return the faces that the model learnt from, or others, as it was trained to see them.
 
@@ -132,6 +134,7 @@ class TrainedModel:
                 learnt from or, of other faces, those that are its conditions.
             data: Another source of faces.
             split: Another split of them.
+            people: What the folders of other faces are, as in `kf.data.load`.
 
         Returns:
             A `kf.data.FaceStream`.
@@ -142,7 +145,8 @@ class TrainedModel:
 
         def opened():
             model, config = self.model, self.data_config
-            source, kind = (self.source if data is None else open_source(data)), labels
+            source = self.source if data is None else open_source(data, people)
+            kind = labels
             if kind is None:
                 kind = config.get("labels") if data is None else _labels_for(model, source)
             return open_faces(
@@ -156,7 +160,7 @@ class TrainedModel:
                 labels=kind,
             )
 
-        return self.cached(("faces", labels, data, split), opened)
+        return self.cached(("faces", labels, data, split, people), opened)
 
     # Pictures.
 

@@ -47,6 +47,7 @@ class Source:
         address: What `open_source` takes from any folder to open it again.
         credit: Whom to name beside the pictures.
         sequential: Whether `pictures` is the only way to them.
+        whole_people: Whether splits keep all pictures of a person, an entry's `identity`, together.
         attributes_hint: What to do where `attributes` are wanted and there are none.
         mismatches: What does not match so far, see `warn`.
     """
@@ -55,6 +56,7 @@ class Source:
     address: str
     credit: str = ""
     sequential: bool = False
+    whole_people: bool = True
     attributes_hint: str = (
         "put a file attributes.csv into the folder or zip, with a header such as "
         "'file,glasses,smiling' and a row of 0 and 1 for each picture."
@@ -146,19 +148,6 @@ def attributes_file(path: Path) -> Attributes | None:
         return read_attributes(read_file(path).decode(), visible(str(path)))
     except (UnicodeDecodeError, BadPicture) as error:
         raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
-
-
-def with_identities(names: list[str]) -> list[Entry]:
-    folders = [_folder(name) for name in names]
-    if len(set(folders)) < 2 or "." in folders:
-        return [Entry(name, None) for name in names]
-    return [Entry(name, folder) for name, folder in zip(names, folders)]
-
-
-def _folder(name: str) -> str:
-    if "//" in name or "./" in name:
-        return str(PurePosixPath(name).parent)
-    return name.rpartition("/")[0] or "."  # the same, twenty times as fast
 
 
 def no_picture(title: str, others: list[str]) -> str:

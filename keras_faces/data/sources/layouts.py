@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from keras_faces.data.annotations import stem
 from keras_faces.data.names import file_name, hidden, in_natural_order, is_picture, natural
+from keras_faces.data.sources.files import EACH_FOLDER
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.zipped import ZipSource
 from keras_faces.errors import UserError
@@ -34,9 +35,9 @@ def open_container(path: Path, by_hand: str) -> FolderSource | ZipSource:
         how = how_to_unpack(path)
         if how:
             raise UserError(how)
-        return ZipSource(path)
+        return ZipSource(path, **EACH_FOLDER)
     try:
-        return FolderSource(path)
+        return FolderSource(path, **EACH_FOLDER)
     except UserError as error:
         if isinstance(error.__cause__, OSError):  # it may not be read
             raise

@@ -5,11 +5,13 @@ import os
 import re
 import zipfile
 from pathlib import Path
+from urllib.parse import urlencode
 
 from keras_faces.data.sources.base import Source
 from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.celeba import CelebaSource
 from keras_faces.data.sources.ffhq import FfhqSource
+from keras_faces.data.sources.files import EACH_FOLDER
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.layouts import how_to_unpack
 from keras_faces.data.sources.lfw import LfwSource
@@ -26,6 +28,8 @@ DATASETS: dict[str, type[Source]] = {"orl": OrlSource}
 
 # What `scheme:PATH` opens. Paths without a scheme go to the first class that recognises them.
 SCHEMES: dict[str, type[Source]] = {
+    "folder": FolderSource,
+    "zip": ZipSource,
     "celeba": CelebaSource,
     "lfw": LfwSource,
     "utkface": UtkFaceSource,
@@ -43,7 +47,7 @@ ONE_OF = (
 )
 
 
-def open_source(source: str | os.PathLike | Source) -> Source:
+def open_source(source: str | os.PathLike | Source, people: str | None = None) -> Source:
     """Open a source of faces by its name or path.
 
     Args:
@@ -51,10 +55,51 @@ def open_source(source: str | os.PathLike | Source) -> Source:
             added as in `video:clip.mp4?every=10`; a key of `SCHEMES` alone, for a data set in the
             folder that the environment variable `KERAS_FACES_DATA` names; a folder of pictures; or
             a zip file of pictures; or a source that is open already.
+        people: What the folders in a folder or a zip file are: `"folders"`, each is a person, who
+            is held out whole; `"classes"`, labels, whose pictures are held out; `"none"`, nothing.
+            None decides by their number, sizes and names, and says so in `source.remarks()`.
 
     Raises:
         UserError: If there is no such source, no such option, or no picture in it.
     """
+    opened = _opened(source, {} if people is None else {"people": people})
+    if people is not None:
+        if type(opened) not in (FolderSource, ZipSource):  # and none of a data set
+            raise UserError(
+                f"people says what the folders in a folder or zip of pictures are, and "
+                f"{opened.title!r} knows its people by itself. Leave it out."
+            )
+        if opened.reading.people != people:
+            raise UserError(
+                f"people={people!r} needs two folders or more in {opened.title!r}, and every "
+                "picture in one of them. Put each there, or leave people out."
+            )
+    return opened
+
+
+def as_recorded(address: str, moved_to: str | os.PathLike | None = None) -> str:
+    """Return what opens a run's source again, with its folders taken for what they were.
+
+    In a path alone every folder is a person: so all were recorded before splits and classes were
+    told from people, and only such are recorded that way.
+
+    Args:
+        address: What the run recorded.
+        moved_to: Where the pictures lie now.
+    """
+    scheme, colon, rest = address.partition(":")
+    folders = colon and SCHEMES.get(scheme) in (FolderSource, ZipSource)
+    place = address if moved_to is None else os.fspath(moved_to)
+    if (folders and moved_to is None) or (not folders and (colon and scheme in SCHEMES)):
+        return place
+    path = Path(place).expanduser()
+    if address in DATASETS or not path.exists():
+        return place
+    query = rest.rpartition("?")[2] if folders else urlencode(EACH_FOLDER)
+    return f"{'folder' if path.is_dir() else 'zip'}:{place}?{query}"
+
+
+def _opened(source: str | os.PathLike | Source, how: dict[str, str]) -> Source:
     if isinstance(source, Source):
         return source
     if not isinstance(source, (str, os.PathLike)):
@@ -69,22 +114,24 @@ def open_source(source: str | os.PathLike | Source) -> Source:
         return DATASETS[name]()
     scheme, colon, rest = name.partition(":")
     if colon and scheme in SCHEMES:
-        path, _, query = rest.partition("?")
-        return _with_options(scheme, path, query)
+        path, query = rest, ""
+        if "?" in rest:
+            path, _, query = rest.rpartition("?")
+        return _with_options(scheme, path, query, how)
     path = Path(name).expanduser()
     for known in SCHEMES.values():
         if path.exists() and known.recognises(path):
             return known(path)
     if path.is_dir():
-        return FolderSource(path)
+        return FolderSource(path, **how)
     if path.is_file():
         if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-            return ZipSource(path)
+            return ZipSource(path, **how)
         raise UserError(how_to_unpack(path) or f"{name!r} is a single file. {ONE_OF}")
     if path.exists():
         raise UserError(f"{name!r} is neither a folder nor a file. {ONE_OF}")
     if name in SCHEMES:
-        return _with_options(name, "", "")
+        return _with_options(name, "", "", how)
     if re.match(r"[A-Za-z_]{2,}:", name):
         raise unknown_name("kind of source", scheme, SCHEMES)
     if os.sep in name or "/" in name or path.suffix:
@@ -94,7 +141,7 @@ def open_source(source: str | os.PathLike | Source) -> Source:
     raise unknown_name("source of faces (nor a folder or zip file of that name)", name, known)
 
 
-def _with_options(scheme: str, path: str, query: str) -> Source:
+def _with_options(scheme: str, path: str, query: str, how: dict[str, str]) -> Source:
     kind = SCHEMES[scheme]
     if not path:
         path = _usual_path(scheme)
@@ -108,7 +155,7 @@ def _with_options(scheme: str, path: str, query: str) -> Source:
                 f"{scheme}:PATH?option=value; known: {', '.join(known) or 'none'}."
             )
         options[option] = value
-    return kind(path, **options)
+    return kind(path, **{**options, **{name: how[name] for name in how if name in known}})
 
 
 def _usual_path(scheme: str) -> Path:

@@ -1,6 +1,7 @@
 """Pictures in a zip file."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -8,11 +9,13 @@ import struct
 import threading
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import hidden, in_natural_order, is_picture
-from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
+from keras_faces.data.sources.base import no_picture
+from keras_faces.data.sources.files import PictureFiles, Reading, read_folders
 from keras_faces.errors import UserError
 from keras_faces.files import cache_folder, open_regular, remembered, write_checked
 from keras_faces.screen import visible
@@ -21,19 +24,22 @@ SHOWN = 50  # pictures in an outline
 END_BYTES = 22 + 2**16  # of a zip file, with a comment of the greatest length
 
 
-class ZipSource(Source):
+class ZipSource(PictureFiles):
     """Pictures in a zip file, read in place; nothing is ever unpacked to disk.
 
     Args:
         path: The zip file. Names inside it are only names: `../` leads nowhere.
+        people: What folders are, as for `PictureFiles`.
+        splits: Whether folders may be splits, as for `PictureFiles`.
     """
 
+    kind = "zip"
     credit = ""
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path).expanduser()
-        self.title = str(path)
-        self.address = os.path.abspath(self.path)
+    def __init__(
+        self, path: str | os.PathLike, people: str | None = None, splits: str | None = None
+    ):
+        super().__init__(path, people, splits)
         self._threads = threading.local()
         self._contents: tuple[dict, list[str], list[str]] | None = None
         try:
@@ -88,18 +94,25 @@ class ZipSource(Source):
         """Names of the members that are no pictures; `read` takes them too."""
         return self._listed()[2] if self._contents else self.outline()["others"]
 
-    def outline(self) -> dict[str, list[str]]:
-        """Return names of `folders`, of all `others`, and of some `pictures`.
+    def outline(self) -> dict[str, Any]:
+        """Return names of `folders`, of all `others`, of some `pictures`, and a `reading`.
+
+        The reading is what the folders mean where nobody says so.
 
         It is remembered on disk for as long as the zip file stays the same: with 200,000 pictures,
         reading the names takes longer than the start of a training from its cache.
         """
-        note = cache_folder() / "zips" / f"{self.listing()}.json"
-        if (known := remembered(note)) is not None:
-            return json.loads(known)
+        note = cache_folder() / "zips" / f"{self._file_listing}.json"
+        if (known := remembered(note)) is not None and "reading" in (outline := json.loads(known)):
+            return outline  # those of earlier versions have none
         files, pictures, others = self._listed()
         folders = {part for name in files for part in name.split("/")[:-1]}
-        outline = {"folders": sorted(folders), "others": others, "pictures": pictures[:SHOWN]}
+        outline = {
+            "folders": sorted(folders),
+            "others": others,
+            "pictures": pictures[:SHOWN],
+            "reading": read_folders(pictures)._asdict(),
+        }
         with contextlib.suppress(OSError):  # no room: then it is read again
             write_checked(note, json.dumps(outline).encode())
         return outline
@@ -128,8 +141,12 @@ class ZipSource(Source):
         if stated != listed % 2**16 and stated != 2**16 - 1:  # which says that it is told elsewhere
             raise zipfile.BadZipFile(f"it lists {listed:,} files, its end says {stated:,}")
 
-    def entries(self) -> list[Entry]:
-        return with_identities(self._listed()[1])
+    def names(self) -> list[str]:
+        return self._listed()[1]
+
+    @functools.cached_property
+    def suggested(self) -> Reading:
+        return Reading(**self.outline()["reading"])
 
     def read(self, name: str) -> bytes:
         info = self._listed()[0][name]
@@ -148,6 +165,12 @@ class ZipSource(Source):
             raise BadPicture(f"cannot be unpacked ({error})") from error
 
     def make_listing(self) -> str:
+        if not self.listed_options:
+            return self._file_listing
+        return hashlib.sha256(f"{self._file_listing}{self.listed_options}".encode()).hexdigest()
+
+    @functools.cached_property
+    def _file_listing(self) -> str:
         status = self.path.stat()
         stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))

@@ -1,0 +1,245 @@
+"""Picture files in folders, on disk or in a zip file, and what their folders mean."""
+
+import functools
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
+from keras_faces.data.splits import split_of_folder
+from keras_faces.errors import unknown_name
+
+PEOPLE = ("folders", "classes", "none")
+SPLIT_FOLDERS = ("folders", "none")
+# Every folder is a person. So the layouts of data sets are read, and so was every folder before
+# splits and classes were told from people.
+EACH_FOLDER = {"people": "folders", "splits": "none"}
+
+MANY_FOLDERS = 10  # of fewer, a whole one would be more than the tenth that is held out
+LARGEST_SHARE = 0.2  # of the pictures in one folder, which may be the one that is held out
+ALBUM = 1000  # pictures that few people have of one person
+SHARD = 100  # pictures in a folder that has a number for a name, where it is no person
+SHOWN = 5  # folders in a remark
+
+
+class Reading(NamedTuple):
+    """What is taken for what.
+
+    Attributes:
+        people: One of `PEOPLE`.
+        depth: Where in a picture's path the folder of its split is; None where there are none.
+        plain: Whether `EACH_FOLDER` says the same.
+        remarks: What a user should know of it, where it was decided here.
+        left_out: What to warn of; empty where all pictures are in a split.
+    """
+
+    people: str
+    depth: int | None = None
+    plain: bool = True
+    remarks: Sequence[str] = ()
+    left_out: str = ""
+
+
+class PictureFiles(Source):
+    """Pictures in folders. Subclasses implement `names`, `others`, and what `Source` asks for.
+
+    Args:
+        path: Where they are.
+        people: What folders are: `"folders"`, each is a person; `"classes"`, labels of pictures;
+            `"none"`, nothing. None decides by their number, sizes and names.
+        splits: Whether folders such as `train` and `test` are splits: `"folders"`, which is what
+            None stands for, or `"none"`.
+
+    Attributes:
+        kind: What `open_source` takes before the path: `folder` or `zip`.
+        others: Names of the files that are no pictures; `read` takes them too.
+    """
+
+    kind: str
+    others: list[str]
+
+    def __init__(
+        self, path: str | os.PathLike, people: str | None = None, splits: str | None = None
+    ):
+        for option, given, known in (("people", people, PEOPLE), ("splits", splits, SPLIT_FOLDERS)):
+            if given is not None and given not in known:
+                raise unknown_name(f"value of {option}", given, known)
+        self.path = Path(path).expanduser()
+        self.title = str(path)
+        self.people, self.splits = people, splits
+
+    def names(self) -> list[str]:
+        """Return the pictures' paths within the folder, in the order in which people count."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def suggested(self) -> Reading:
+        """What folders mean where nobody says so."""
+        return read_folders(self.names())
+
+    @functools.cached_property
+    def reading(self) -> Reading:
+        """What folders mean."""
+        if self.people is None and self.splits is None:
+            return self.suggested
+        return read_folders(self.names(), self.people, self.splits)
+
+    @functools.cached_property
+    def address(self) -> str:
+        path = os.path.abspath(self.path)
+        if self.reading.plain and self.suggested.plain:
+            return path
+        return f"{self.kind}:{path}?{self._options}"
+
+    @property
+    def _options(self) -> str:
+        """The options that read the same again."""
+        splits = "none" if self.reading.depth is None else "folders"
+        return f"people={self.reading.people}&splits={splits}"
+
+    @property
+    def listed_options(self) -> str:
+        """What a listing says of how folders are read: nothing where each is a person."""
+        plain = {"people": self.people, "splits": self.splits} == EACH_FOLDER or self.reading.plain
+        return "" if plain else self._options
+
+    @property
+    def whole_people(self) -> bool:
+        return (self.people or self.reading.people) != "classes"
+
+    def entries(self) -> list[Entry]:
+        if self.reading.left_out and self.reading.left_out not in self.mismatches:
+            self.warn(self.reading.left_out)
+        return entries_of(self.names(), self.reading)
+
+    def remarks(self) -> list[str]:
+        return list(self.reading.remarks)
+
+
+def entries_of(names: list[str], reading: Reading) -> list[Entry]:
+    """Return the entries of pictures, given their names."""
+    if reading.depth is None:
+        if reading.people == "none":
+            return [Entry(name) for name in names]
+        return [Entry(name, _folder(name)) for name in names]
+    known = reading.people != "none"
+    meant = {}
+    for folder in set(map(_folder, names)):
+        side, rest = _without_split(folder, reading.depth)
+        meant[folder] = rest if known and side else None, side or LEFT_OUT
+    return [Entry(name, *meant[_folder(name)]) for name in names]
+
+
+def read_folders(
+    names: Sequence[str], people: str | None = None, splits: str | None = None
+) -> Reading:
+    """Return what the folders of pictures mean; arguments as of `PictureFiles`."""
+    folders = Counter(map(_folder, names))
+    depth = None if splits == "none" else _depth_of_splits(folders)
+    sides, groups = Counter(), Counter()
+    outside = []
+    for folder, count in folders.items():
+        side, rest = (None, folder) if depth is None else _without_split(folder, depth)
+        if depth is None or side:
+            groups[rest] += count
+        if side:
+            sides[_parts(folder)[depth]] += count
+        elif depth is not None:
+            outside.append(folder)
+    top = "." if "." in groups else min(groups, key=len, default=".")
+    alone = top == "." or (depth is not None and _above(top, groups))
+    has_people = len(groups) > 1 and not alone
+    remarks, left_out = [], ""
+    if depth is not None and splits is None:
+        remarks.append(f"splits: {_listed(sides)} are taken for splits")
+    if outside:
+        count = sum(folders[folder] for folder in outside)
+        left_out = (
+            f"{count:,} pictures lie in none of the folders of the splits, {', '.join(sides)}, and "
+            "are left out of all of them"
+        )
+    if people is None:
+        people, remark = _judged(groups) if has_people else ("none", "")
+        if alone and len(groups) > 1:
+            remark = (
+                "people: not known, since every picture would have to be in a folder "
+                f"({groups[top]:,} of {groups.total():,} are in none)"
+            )
+        remarks += [remark] if remark else []
+    elif not has_people:
+        people = "none"
+    plain = depth is None and (people == "folders" or not has_people)
+    return Reading(people, depth, plain, remarks, left_out)
+
+
+def _judged(groups: Counter) -> tuple[str, str]:
+    """Return which of `PEOPLE` folders are most likely, and what to tell a user."""
+    counts = sorted(groups.values())
+    median, largest = counts[len(counts) // 2], counts[-1] / sum(counts)
+    last = [folder.rpartition("/")[2] for folder in groups]
+    many = f"{len(groups):,} folders"
+    if_people = "; where each is a person: --people folders"
+    numbered = all(name.isascii() and name.isdigit() for name in last)
+    if numbered and len(set(map(len, last))) == 1 < len(last[0]) and median >= SHARD:
+        return "none", f"people: not known, the {many} are only numbered{if_people}"
+    if len(groups) < MANY_FOLDERS:
+        why = "so few folders"
+    elif largest > LARGEST_SHARE:
+        why = f"folders of which one holds {largest:.0%} of all"
+    elif median >= ALBUM:
+        why = f"folders of {median:,} pictures and more"
+    else:
+        return "folders", f"people: {many}, each of them one; where they are not: --people none"
+    return "classes", (
+        f"classes: {_listed(groups)}, not held out whole: {why} are hardly people{if_people}"
+    )
+
+
+def _depth_of_splits(folders: Counter) -> int | None:
+    """Return at which place in their paths folders are named as splits, or None.
+
+    There must be a folder for training and one for something else, no more folders beside them than
+    they are, and most pictures within them.
+    """
+    parts = {folder: _parts(folder) for folder in folders}
+    for depth in range(max(map(len, parts.values()), default=0)):
+        counts = Counter()
+        for folder, count in folders.items():
+            if len(parts[folder]) > depth:
+                counts[parts[folder][depth]] += count
+        sides = {name: side for name in counts if (side := split_of_folder(name))}
+        if (
+            {"train"} < set(sides.values())
+            and 2 * len(sides) >= len(counts)
+            and 2 * counts.total() >= folders.total()
+        ):
+            return depth
+    return None
+
+
+def _parts(folder: str) -> list[str]:
+    return [] if folder == "." else folder.split("/")
+
+
+def _without_split(folder: str, depth: int) -> tuple[str | None, str]:
+    """Return the split that a folder is in, or None, and its path without the split's name."""
+    parts = _parts(folder)
+    side = split_of_folder(parts[depth]) if len(parts) > depth else None
+    return side, "/".join(parts[:depth] + parts[depth + 1 :]) or "."
+
+
+def _above(folder: str, others: Counter) -> bool:
+    return all(other == folder or other.startswith(f"{folder}/") for other in others)
+
+
+def _listed(counts: Counter) -> str:
+    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:SHOWN]]
+    return ", ".join(shown) + (", ..." if len(counts) > SHOWN else "")
+
+
+def _folder(name: str) -> str:
+    if "//" in name or "./" in name:
+        return str(PurePosixPath(name).parent)
+    return name.rpartition("/")[0] or "."  # the same, twenty times as fast
