@@ -139,7 +139,7 @@ def open_faces(
     if labels == "attributes":
         table = _attributes(opened, cache)
     elif labels == "identity":
-        table = _people(cache)
+        table = _people(opened, cache)
     elif labels == "landmarks":
         table = _landmarks(opened, cache, crop)
     elif labels == "name":
@@ -206,21 +206,26 @@ def _kept_beside(cache, kind: str, source, look_up) -> tuple[list[str], np.ndarr
     kept = cache.folder / f"{kind}-{source.listing()[:24]}.npz"
     if (known := remembered(kept)) is not None:
         with np.load(io.BytesIO(known)) as found:
+            for message in found["told"].tolist() if "told" in found else ():
+                if message not in source.mismatches:
+                    source.warn(message)
             return found["names"].tolist(), found["values"]
+    before = len(source.mismatches)
     names, values = look_up()
     data = io.BytesIO()
-    np.savez(data, names=np.array(names), values=values)
+    told = np.array(source.mismatches[before:], str)
+    np.savez(data, names=np.array(names), values=values, told=told)
     with contextlib.suppress(OSError):  # a full disk: then it is read again
         write_checked(kept, data.getvalue())
     return list(names), values
 
 
-def _people(cache) -> Labels:
+def _people(source, cache) -> Labels:
     identities = cache.identities
     if None in identities:
         raise UserError(
-            "labels='identity' needs a source with one folder for each person; this one has no "
-            "identities."
+            "labels='identity' needs a source with one folder for each person; "
+            f"{source.title!r} has no identities.{_nobody(source)}"
         )
     numbers = {name: number for number, name in enumerate(dict.fromkeys(identities))}
     rows = np.array([numbers[name] for name in identities], np.int32)
@@ -264,10 +269,16 @@ def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, 
     people = list(dict.fromkeys(entry.identity for entry in opened.entries()))
     if None in people or kind == "attributes":
         raise UserError(
-            f"{opened.title!r} has no {'such ' if kind else ''}labels. Attributes are a file "
-            "attributes.csv in the folder or zip; identities are one folder for each person."
+            f"{opened.title!r} has no {'such ' if kind else ''}labels. For attributes "
+            f"{opened.attributes_hint} Identities are one folder for each person."
+            f"{_nobody(opened)}"
         )
     return "identity", people
+
+
+def _nobody(source) -> str:
+    """Return why folders are taken for nobody, in words, where they are."""
+    return "".join(f" {line}." for line in source.remarks() if line.startswith("people: not known"))
 
 
 def guess_channels(source, looked_at: int = 16) -> int:

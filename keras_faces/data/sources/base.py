@@ -1,6 +1,5 @@
 """What every source of faces offers: a list of its pictures, and their bytes."""
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_faces.data.decode import SUFFIXES, BadPicture, read_file
+from keras_faces.data.annotations import text_of
+from keras_faces.data.decode import SUFFIXES
 from keras_faces.data.labels import Attributes, Landmarks, read_attributes
 from keras_faces.errors import UserError
-from keras_faces.screen import visible
 
 LEFT_OUT = "left out"
 
@@ -141,13 +140,8 @@ class Source:
         return None
 
 
-def attributes_file(path: Path) -> Attributes | None:
-    if not os.path.lexists(path):
-        return None
-    try:
-        return read_attributes(read_file(path).decode(), visible(str(path)))
-    except (UnicodeDecodeError, BadPicture) as error:
-        raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
+def attributes_in(data: bytes, title: str) -> Attributes:
+    return read_attributes(text_of(data, title), title)
 
 
 def no_picture(title: str, others: list[str]) -> str:

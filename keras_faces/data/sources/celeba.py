@@ -200,7 +200,10 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             PARTITION: ("0, 1 or 2", False),
             LANDMARKS: ("a whole number", True),
         }[which]
-        return read_table(annotation.read(), annotation.title, kind, header)
+        table = read_table(annotation.read(), annotation.title, kind, header)
+        if table.warning and table.warning not in self.mismatches:
+            self.warn(table.warning)
+        return table
 
     def list_entries(self) -> list[Entry]:
         people = self._people()

@@ -1,15 +1,24 @@
 """Picture files in folders, on disk or in a zip file, and what their folders mean."""
 
 import functools
+import json
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
+import numpy as np
+
+from keras_faces.data.decode import BadPicture
+from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes
+from keras_faces.data.names import file_name, natural
+from keras_faces.data.sources.base import LEFT_OUT, Entry, Source, attributes_in
 from keras_faces.data.splits import split_of_folder
-from keras_faces.errors import unknown_name
+from keras_faces.errors import UserError, unknown_name
+from keras_faces.screen import visible
 
 PEOPLE = ("folders", "classes", "none")
 SPLIT_FOLDERS = ("folders", "none")
@@ -22,6 +31,8 @@ LARGEST_SHARE = 0.2  # of the pictures in one folder, which may be the one that 
 ALBUM = 1000  # pictures that few people have of one person
 SHARD = 100  # pictures in a folder that has a number for a name, where it is no person
 SHOWN = 5  # folders in a remark
+TOLD = re.compile(r"(attr|label|annotation)[^/]*\.(txt|dat)$")
+MOST_CLASSES = 100
 
 
 class Reading(NamedTuple):
@@ -70,21 +81,21 @@ class PictureFiles(Source):
         self.title = str(path)
         self.people, self.splits = people, splits
 
-    def names(self) -> list[str]:
+    def names(self, in_order: bool = True) -> list[str]:
         """Return the pictures' paths within the folder, in the order in which people count."""
         raise NotImplementedError
 
     @functools.cached_property
     def suggested(self) -> Reading:
         """What folders mean where nobody says so."""
-        return read_folders(self.names())
+        return read_folders(self.names(in_order=False))
 
     @functools.cached_property
     def reading(self) -> Reading:
         """What folders mean."""
         if self.people is None and self.splits is None:
             return self.suggested
-        return read_folders(self.names(), self.people, self.splits)
+        return read_folders(self.names(in_order=False), self.people, self.splits)
 
     @functools.cached_property
     def address(self) -> str:
@@ -116,6 +127,64 @@ class PictureFiles(Source):
 
     def remarks(self) -> list[str]:
         return list(self.reading.remarks)
+
+    def companions(self) -> list[str]:
+        """Return the files that may say something of all pictures, the outermost first."""
+        return sorted(
+            (name for name in self.others if self._is_beside_all(name) and _file(name) in _READERS),
+            key=lambda name: (list(_READERS).index(_file(name)), name.count("/"), name),
+        )
+
+    def _is_beside_all(self, name: str) -> bool:
+        folder = name.rpartition("/")[0]
+        return not folder or f"{self._around}/".startswith(f"{folder}/")
+
+    @functools.cached_property
+    def _around(self) -> str:
+        """The innermost folder that holds all pictures."""
+        names = self.names(in_order=False)
+        folders = (_parts(_folder(name)) for name in (min(names), max(names)))
+        return "/".join(one for one, _ in takewhile(lambda both: both[0] == both[1], zip(*folders)))
+
+    def attributes(self) -> Attributes | None:
+        for name in self.companions():
+            title = self._title(name)
+            try:
+                data = self.read(name)
+            except BadPicture as error:
+                raise UserError(f"Cannot read {title}: {error}.") from error
+            found = _READERS[_file(name)](data, title)
+            if found is not None:
+                rows = match_names(list(found.rows), self.names(), name.rpartition("/")[0])
+                remedy = f"Give each a row in {title}, with the picture's path in its first column."
+                return found._replace(
+                    rows={picture: found.rows[row] for picture, row in rows.items()},
+                    remedy=f"{remedy} Its first row is {next(iter(found.rows))!r}.",
+                )
+        return None
+
+    def _title(self, name: str) -> str:
+        return visible(self.file(name) or f"{name} in {self.title!r}")
+
+    @property
+    def attributes_hint(self) -> str:
+        seen = [f"{name} ({why})" for name in self.others if (why := self._why_not(name))]
+        more = ", ..." if len(seen) > SHOWN else ""
+        told = f" Seen and not used: {', '.join(seen[:SHOWN])}{more}." if seen else ""
+        return super().attributes_hint + told
+
+    def _why_not(self, name: str) -> str | None:
+        """Return why a file gives no attributes, or None where nobody would think so."""
+        file = _file(name)
+        if file in _READERS and not self._is_beside_all(name):
+            return "it lies beside some of the pictures only"
+        if file == "dataset.json":
+            return "it has no class labels"
+        if file.endswith((".xlsx", ".xls", ".ods", ".numbers")):
+            return "no text: save it as attributes.csv"
+        if file.endswith((".csv", ".tsv", ".json")) or TOLD.search(file):
+            return f"not named {ATTRIBUTES_FILE}"
+        return None
 
 
 def entries_of(names: list[str], reading: Reading) -> list[Entry]:
@@ -157,7 +226,7 @@ def read_folders(
     if outside:
         count = sum(folders[folder] for folder in outside)
         left_out = (
-            f"{count:,} pictures lie in none of the folders of the splits, {', '.join(sides)}, and "
+            f"{count:,} pictures lie in none of the folders of the splits, {_listed(sides)}, and "
             "are left out of all of them"
         )
     if people is None:
@@ -235,8 +304,112 @@ def _above(folder: str, others: Counter) -> bool:
 
 
 def _listed(counts: Counter) -> str:
-    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:SHOWN]]
+    shown = [f"{name} ({counts[name]:,})" for name in sorted(counts, key=natural)[:SHOWN]]
     return ", ".join(shown) + (", ..." if len(counts) > SHOWN else "")
+
+
+def class_labels(data: bytes, title: str) -> Attributes | None:
+    """Read the class labels of `dataset.json`, as StyleGAN has them, as attributes of one each.
+
+    Returns:
+        None where the file has no labels, or is another.
+
+    Raises:
+        UserError: If there are too many classes, or the labels are none.
+    """
+    try:
+        labels = json.loads(data)["labels"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return None
+    if not labels:
+        return None
+    try:
+        if not all(type(name) is str and type(number) is int for name, number in labels):
+            raise TypeError
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{title}: labels must be pairs of a picture's path and the number of its class, such "
+            "as ['00000/img00000000.png', 3]. Mend it, or move it away."
+        ) from None
+    classes = {visible(name): number for name, number in labels}
+    numbers = sorted(set(classes.values()))
+    if len(numbers) > MOST_CLASSES:
+        raise UserError(
+            f"{title} has {len(numbers):,} classes, more than {MOST_CLASSES}, which are no "
+            "attributes. If they are people, put each person's pictures in a folder and give "
+            "--people folders; or move the file away."
+        )
+    values = np.equal.outer(list(classes.values()), numbers).astype(np.uint8)
+    rows = {name: row for row, name in enumerate(classes)}
+    return Attributes(tuple(f"class_{number}" for number in numbers), rows, values)
+
+
+# Files that say something of pictures, in the order in which they are believed.
+_READERS = {
+    ATTRIBUTES_FILE: attributes_in,
+    "attributes.tsv": attributes_in,
+    "dataset.json": class_labels,
+}
+
+
+def match_names(rows: Sequence[str], pictures: Sequence[str], folder: str = "") -> dict[str, str]:
+    r"""Return the row of each picture, where people wrote its name in another way.
+
+    A row's name may have `\\` or `./`, lack folders or have more around, lack the suffix or have
+    another, and have other capitals, so long as only one picture and one row can be meant.
+
+    Args:
+        rows: Names in a table.
+        pictures: Names of the pictures.
+        folder: The folder in which the table lies.
+
+    Returns:
+        Dict of the row of each picture that has one. A row of no picture is there by its own name.
+    """
+    found = {name: name for name in set(rows).intersection(pictures)}
+    cleaned = {
+        str(PurePosixPath(row.replace("\\", "/"))).lstrip("/"): row
+        for row in rows
+        if row not in found
+    }
+    for form in (str, _without_suffix, lambda name: _without_suffix(name).casefold()):
+        missing = [name for name in pictures if name not in found]
+        if not missing or not cleaned:
+            break
+        ends: dict[str, set[str]] = {}  # pictures by the ends of their names, from any folder on
+        whole: dict[str, set[str]] = {}
+        for name in missing:
+            *_, full = ways = list(_ends(form(name)))
+            whole.setdefault(full, set()).add(name)
+            for way in ways:
+                ends.setdefault(way, set()).add(name)
+        meant: dict[str, list[str]] = {}
+        for row in cleaned:
+            *parts, full = _ends(form(row))
+            known = (whole.get(full), whole.get(f"{form(folder)}/{full}"), ends.get(full))
+            known += tuple(map(whole.get, reversed(parts)))
+            fits = next(filter(None, known), set())
+            if len(fits) == 1:
+                meant.setdefault(*fits, []).append(row)
+        for name, given in meant.items():
+            if len(given) == 1:
+                found[name] = cleaned.pop(given[0])
+    return found | {row: row for row in cleaned.values() if row not in found}
+
+
+def _ends(name: str) -> Iterator[str]:
+    """Yield the ends of a path, the shortest first."""
+    parts = name.split("/")
+    return ("/".join(parts[first:]) for first in reversed(range(len(parts))))
+
+
+def _without_suffix(name: str) -> str:
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + (file.rpartition(".")[0] or file)
+
+
+def _file(name: str) -> str:
+    return file_name(name).lower()
 
 
 def _folder(name: str) -> str:

@@ -4,10 +4,9 @@ import hashlib
 import os
 
 from keras_faces.data.decode import read_file
-from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes
+from keras_faces.data.labels import ATTRIBUTES_FILE
 from keras_faces.data.names import hidden, in_natural_order, is_picture
 from keras_faces.data.sources.base import (
-    attributes_file,
     no_picture,
 )
 from keras_faces.data.sources.files import PictureFiles
@@ -74,8 +73,8 @@ class FolderSource(PictureFiles):
                 )
         return name
 
-    def names(self) -> list[str]:
-        if not self._sorted:  # which takes seconds where there are 200,000
+    def names(self, in_order: bool = True) -> list[str]:
+        if in_order and not self._sorted:  # which takes seconds where there are 200,000
             self._names = in_natural_order(self._names)
             self._sorted = True
         return self._names
@@ -91,7 +90,8 @@ class FolderSource(PictureFiles):
 
     def make_listing(self) -> str:
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
-        for name in (ATTRIBUTES_FILE, *sorted(self._names)):
+        companions = dict.fromkeys((ATTRIBUTES_FILE, *self.companions()))
+        for name in (*companions, *sorted(self._names)):
             try:
                 status = os.stat(self.file(name))
                 stamp = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
@@ -100,6 +100,3 @@ class FolderSource(PictureFiles):
             digest.update(os.fsencode(stamp))
         digest.update(self.listed_options.encode())
         return digest.hexdigest()
-
-    def attributes(self) -> Attributes | None:
-        return attributes_file(self.path / ATTRIBUTES_FILE)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keras_faces.data.labels import Attributes
-from keras_faces.data.sources.base import attributes_file
+from keras_faces.data.sources.base import attributes_in
 from keras_faces.data.sources.files import EACH_FOLDER
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.optional import data_file
@@ -25,4 +25,5 @@ class OrlSource(FolderSource):
         self._names = [name for name in self._names if name.endswith(".pgm")]
 
     def attributes(self) -> Attributes:
-        return attributes_file(Path(__file__).parents[1] / "orl_attributes.csv")
+        path = Path(__file__).parents[1] / "orl_attributes.csv"
+        return attributes_in(path.read_bytes(), str(path))

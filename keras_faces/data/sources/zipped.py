@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
-from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import hidden, in_natural_order, is_picture
 from keras_faces.data.sources.base import no_picture
 from keras_faces.data.sources.files import PictureFiles, Reading, read_folders
@@ -141,7 +140,7 @@ class ZipSource(PictureFiles):
         if stated != listed % 2**16 and stated != 2**16 - 1:  # which says that it is told elsewhere
             raise zipfile.BadZipFile(f"it lists {listed:,} files, its end says {stated:,}")
 
-    def names(self) -> list[str]:
+    def names(self, in_order: bool = True) -> list[str]:
         return self._listed()[1]
 
     @functools.cached_property
@@ -179,15 +178,6 @@ class ZipSource(PictureFiles):
             file.seek(max(0, status.st_size - (1 << 20)))
             digest.update(file.read())
         return digest.hexdigest()
-
-    def attributes(self) -> Attributes | None:
-        try:
-            text = self.read(ATTRIBUTES_FILE).decode()
-        except KeyError:
-            return None
-        except (UnicodeDecodeError, BadPicture) as error:
-            raise UserError(f"Cannot read {ATTRIBUTES_FILE} in {self.title!r}: {error}.") from error
-        return read_attributes(text, f"{ATTRIBUTES_FILE} in {self.title!r}")
 
 
 def no_zip_file(path: Path, title: str, error: Exception) -> str:
