@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_faces.callbacks import Budget, Checkpoint, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
-from keras_faces.data import FaceStream, open_faces, open_source
+from keras_faces.data import FaceStream, look_at_channels, open_faces, open_source
 from keras_faces.data.sources import as_recorded
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.files import write_whole
@@ -52,6 +52,7 @@ def train(
     _refuse_to_overwrite(run)
     _watching(run, plan)  # mistakes in scores should not wait either
     source = open_source(plan.data, plan.people)
+    said = [] if "channels" in plan.hyperparameters else [look_at_channels(source)[1]]
     plan = plan.with_source(source)
     # The model before the pictures: its mistakes should not wait until all are decoded.
     built = plan.build()
@@ -69,7 +70,7 @@ def train(
             f"{'x'.join(map(str, stream.image_shape))}, batch {stream.batch_size}, "
             f"{sized.length}; run folder {run.folder}"
         )
-        for line in source.remarks():
+        for line in [*said, *source.remarks()]:
             print_fn(line)
         _run_training(run, sized, built, stream, {}, None, print_fn)
     return run

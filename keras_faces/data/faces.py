@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import json
 import os
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -281,31 +283,68 @@ def _nobody(source) -> str:
     return "".join(f" {line}." for line in source.remarks() if line.startswith("people: not known"))
 
 
-def guess_channels(source, looked_at: int = 16) -> int:
-    """Return 1 where the first readable pictures of a source are all grey, else 3."""
-    note = cache_folder() / "channels" / source.listing()
-    if known := remembered(note):
-        return int(known)
-    modes = set()
+def guess_channels(source) -> int:
+    """Return 1 where the pictures of a source are all grey, else 3; see `look_at_channels`."""
+    return look_at_channels(source)[0]
 
-    def pictures():
-        if source.sequential:
-            yield from (data for _, data in source.pictures())
-            return
-        for entry in source.entries():
-            try:
-                yield source.read(entry.name)
-            except decode.BadPicture as error:
-                yield error
 
-    for data in islice(pictures(), looked_at):
-        if isinstance(data, np.ndarray):
-            modes.add("L" if data.shape[-1] == 1 else "RGB")
-        if not isinstance(data, bytes):
-            continue  # `prepare` will name it
-        with decode.silent_pillow(), contextlib.suppress(Exception):  # as many types as formats
-            modes.add(decode.opened(data)[0].mode)
-    channels = 1 if modes and modes <= {"1", "L", "LA", "I", "I;16", "F"} else 3
-    with contextlib.suppress(OSError):  # it is quickly looked up again
-        write_checked(note, str(channels).encode())
-    return channels
+def look_at_channels(source, looked_at: int = 64) -> tuple[int, str]:
+    """Return how many channels the pictures of a source have, and in words why.
+
+    Pictures from the whole source are looked at, or the first of one that is read in its order.
+    What a file says decides, so that none loses colours that only others lack; pictures in colour
+    files whose pixels are grey are only counted.
+
+    Args:
+        source: What `open_source` returned.
+        looked_at: How many pictures to look at, at most.
+
+    Returns:
+        1 where all are grey, else 3; and a line for the user.
+    """
+    note = cache_folder() / "greys" / source.listing()
+    if (known := remembered(note)) is not None:
+        colour, grey, count = json.loads(known)
+    else:
+        kinds = list(filter(None, map(_colours, _spread(source, looked_at))))
+        colour, grey, count = kinds.count("colour"), kinds.count("grey"), len(kinds)
+        with contextlib.suppress(OSError):  # it is quickly looked up again
+            write_checked(note, json.dumps([colour, grey, count]).encode())
+    if not count:
+        return 3, "colour: none of the pictures looked at can be read"
+    if grey == count:
+        return 1, f"grey: all {count:,} pictures looked at are grey"
+    if colour == count:
+        return 3, f"colour: all {count:,} pictures looked at are in colour"
+    return 3, (
+        f"colour, although {count - colour:,} of {count:,} pictures looked at are grey: --channels "
+        "1 makes all grey"
+    )
+
+
+def _spread(source, count: int) -> Iterator[bytes | np.ndarray | Exception]:
+    """Yield pictures from the whole source, or the first few where others take all before them."""
+    if source.sequential:
+        yield from (data for _, data in islice(source.pictures(), count // 4))
+        return
+    entries = source.entries()
+    for position in sorted({round(p) for p in np.linspace(0, len(entries) - 1, count)}):
+        try:
+            yield source.read(entries[position].name)
+        except decode.BadPicture as error:
+            yield error
+
+
+def _colours(data: bytes | np.ndarray | Exception) -> str | None:
+    """Return "grey", "colour", or "grey pixels" in a file for colours; None if it is unreadable."""
+    with decode.silent_pillow(), contextlib.suppress(Exception):  # as many types as formats
+        if isinstance(data, bytes):
+            image, _ = decode.opened(data)
+            if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
+                return "grey"
+            image.draft("RGB", (64, 64))  # of a JPEG
+            data = np.asarray(image.convert("RGB"))
+        if data.shape[-1] == 1:
+            return "grey"
+        return "colour" if (data != data[..., :1]).any() else "grey pixels"
+    return None
