@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from keras_faces.commands import kinds
 from keras_faces.commands.functions import plain_help, without_keras
 from keras_faces.errors import Interrupted, UserError, number_of
+from keras_faces.screen import quoted
 
 # TFDS imports TensorFlow, and that is noisy.
 light = without_keras(unless=lambda source, **others: source.startswith("tfds:"))
@@ -208,4 +209,4 @@ def sketches(
             "Stopped. What is drawn so far is kept: give the same command again to go on.",
             number_of(stop),
         ) from None
-    print(f"{written} photos with their sketches. Use them as: pairs:{out}")
+    print(f"{written} photos with their sketches. Use them as: {quoted(f'pairs:{out}')}")

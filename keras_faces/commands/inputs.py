@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from keras_faces.commands import kinds
 from keras_faces.commands.functions import plain_help
 from keras_faces.errors import UserError
-from keras_faces.screen import visible
+from keras_faces.screen import quoted, visible
 
 
 @plain_help
@@ -116,7 +116,7 @@ class RealFaces:
             except UserError as error:
                 raise UserError(
                     f"{error} Give --data: where they lie now, or others, as in: keras-faces "
-                    f"{command} {run} --data SOURCE"
+                    f"{command} {quoted(run)} --data SOURCE"
                 ) from error
         return trained.faces(labels, self.data, self.split, self.people)
 

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import struct
 import threading
 import zipfile
@@ -17,8 +18,9 @@ from keras_faces.data.sources.base import no_picture
 from keras_faces.data.sources.files import PictureFiles, Reading, read_folders
 from keras_faces.errors import UserError
 from keras_faces.files import cache_folder, open_regular, remembered, write_checked
-from keras_faces.screen import visible
+from keras_faces.screen import quoted, visible
 
+ENCRYPTED = 1  # of a member's flags
 SHOWN = 50  # pictures in an outline
 END_BYTES = 22 + 2**16  # of a zip file, with a comment of the greatest length
 
@@ -55,8 +57,8 @@ class ZipSource(PictureFiles):
             pictures: list[str] = []
             others: list[str] = []
             for info in self._archive().infolist():
-                name = visible(info.filename)
-                passed_over = info.is_dir() or any(map(hidden, info.filename.split("/")))
+                name = visible(info.filename.replace("\\", "/"))  # which some programs write
+                passed_over = info.is_dir() or any(map(hidden, name.split("/")))
                 if (passed_over or not is_picture(name) or name in files) and self._is_renamed(
                     info
                 ):
@@ -69,6 +71,11 @@ class ZipSource(PictureFiles):
                 files[name] = info  # of several of one name the last, as zip programs have it
             if not pictures:
                 raise UserError(no_picture(self.title, others))
+            if all(files[name].flag_bits & ENCRYPTED for name in pictures):
+                raise UserError(
+                    f"{self.title!r} is protected by a password. Unpack it by hand, and give the "
+                    "folder that this makes."
+                )
             self._contents = files, in_natural_order(pictures), others
         return self._contents
 
@@ -149,6 +156,8 @@ class ZipSource(PictureFiles):
 
     def read(self, name: str) -> bytes:
         info = self._listed()[0][name]
+        if info.flag_bits & ENCRYPTED:
+            raise BadPicture("it is protected by a password")
         if info.file_size > MAX_FILE_BYTES:
             raise BadPicture(
                 f"it would unpack to {info.file_size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
@@ -180,8 +189,26 @@ class ZipSource(PictureFiles):
         return digest.hexdigest()
 
 
+def how_to_join(path: Path) -> str | None:
+    """Return what to do with a part of a zip file that was split, or None."""
+    if re.search(r"\.zip\.\d{3,}$", path.name, re.IGNORECASE):
+        whole = path.stem
+        command = f"cat {quoted(whole)}.* > {quoted(f'whole-{whole}')}"
+    elif re.search(r"\.z\d{2,}$", path.name, re.IGNORECASE) or path.with_suffix(".z01").exists():
+        whole = path.with_suffix(".zip").name
+        command = f"zip -s 0 {quoted(whole)} --out {quoted(f'whole-{whole}')}"
+    else:
+        return None
+    return (
+        f"{str(path)!r} is a part of a zip file that was split. Join all parts in their folder: "
+        f"{command} (and give whole-{whole})."
+    )
+
+
 def no_zip_file(path: Path, title: str, error: Exception) -> str:
     """Return why a file is no zip file, and what to do."""
+    if (how := how_to_join(path)) is not None:
+        return how
     try:
         with open(path, "rb") as file:
             start = file.read(512).lstrip().lower()
