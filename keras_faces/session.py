@@ -75,7 +75,7 @@ def train(
             f"{'x'.join(map(str, stream.image_shape))}, batch {stream.batch_size}, "
             f"{sized.length}; run folder {run.folder}"
         )
-        for line in [*said, *source.remarks()]:
+        for line in [*said, *source.taken_for()]:
             print_fn(line)
         _run_training(run, sized, built, stream, {}, None, print_fn)
     return run

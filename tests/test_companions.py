@@ -174,23 +174,35 @@ def test_attributes_are_believed_before_class_labels(place):
     check(place(False, "", {"attributes.csv": table(), "dataset.json": stylegan(labels)}))
 
 
+def test_labels_of_a_number_for_each_class_are_attributes(place):
+    labels = [[name, [*bits(name), 0]] for name in NAMES]
+    source = place(False, "", {"dataset.json": stylegan(labels)})
+    assert kf.data.labels_of(source)[1] == ["class_0", "class_1", "class_2"]
+    stream = kf.data.open_faces(source, 8, 1, "all", labels="attributes", progress=False)
+    expected = [[*bits(name), 0] for name in stream.cache.names]
+    assert stream.labels_at(np.arange(12)).tolist() == expected
+
+
 @pytest.mark.parametrize(
-    ("labels", "message"),
+    ("labels", "why"),
     [
-        ([["anna/0.png", "x"]], "pairs of a picture's path and the number"),
-        ([["anna/0.png", 0.5]], "pairs"),
-        ([["anna/0.png", True]], "pairs"),
-        ([["anna/0.png", [0, 1]]], "pairs"),
-        ([[3, 3]], "pairs"),
-        (["ab"], "pairs"),
-        (7, "pairs"),
-        ([[f"{n}.png", n] for n in range(101)], "101 classes, more than 100.*--people folders"),
+        ([["anna/0.png", "x"]], "no class labels"),
+        ([["anna/0.png", 0.5]], "no class labels"),
+        ([["anna/0.png", True]], "no class labels"),
+        ([["anna/0.png", [0, 0.5]]], "no class labels"),
+        ([["anna/0.png", float("inf")]], "no class labels"),
+        ([["anna/0.png", [0, 1]], ["anna/1.png", [0, 1, 0]]], "several lengths"),
+        ([[3, 3]], "no class labels"),
+        (["ab"], "no class labels"),
+        (7, "no class labels"),
+        ([[f"{n}.png", n] for n in range(101)], "101 classes, more than 100"),
     ],
 )
-def test_labels_that_are_no_classes_are_refused(place, labels, message):
+def test_labels_that_are_no_classes_are_told_where_labels_are_wanted(place, labels, why):
     source = open_source(place(False, "", {"dataset.json": stylegan(labels)}))
-    with pytest.raises(kf.UserError, match=rf"dataset\.json.*{message}"):
-        source.attributes()
+    assert source.attributes() is None
+    with pytest.raises(kf.UserError, match=rf"dataset\.json \(it.*{why}"):
+        kf.data.labels_of(source, "attributes")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -205,8 +217,8 @@ def test_labels_that_are_no_classes_are_refused(place, labels, message):
         ("Attributes.xlsx", b"PK", r"Attributes\.xlsx \(no text: save it as attributes\.csv\)"),
         ("anna/attributes.csv", table(), r"anna/attributes\.csv \(it lies beside some of"),
         ("anna/dataset.json", "{}", r"anna/dataset\.json \(it lies beside some of"),
-        ("dataset.json", stylegan(None), r"dataset\.json \(it has no class labels\)"),
-        ("dataset.json", "{", r"dataset\.json \(it has no class labels\)"),
+        ("dataset.json", stylegan(None), r"dataset\.json \(it has no class labels such as"),
+        ("dataset.json", "{", r"dataset\.json \(it has no class labels such as"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])

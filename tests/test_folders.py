@@ -180,7 +180,7 @@ def test_a_few_classes_are_in_both_splits(made, classes, packed):
     _, labels = kf.data.labels_of(source)
     assert {label.rpartition("/")[2] for label in labels} == set(classes)
     [remark] = open_source(source).remarks()
-    assert "hardly people" in remark and "--people folders" in remark and classes[0] in remark
+    assert "probably not people" in remark and "--people folders" in remark and classes[0] in remark
 
 
 def test_people_are_held_out_whole_where_they_are_many(made):
@@ -189,7 +189,7 @@ def test_people_are_held_out_whole_where_they_are_many(made):
     assert (len(train), len(test)) == (54, 6)
     assert not {n.split("/")[0] for n in train} & {n.split("/")[0] for n in test}
     [remark] = open_source(folder).remarks()
-    assert "20 folders, each of them one" in remark and "--people none" in remark
+    assert "20 folders, each taken for one person" in remark and "--people none" in remark
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def train(data, run, **arguments):
 def test_a_resumed_run_learns_from_the_pictures_with_which_it_began(made, tmp_path):
     folder = made({"female": 12, "male": 10, "other": 8})
     said = train(folder, tmp_path / "run")
-    assert "hardly people" in said
+    assert "probably not people" in said
     config = Run(tmp_path / "run").config()
     assert config["data"]["source"] == f"folder:{folder}?people=classes&splits=none"
     assert config["data"]["pictures"] == 27

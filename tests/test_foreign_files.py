@@ -65,6 +65,14 @@ def test_bytes_of_no_known_kind_are_no_picture():
         decode(b"some words", "center", 16, 3)
 
 
+@pytest.mark.parametrize(
+    "begins", [b"....ftypheic", b"....ftypmif1", b"....ftypavif", b"II*\0", b"MM\0*"]
+)
+def test_broken_pictures_of_other_formats_are_called_by_their_names(begins):
+    with pytest.raises(BadPicture, match=r"HEI[CF]|AVIF|TIFF"):
+        decode(begins + bytes(20), "center", 16, 3)
+
+
 def marker(data: bytes, code: int) -> int:
     return data.index(bytes([0xFF, code]))
 
@@ -171,10 +179,10 @@ def locked(data: bytes, names: list[str]) -> bytes:
 def test_a_zip_with_a_password_is_told(tmp_path):
     path = tmp_path / "faces.zip"
     path.write_bytes(locked(zip_bytes({"a.png": PNG, "b.png": PNG}), ["a.png", "b.png"]))
-    with pytest.raises(kf.UserError, match=r"faces\.zip' is protected by a password\. Unpack it"):
+    with pytest.raises(kf.UserError, match=r"faces\.zip' is encrypted.*Unpack it"):
         open_source(path).entries()
     path.write_bytes(locked(zip_bytes({"a.png": PNG, "b.png": PNG, "c.png": PNG}), ["b.png"]))
-    with pytest.warns(kf.data.SkippedPictures, match=r"b\.png: it is protected by a password"):
+    with pytest.warns(kf.data.SkippedPictures, match=r"b\.png: it is encrypted: a password"):
         assert kf.data.open_faces(path, 8, 1, "all", progress=False).count == 2
 
 

@@ -280,7 +280,9 @@ def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, 
 
 def _nobody(source) -> str:
     """Return why folders are taken for nobody, in words, where they are."""
-    return "".join(f" {line}." for line in source.remarks() if line.startswith("people: not known"))
+    return "".join(
+        f" {line}." for line in source.taken_for() if line.startswith("people: not known")
+    )
 
 
 def guess_channels(source) -> int:

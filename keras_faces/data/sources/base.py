@@ -127,6 +127,10 @@ class Source:
         """Return where eyes, nose and mouth are, or None."""
         return None
 
+    def taken_for(self) -> list[str]:
+        """Return lines on what folders were taken for, where nobody said what they are."""
+        return []
+
     def remarks(self) -> list[str]:
         """Return lines on what a user should know of this copy: files that do not match, ..."""
         return []

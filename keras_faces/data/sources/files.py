@@ -31,6 +31,8 @@ LARGEST_SHARE = 0.2  # of the pictures in one folder, which may be the one that 
 ALBUM = 1000  # pictures that few people have of one person
 SHARD = 100  # pictures in a folder that has a number for a name, where it is no person
 SHOWN = 5  # folders in a remark
+CLASSES = "dataset.json"
+COMPANIONS = (ATTRIBUTES_FILE, "attributes.tsv", CLASSES)  # in the order in which they are believed
 TOLD = re.compile(r"(attr|label|annotation)[^/]*\.(txt|dat)$")
 MOST_CLASSES = 100
 
@@ -125,14 +127,21 @@ class PictureFiles(Source):
             self.warn(self.reading.left_out)
         return entries_of(self.names(), self.reading)
 
-    def remarks(self) -> list[str]:
+    def taken_for(self) -> list[str]:
         return list(self.reading.remarks)
+
+    def remarks(self) -> list[str]:
+        return self.taken_for()
 
     def companions(self) -> list[str]:
         """Return the files that may say something of all pictures, the outermost first."""
         return sorted(
-            (name for name in self.others if self._is_beside_all(name) and _file(name) in _READERS),
-            key=lambda name: (list(_READERS).index(_file(name)), name.count("/"), name),
+            (
+                name
+                for name in self.others
+                if self._is_beside_all(name) and _file(name) in COMPANIONS
+            ),
+            key=lambda name: (COMPANIONS.index(_file(name)), name.count("/"), name),
         )
 
     def _is_beside_all(self, name: str) -> bool:
@@ -148,20 +157,26 @@ class PictureFiles(Source):
 
     def attributes(self) -> Attributes | None:
         for name in self.companions():
-            title = self._title(name)
-            try:
-                data = self.read(name)
-            except BadPicture as error:
-                raise UserError(f"Cannot read {title}: {error}.") from error
-            found = _READERS[_file(name)](data, title)
-            if found is not None:
+            found = self._read_companion(name)
+            if isinstance(found, Attributes):
                 rows = match_names(list(found.rows), self.names(), name.rpartition("/")[0])
-                remedy = f"Give each a row in {title}, with the picture's path in its first column."
                 return found._replace(
                     rows={picture: found.rows[row] for picture, row in rows.items()},
-                    remedy=f"{remedy} Its first row is {next(iter(found.rows))!r}.",
+                    remedy=(
+                        f"Give each a row in {self._title(name)}, with the picture's path in its "
+                        f"first column. Its first row is {next(iter(found.rows))!r}."
+                    ),
                 )
         return None
+
+    def _read_companion(self, name: str) -> Attributes | str:
+        """Return attributes, or why they are not used."""
+        title = self._title(name)
+        try:
+            data = self.read(name)
+        except BadPicture as error:
+            raise UserError(f"Cannot read {title}: {error}.") from error
+        return class_labels(data) if _file(name) == CLASSES else attributes_in(data, title)
 
     def _title(self, name: str) -> str:
         return visible(self.file(name) or f"{name} in {self.title!r}")
@@ -176,12 +191,12 @@ class PictureFiles(Source):
     def _why_not(self, name: str) -> str | None:
         """Return why a file gives no attributes, or None where nobody would think so."""
         file = _file(name)
-        if file in _READERS and not self._is_beside_all(name):
-            return "it lies beside some of the pictures only"
-        if file == "dataset.json":
-            return "it has no class labels"
+        if file in COMPANIONS:
+            if not self._is_beside_all(name):
+                return "it lies beside some of the pictures only"
+            return str(self._read_companion(name))
         if file.endswith((".xlsx", ".xls", ".ods", ".numbers")):
-            return "no text: save it as attributes.csv"
+            return f"no text: save it as {ATTRIBUTES_FILE}"
         if file.endswith((".csv", ".tsv", ".json")) or TOLD.search(file):
             return f"not named {ATTRIBUTES_FILE}"
         return None
@@ -249,10 +264,10 @@ def _judged(groups: Counter) -> tuple[str, str]:
     median, largest = counts[len(counts) // 2], counts[-1] / sum(counts)
     last = [folder.rpartition("/")[2] for folder in groups]
     many = f"{len(groups):,} folders"
-    if_people = "; where each is a person: --people folders"
+    if_people = "; if each is a person: --people folders"
     numbered = all(name.isascii() and name.isdigit() for name in last)
     if numbered and len(set(map(len, last))) == 1 < len(last[0]) and median >= SHARD:
-        return "none", f"people: not known, the {many} are only numbered{if_people}"
+        return "none", f"people: not known, since the {many} are only numbered{if_people}"
     if len(groups) < MANY_FOLDERS:
         why = "so few folders"
     elif largest > LARGEST_SHARE:
@@ -260,9 +275,10 @@ def _judged(groups: Counter) -> tuple[str, str]:
     elif median >= ALBUM:
         why = f"folders of {median:,} pictures and more"
     else:
-        return "folders", f"people: {many}, each of them one; where they are not: --people none"
+        return "folders", f"people: {many}, each taken for one person; if not: --people none"
     return "classes", (
-        f"classes: {_listed(groups)}, not held out whole: {why} are hardly people{if_people}"
+        f"classes: {_listed(groups)}; {why} are probably not people, so pictures are held out one "
+        f"by one{if_people}"
     )
 
 
@@ -308,48 +324,50 @@ def _listed(counts: Counter) -> str:
     return ", ".join(shown) + (", ..." if len(counts) > SHOWN else "")
 
 
-def class_labels(data: bytes, title: str) -> Attributes | None:
-    """Read the class labels of `dataset.json`, as StyleGAN has them, as attributes of one each.
+def class_labels(data: bytes) -> Attributes | str:
+    """Read the class labels of `dataset.json`, as StyleGAN has them, as one attribute a class.
+
+    Args:
+        data: The file's content.
 
     Returns:
-        None where the file has no labels, or is another.
-
-    Raises:
-        UserError: If there are too many classes, or the labels are none.
+        The attributes `class_0`, `class_1` and so on; or why there are none.
     """
     try:
         labels = json.loads(data)["labels"]
-    except (ValueError, RecursionError, TypeError, KeyError):
-        return None
-    if not labels:
-        return None
-    try:
-        if not all(type(name) is str and type(number) is int for name, number in labels):
-            raise TypeError
-    except (TypeError, ValueError):
-        raise UserError(
-            f"{title}: labels must be pairs of a picture's path and the number of its class, such "
-            "as ['00000/img00000000.png', 3]. Mend it, or move it away."
-        ) from None
-    classes = {visible(name): number for name, number in labels}
-    numbers = sorted(set(classes.values()))
+        known = {visible(name): _as_classes(label) for name, label in labels or ()}
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError):
+        known = None
+    if not known:
+        return "it has no class labels such as ['00000/img00000000.png', 3]"
+    width = len(next(label for label in known.values()))
+    if any(len(label) != width for label in known.values()):
+        return "its labels have several lengths"
+    values = np.array(list(known.values()))
+    if width == 1:  # a number
+        numbers = np.unique(values).tolist()
+        values = values == numbers
+    else:
+        numbers = list(range(width))
     if len(numbers) > MOST_CLASSES:
-        raise UserError(
-            f"{title} has {len(numbers):,} classes, more than {MOST_CLASSES}, which are no "
-            "attributes. If they are people, put each person's pictures in a folder and give "
-            "--people folders; or move the file away."
-        )
-    values = np.equal.outer(list(classes.values()), numbers).astype(np.uint8)
-    rows = {name: row for row, name in enumerate(classes)}
-    return Attributes(tuple(f"class_{number}" for number in numbers), rows, values)
+        return f"it has {len(numbers):,} classes, more than {MOST_CLASSES}"
+    names = tuple(f"class_{number}" for number in numbers)
+    return Attributes(names, {name: row for row, name in enumerate(known)}, values.astype(np.uint8))
 
 
-# Files that say something of pictures, in the order in which they are believed.
-_READERS = {
-    ATTRIBUTES_FILE: attributes_in,
-    "attributes.tsv": attributes_in,
-    "dataset.json": class_labels,
-}
+def _as_classes(label: int | list[int]) -> list[int]:
+    """Return a label as a list: of one number, or of 0 and 1 for each class.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    many = isinstance(label, list)
+    label = label if many else [label]
+    if not label or any(type(one) not in (int, float) or one != int(one) for one in label):
+        raise ValueError(label)
+    if many and (len(label) == 1 or not {*label} <= {0, 1}):
+        raise ValueError(label)
+    return [int(one) for one in label]
 
 
 def match_names(rows: Sequence[str], pictures: Sequence[str], folder: str = "") -> dict[str, str]:

@@ -73,8 +73,8 @@ class ZipSource(PictureFiles):
                 raise UserError(no_picture(self.title, others))
             if all(files[name].flag_bits & ENCRYPTED for name in pictures):
                 raise UserError(
-                    f"{self.title!r} is protected by a password. Unpack it by hand, and give the "
-                    "folder that this makes."
+                    f"{self.title!r} is encrypted: a password protects it. Unpack it by hand, and "
+                    "give the folder that this makes."
                 )
             self._contents = files, in_natural_order(pictures), others
         return self._contents
@@ -157,7 +157,7 @@ class ZipSource(PictureFiles):
     def read(self, name: str) -> bytes:
         info = self._listed()[0][name]
         if info.flag_bits & ENCRYPTED:
-            raise BadPicture("it is protected by a password")
+            raise BadPicture("it is encrypted: a password protects it")
         if info.file_size > MAX_FILE_BYTES:
             raise BadPicture(
                 f"it would unpack to {info.file_size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
