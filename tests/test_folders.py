@@ -15,6 +15,7 @@ from keras_faces.cli import main
 from keras_faces.data.sources import LEFT_OUT, as_recorded, open_source
 from keras_faces.data.sources.files import entries_of, read_folders
 from keras_faces.data.splits import split_of_folder
+from keras_faces.metrics.held_out import held_out_parts
 from keras_faces.runs import Run
 
 
@@ -180,7 +181,7 @@ def test_a_few_classes_are_in_both_splits(made, classes, packed):
     _, labels = kf.data.labels_of(source)
     assert {label.rpartition("/")[2] for label in labels} == set(classes)
     [remark] = open_source(source).remarks()
-    assert "probably not people" in remark and "--people folders" in remark and classes[0] in remark
+    assert "probably no people" in remark and "--people folders" in remark and classes[0] in remark
 
 
 def test_people_are_held_out_whole_where_they_are_many(made):
@@ -239,6 +240,12 @@ def test_people_says_what_folders_are(made, people, known, in_both):
         assert in_split(source.address, "test") == in_split(source, "test")
 
 
+@pytest.mark.parametrize(("people", "what"), [("folders", "whole people"), (None, "pictures")])
+def test_classifiers_hold_out_what_splits_hold_out(made, people, what):
+    stream = opened(made({"female": 20, "male": 20}), "all", people=people)
+    assert held_out_parts(stream, 0).what == what
+
+
 @pytest.mark.parametrize("people", ["folders", "classes"])
 def test_people_without_folders_is_refused(made, people):
     with pytest.raises(kf.UserError, match=f"people='{people}' needs two folders or more"):
@@ -293,7 +300,7 @@ def train(data, run, **arguments):
 def test_a_resumed_run_learns_from_the_pictures_with_which_it_began(made, tmp_path):
     folder = made({"female": 12, "male": 10, "other": 8})
     said = train(folder, tmp_path / "run")
-    assert "probably not people" in said
+    assert "probably no people" in said
     config = Run(tmp_path / "run").config()
     assert config["data"]["source"] == f"folder:{folder}?people=classes&splits=none"
     assert config["data"]["pictures"] == 27

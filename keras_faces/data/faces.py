@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -304,23 +303,29 @@ def look_at_channels(source, looked_at: int = 64) -> tuple[int, str]:
     Returns:
         1 where all are grey, else 3; and a line for the user.
     """
-    note = cache_folder() / "greys" / source.listing()
+    note = cache_folder() / "channels" / source.listing()
     if (known := remembered(note)) is not None:
-        colour, grey, count = json.loads(known)
-    else:
-        kinds = list(filter(None, map(_colours, _spread(source, looked_at))))
-        colour, grey, count = kinds.count("colour"), kinds.count("grey"), len(kinds)
-        with contextlib.suppress(OSError):  # it is quickly looked up again
-            write_checked(note, json.dumps([colour, grey, count]).encode())
+        channels, space, why = known.decode().partition(" ")
+        if space:  # earlier versions, which looked at the first 16, kept only the number
+            return int(channels), why
+    kinds = list(filter(None, map(_colours, _spread(source, looked_at))))
+    channels = 1 if kinds and set(kinds) == {"grey"} else 3
+    why = _why(len(kinds), len(kinds) - kinds.count("colour"), channels)
+    with contextlib.suppress(OSError):  # it is quickly looked up again
+        write_checked(note, f"{channels} {why}".encode())
+    return channels, why
+
+
+def _why(count: int, grey: int, channels: int) -> str:
     if not count:
-        return 3, "colour: none of the pictures looked at can be read"
-    if grey == count:
-        return 1, f"grey: all {count:,} pictures looked at are grey"
-    if colour == count:
-        return 3, f"colour: all {count:,} pictures looked at are in colour"
-    return 3, (
-        f"colour, although {count - colour:,} of {count:,} pictures looked at are grey: --channels "
-        "1 makes all grey"
+        return "colour: none of the pictures looked at can be read"
+    if channels == 1:
+        return f"grey: all {count:,} pictures looked at are grey"
+    if not grey:
+        return f"colour: all {count:,} pictures looked at are in colour"
+    return (
+        f"colour, although {grey:,} of {count:,} pictures looked at are grey: --channels 1 makes "
+        "all grey"
     )
 
 

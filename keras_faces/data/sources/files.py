@@ -277,8 +277,8 @@ def _judged(groups: Counter) -> tuple[str, str]:
     else:
         return "folders", f"people: {many}, each taken for one person; if not: --people none"
     return "classes", (
-        f"classes: {_listed(groups)}; {why} are probably not people, so pictures are held out one "
-        f"by one{if_people}"
+        f"classes: {_listed(groups)}: {why} are probably no people; pictures are held out one by "
+        f"one{if_people}"
     )
 
 
