@@ -2,13 +2,12 @@
 
 import dataclasses
 import math
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keras_faces.data import FaceStream, guess_channels, labels_of
-from keras_faces.data.sources.base import Source
+from keras_faces.data.sources.base import Source, SourceLike
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.metrics.scores import CHEAP_SCORES, as_list, resolve_scores
 from keras_faces.models import MODELS, create_model, hyperparameters
@@ -28,7 +27,8 @@ class TrainingPlan:
 
     Args:
         model: One of `kf.list_models()`.
-        data: Source of faces: `orl`, a folder, a zip or `scheme:PATH`, as in `kf.data.load`.
+        data: Source of faces: `orl`, a folder, a zip or `scheme:PATH`, as in `kf.data.load`; or
+            several, for all their pictures.
         recipe: A document's result, whose numbers stand wherever none are given: one of
             `kf.list_recipes()`, or your own as `FILE.toml`.
         budget: Which of the recipe's numbers: `"paper"` as the document has them, or `"quick"` for
@@ -65,7 +65,7 @@ class TrainingPlan:
     """
 
     model: str
-    data: str | os.PathLike = "orl"
+    data: SourceLike = "orl"
     recipe: str | None = None
     budget: str = "paper"
     batch_size: int | None = None
@@ -151,7 +151,7 @@ class TrainingPlan:
             if with_comma:
                 raise UserError(
                     f"Conditions are separated by commas, so a name cannot hold one. Rename "
-                    f"{with_comma[0]!r} in the labels of {str(self.data)!r}."
+                    f"{with_comma[0]!r} in the labels of {source.title!r}."
                 )
             given.setdefault("conditions", ",".join(names))
         elif kind.takes_sketches and labels in (None, "sketch"):

@@ -14,6 +14,7 @@ from keras_faces.callbacks import Budget, Checkpoint, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
 from keras_faces.data import FaceStream, look_at_channels, open_faces, open_source
 from keras_faces.data.sources import as_recorded
+from keras_faces.data.sources.base import SourceLike, each, named
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.files import write_whole
 from keras_faces.metrics.evaluation import evaluate
@@ -28,7 +29,7 @@ from keras_faces.screen import quoted
 
 def train(
     model: str,
-    data: str | os.PathLike | None = None,
+    data: SourceLike | None = None,
     run: str | os.PathLike | None = None,
     print_fn: Callable[[str], None] = print,
     **arguments,
@@ -37,7 +38,8 @@ def train(
 
     Args:
         model: One of `kf.list_models()`.
-        data: Source of faces, as in `kf.data.load`; None takes the recipe's, or ORL.
+        data: Source of faces, as in `kf.data.load`, or a list of several; None takes the recipe's,
+            or ORL.
         run: The run's folder; None makes one under `runs/`.
         print_fn: Where to send lines for the user.
         **arguments: What else a `kf.TrainingPlan` says, such as `recipe`, `epochs` and `crop`, and
@@ -84,7 +86,7 @@ def train(
 def resume(
     run: str | os.PathLike,
     print_fn: Callable[[str], None] = print,
-    data: str | os.PathLike | None = None,
+    data: SourceLike | None = None,
 ) -> Run:
     """Go on with a run that was stopped or killed, as if it had never been.
 
@@ -132,7 +134,7 @@ def resume(
     return run
 
 
-def _reopen(run: Run, config: Config, data: str | os.PathLike | None) -> FaceStream:
+def _reopen(run: Run, config: Config, data: SourceLike | None) -> FaceStream:
     """Open the faces of a run again, which may have moved, once they are known to be the same."""
     recorded = config["data"]
     kept = ("source", "image_size", "channels", "split", "crop", "seed", "test_fraction", "labels")
@@ -150,8 +152,8 @@ def _reopen(run: Run, config: Config, data: str | os.PathLike | None) -> FaceStr
     same = ("fingerprint", "labels_digest", "pictures")
     if any(now[name] != recorded.get(name) for name in same):
         raise UserError(
-            f"The pictures or labels in {options['source']!r} are not those with which the "
-            "run began: they have changed, or are others. So it cannot go on as it was. "
+            f"The pictures or labels in {named(options['source'])!r} are not those with which "
+            "the run began: they have changed, or are others. So it cannot go on as it was. "
             "Restore them, or train anew in another folder."
         )
     if now["source"] != recorded["source"]:
@@ -346,13 +348,16 @@ def _open(plan: TrainingPlan, source, model) -> FaceStream:
         size = multiple * min(model.batch_size // multiple, 2 ** (count.bit_length() - 1))
     stream = open_faces(batch_size=size, **options)
     if stream.count < 2:
-        raise UserError(f"Training needs two pictures or more. {plan.data!r} has {stream.count}.")
+        raise UserError(
+            f"Training needs two pictures or more. {source.title!r} has {stream.count}."
+        )
     return stream
 
 
 def _new_run(plan: TrainingPlan) -> Run:
     """Return a run in a folder that no other training has."""
-    name = os.path.basename(str(plan.data).partition("?")[0].rstrip("/"))
+    names = (str(data).partition("?")[0].rstrip("/") for data in each(plan.data))
+    name = "-".join(map(os.path.basename, names))
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data"
     folders = (Path("runs", f"{plan.model}-{stem}-{n:03d}") for n in itertools.count(1))
     try:

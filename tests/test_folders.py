@@ -328,6 +328,31 @@ def test_in_a_run_of_before_every_folder_is_a_person(made, tmp_path):
     kf.resume(tmp_path / "run", print_fn=lambda line: None, data=moved)
 
 
+def test_of_several_sources_each_has_folders_of_its_own(made):
+    classes = made({"female": 20, "male": 20}, "a")
+    people = made({f"p{n}": 2 for n in range(12)}, "b")
+    split = made({"train": 5, "test": 3}, "c")
+    source = open_source([classes, people, split])
+    assert [line[:12] for line in source.taken_for()] == [
+        "1/: classes:",
+        "2/: people: ",
+        "3/: splits: ",
+    ]
+    for again in (open_source(source.address), open_source(as_recorded(source.address))):
+        assert list(again.entries()) == list(source.entries())
+    sides = ({n.rpartition("/")[0] for n in in_split(source, s)} for s in ("train", "test"))
+    assert set.intersection(*sides) == {"1/female", "1/male"}
+    whole = open_source([classes, "orl"], "folders")
+    sides = ({n.rpartition("/")[0] for n in in_split(whole, s)} for s in ("train", "test"))
+    assert not set.intersection(*sides)
+    moved = [path.rename(path.with_name(f"moved-{path.name}")) for path in (classes, people, split)]
+    again = open_source(as_recorded(source.address, moved))
+    assert list(again.entries()) == list(source.entries())
+    assert as_recorded(source.address, moved[:1]) == moved[:1]
+    with pytest.raises(kf.UserError, match="knows its people by itself"):
+        open_source(["orl", "orl"][:1], "none")
+
+
 @pytest.mark.parametrize("address", ["orl", "celeba:/data/celeba?labelled=yes", "/not/there"])
 def test_what_has_no_folders_to_read_is_opened_as_it_was_recorded(address):
     assert as_recorded(address) == address

@@ -85,7 +85,9 @@ def _check(argument: Argument) -> None:
 
 def _scalar(argument: Argument) -> type | None:
     """Return which of numbers and text an argument's values are; None for all else."""
-    parts = (argument.hint, *typing.get_args(argument.hint))
+    parts = [argument.hint]
+    for part in parts:
+        parts += typing.get_args(part)
     return next((kind for kind in (int, float, str) if kind in parts), None)
 
 

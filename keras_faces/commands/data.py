@@ -2,8 +2,9 @@
 
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,7 +14,7 @@ from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.screen import quoted
 
 # TFDS imports TensorFlow, and that is noisy.
-light = without_keras(unless=lambda source, **others: source.startswith("tfds:"))
+light = without_keras(unless=lambda *source, **_: any("tfds:" in s for s in source))
 
 
 @plain_help
@@ -35,15 +36,15 @@ class Pictures:
     channels: Literal[1, 3] | None = None
     people: kinds.People | None = None
 
-    def prepare(self, source: str, strict: bool = False):
-        """Return the source, its prepared pictures and sketches, and what it warned of."""
+    def prepare(self, sources: Sequence[str], strict: bool = False):
+        """Return the sources as one, its prepared pictures and sketches, and what it warned of."""
         from keras_faces.data import SkippedPictures, cache, guess_channels, open_source
 
         if self.image_size < 1:
             raise UserError(f"--image-size must be 1 or more. Received: {self.image_size}.")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            opened = open_source(source, self.people)
+            opened = open_source(sources, self.people)
             given = self.crop, self.image_size, self.channels or guess_channels(opened), strict
             try:
                 prepared = cache.prepare(opened, *given)
@@ -67,9 +68,7 @@ class Pictures:
 
 @light
 def check(
-    source: kinds.Source,
-    /,
-    *,
+    *source: Annotated[kinds.Source, Parameter(required=True)],
     pictures: Pictures = Pictures(),
 ) -> None:
     """Name what is damaged, copied, too small, or not as published.
@@ -83,7 +82,7 @@ def check(
     print("\n".join([*outline(opened, prepared), *opened.remarks()]))
     for line in opened.compare_with_published():
         print(line)
-    found = [*warned, *unmatched(opened.attributes(), prepared), *problems(prepared)]
+    found = [*warned, *unmatched(opened, prepared), *problems(prepared)]
     if drawn is not None:
         found += [f"sketches: {line}" for line in problems(drawn)]
     print("\n".join(found) if found else "nothing damaged, copied or suspiciously small")
@@ -93,9 +92,7 @@ def check(
 
 @light
 def info(
-    source: kinds.Source,
-    /,
-    *,
+    *source: Annotated[kinds.Source, Parameter(required=True)],
     pictures: Pictures = Pictures(),
     out: str = "contact-sheet.png",
     count: int = 64,
@@ -122,9 +119,7 @@ def info(
 
 @light
 def prepare(
-    source: kinds.Source,
-    /,
-    *,
+    *source: Annotated[kinds.Source, Parameter(required=True)],
     pictures: Pictures = Pictures(),
     strict: bool = False,
 ) -> None:

@@ -83,13 +83,14 @@ class RealFaces:
     """Real faces, as a model was trained to see them.
 
     Args:
-        data: Source of real faces. Defaults to the run's.
+        data: Source of real faces; given several times, all of their pictures. Defaults to the
+            run's.
         people: What folders in it are: each a person, classes of pictures, or nothing. Defaults to
             what their number, sizes and names suggest.
         split: Split of these. Defaults to the run's.
     """
 
-    data: kinds.Source | None = None
+    data: kinds.Sources | None = None
     people: kinds.People | None = None
     split: kinds.Split | None = None
 

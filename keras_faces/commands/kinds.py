@@ -1,5 +1,6 @@
 """Types of the commands' arguments, which list and check names before anything heavy is loaded."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,6 +39,11 @@ def _require_source(source: str) -> None:
         open_source(source)
 
 
+def _require_sources(sources: str | Iterable[str] | None) -> None:
+    for source in [sources] if isinstance(sources, str) else sources or ():
+        _require_source(source)
+
+
 def _require_format(name: str) -> None:
     known = constant("keras_faces.export:FORMATS")
     if name not in known and name not in constant("keras_faces.export:INSTEAD"):
@@ -48,6 +54,14 @@ Needed = Annotated[str, Parameter(required=True)]
 Run = Annotated[str, _checked(_require_model)]
 RunFolder = Annotated[str, _checked(_require_run)]
 Source = Annotated[str, _checked(_require_source)]
+# One after each flag: a list would swallow the words behind it.
+Sources = Annotated[
+    list[str],
+    Parameter(
+        consume_multiple=False,
+        validator=lambda kind, given: _require_sources(given),
+    ),
+]
 # Not only the names that help lists: a file of one's own, and formats that are refused with what
 # is there instead.
 Recipe = Annotated[Literal[tuple(list_recipes())] | str, _checked(load_recipe)]

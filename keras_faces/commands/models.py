@@ -15,7 +15,7 @@ from keras_faces.models import MODELS, documentation
 
 # Types of the plan's fields, instead of the plan's own.
 KINDS = {
-    "data": kinds.Source,
+    "data": kinds.Sources,
     "recipe": kinds.Recipe | None,
     "budget": kinds.Budget,
     "split": kinds.Split,

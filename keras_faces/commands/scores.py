@@ -129,7 +129,7 @@ def reproduce(
     report: kinds.Report,
     /,
     *,
-    data: kinds.Source | None = None,
+    data: kinds.Sources | None = None,
     budget: kinds.Budget = "quick",
     seeds: tuple[int, ...] = (0,),
     count: int = 1000,
@@ -142,7 +142,8 @@ def reproduce(
 
     Args:
         report: The report; see: keras-faces list reports
-        data: Source of faces. Defaults to each recipe's own.
+        data: Source of faces; given several times, all of their pictures. Defaults to each
+            recipe's own.
         budget: Which of the recipes' numbers: `quick` for minutes, or `paper`.
         seeds: Train every model once for each.
         count: Samples to score.

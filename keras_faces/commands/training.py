@@ -31,7 +31,7 @@ def train(model: str | None = None, /, *, run: str | None = None, **plan) -> Non
     session.train(model, run=run, **plan)
 
 
-def resume(run: kinds.RunFolder, /, *, data: str | None = None) -> None:
+def resume(run: kinds.RunFolder, /, *, data: list[str] | None = None) -> None:
     """Go on with a run that was stopped or killed.
 
     Args:

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 from collections.abc import Iterator
 from itertools import islice
 
@@ -13,6 +12,8 @@ from keras_faces.data.cache import prepare
 from keras_faces.data.crops import get_crop
 from keras_faces.data.labels import CONDITIONS, LABELS, Labels, NameLabels, SketchLabels
 from keras_faces.data.sources import DATASETS, open_source
+from keras_faces.data.sources.base import Source, SourceLike
+from keras_faces.data.sources.several import SeveralSource
 from keras_faces.data.splits import SPLITS, split_indices
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, unknown_name
@@ -25,7 +26,7 @@ def list_datasets() -> list[str]:
 
 
 def load(
-    source: str | os.PathLike = "orl",
+    source: SourceLike = "orl",
     image_size: int = 64,
     batch_size: int = 64,
     split: str = "train",
@@ -49,7 +50,7 @@ def load(
         source: A name from `kf.list_datasets()`, a folder of pictures (flat, or one folder for
             each person, nested), a zip file of pictures, which is read in place, or
             `scheme:PATH?option=value` of a published data set, sketches, a video or TFDS; see
-            `kf.data.open_source`.
+            `kf.data.open_source`. Or a list of these for all their pictures.
         image_size: Width and height in pixels.
         batch_size: Pictures in a batch.
         split: `"train"`, `"validation"` (where the source has one of its own), `"test"` or
@@ -63,7 +64,8 @@ def load(
             `"landmarks"`, float32 of shape `(batch, 10)`, x and y of eyes, nose and mouth in pixels
             of the cropped picture; `"name"`, the pictures' names, strings of shape `(batch,)`;
             `"sketch"`, the photos' sketches, as float32 images.
-        test_fraction: Share of the people, or else of the pictures, on the test side.
+        test_fraction: Share of the people, or else of the pictures, on the test side, where a
+            single source has no splits of its own.
         strict: Stop at a bad picture instead of skipping it with a warning.
         progress: Show a progress bar while pictures are decoded for the first time.
         shuffle: Whether to permute in every epoch. None permutes the training split alone.
@@ -99,7 +101,7 @@ def load(
 
 
 def open_faces(
-    source: str | os.PathLike = "orl",
+    source: SourceLike = "orl",
     image_size: int = 64,
     batch_size: int = 64,
     split: str = "train",
@@ -251,7 +253,7 @@ def _sketches(source, cache, crop, strict, progress) -> Labels:
     return SketchLabels(made, np.array([indices[name] for name in cache.names]))
 
 
-def labels_of(source: str | os.PathLike, kind: str | None = None) -> tuple[str, list[str]]:
+def labels_of(source: SourceLike | Source, kind: str | None = None) -> tuple[str, list[str]]:
     """Return the kind of conditions that a source has, and their names.
 
     Args:
@@ -284,12 +286,12 @@ def _nobody(source) -> str:
     )
 
 
-def guess_channels(source) -> int:
+def guess_channels(source: Source) -> int:
     """Return 1 where the pictures of a source are all grey, else 3; see `look_at_channels`."""
     return look_at_channels(source)[0]
 
 
-def look_at_channels(source, looked_at: int = 64) -> tuple[int, str]:
+def look_at_channels(source: Source, looked_at: int = 64) -> tuple[int, str]:
     """Return how many channels the pictures of a source have, and in words why.
 
     Pictures from the whole source are looked at, or the first of one that is read in its order.
@@ -303,6 +305,10 @@ def look_at_channels(source, looked_at: int = 64) -> tuple[int, str]:
     Returns:
         1 where all are grey, else 3; and a line for the user.
     """
+    if isinstance(source, SeveralSource):
+        found = [look_at_channels(part, looked_at) for part in source.parts]
+        told = (f"{part.title}: {why}" for part, (_, why) in zip(source.parts, found))
+        return max(channels for channels, _ in found), "; ".join(told)
     note = cache_folder() / "channels" / source.listing()
     if (known := remembered(note)) is not None:
         channels, space, why = known.decode().partition(" ")

@@ -12,6 +12,7 @@ from keras_faces.data.decoding import SIDES
 from keras_faces.data.faces import look_at_channels
 from keras_faces.data.labels import Attributes
 from keras_faces.data.sources import Source
+from keras_faces.errors import UserError
 from keras_faces.pictures import grid
 from keras_faces.pixels import to_float
 
@@ -53,7 +54,7 @@ def describe(source: Source, cache: FaceCache) -> list[str]:
         source: What `open_source` returned.
         cache: Its prepared pictures.
     """
-    lines = outline(source, cache) + _attributes(source.attributes(), cache)
+    lines = outline(source, cache) + _attributes(source, cache)
     counts = np.bincount(cache.sides, minlength=len(SIDES)).tolist()
     own = [f"{name} {count:,}" for name, count in zip(SIDES, counts, strict=True) if name and count]
     lines.append(f"splits of its own: {', '.join(own) if own else 'none'}")
@@ -69,20 +70,30 @@ def describe(source: Source, cache: FaceCache) -> list[str]:
     return lines
 
 
-def _attributes(attributes: Attributes | None, cache: FaceCache) -> list[str]:
-    if attributes is None:
-        return ["attributes: none"]
+def _attributes(source: Source, cache: FaceCache) -> list[str]:
+    attributes = _known_attributes(source)
+    if not isinstance(attributes, Attributes):
+        return [f"attributes: {attributes or 'none'}"]
     rows = [attributes.rows[name] for name in cache.names if name in attributes.rows]
     shares = attributes.values[rows].mean(axis=0) if rows else np.zeros(len(attributes.names))
     shown = [f"{name} {share:.0%}" for name, share in zip(attributes.names, shares, strict=True)]
     line = f"attributes: {len(shown)} (labels='attributes'): {', '.join(shown)}"
-    return [line, *unmatched(attributes, cache)]
+    return [line, *unmatched(source, cache)]
 
 
-def unmatched(attributes: Attributes | None, cache: FaceCache) -> list[str]:
+def _known_attributes(source: Source) -> Attributes | str | None:
+    """Return a source's attributes, or why they cannot be used."""
+    try:
+        return source.attributes()
+    except UserError as error:
+        return str(error)
+
+
+def unmatched(source: Source, cache: FaceCache) -> list[str]:
     """Return lines of text on attributes and pictures that do not match, most likely none."""
-    if attributes is None:
-        return []
+    attributes = _known_attributes(source)
+    if not isinstance(attributes, Attributes):
+        return [f"attributes: {attributes}"] if attributes else []
     matched = sum(name in attributes.rows for name in cache.names)
     bare, other = cache.count - matched, len(attributes.rows) - matched
     lines = [f"unmatched: {bare:,} pictures have no attributes"] if bare else []

@@ -28,7 +28,7 @@ NAMES = {
 class Budget(TypedDict, total=False):
     """Arguments of `kf.train`, and what they gave."""
 
-    data: str
+    data: str | list[str]
     epochs: Positive
     steps: Positive
     minutes: Annotated[float, Range(0)]

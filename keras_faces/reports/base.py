@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from keras_faces.checkpoints import read_latest
 from keras_faces.data import open_faces
+from keras_faces.data.sources.base import SourceLike, each, named
 from keras_faces.errors import UserError, number_of, require_whole, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.scores import (
@@ -40,7 +40,7 @@ def train_parts(
     report: Report,
     folder: Path,
     runs: Path,
-    data: str | os.PathLike | None,
+    data: SourceLike | None,
     budget: str,
     seeds: Sequence[int],
     count: int,
@@ -74,7 +74,7 @@ def train_parts(
     pictures = {name: _pictures(data, plan) for name, plan in plans.items()}
     claim = {"data": None}
     if data is not None:
-        claim = {"data": str(data), "pictures": pictures}
+        claim = {"data": named(data), "pictures": pictures}
     _claim(folder, {**claim, "budget": budget, **further})
     planned = [(part, seed) for seed in seeds for part in report.parts]
     trained = []
@@ -109,7 +109,7 @@ def _claim(folder: Path, facts: dict) -> None:
     write_whole(place, as_json(facts))
 
 
-def _pictures(data: str | os.PathLike | None, plan: TrainingPlan) -> str | None:
+def _pictures(data: SourceLike | None, plan: TrainingPlan) -> str | None:
     """Return what tells a source's pictures and labels from others, wherever they are moved."""
     if data is None:
         return None
@@ -143,7 +143,7 @@ def _train(part, seed, run, data, budget, further) -> str:
     """Train where that is not done; return the command that does the same."""
     model = load_recipe(part.recipe).model
     words = ["train", model, "--recipe", part.recipe, "--budget", budget]
-    source = [] if data is None else ["--data", str(data)]
+    source = [] if data is None else [w for one in each(data) for w in ("--data", str(one))]
     words += [*source, "--seed", str(seed)]
     for name, value in further.items():
         values = value if isinstance(value, list) else [value]

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from keras_faces.data.sources.base import SourceLike
 from keras_faces.errors import unknown_name
 from keras_faces.files import write_whole
 from keras_faces.reports.base import train_parts
@@ -15,7 +16,7 @@ from keras_faces.reports.rows import rows_of
 
 def reproduce(
     name: str,
-    data: str | os.PathLike | None = None,
+    data: SourceLike | None = None,
     budget: str = "quick",
     seeds: Sequence[int] = (0,),
     count: int = 1000,
@@ -31,7 +32,8 @@ def reproduce(
 
     Args:
         name: One of `list_reports()`.
-        data: Source of faces, as in `kf.data.load`; None takes each recipe's own, ORL for quick.
+        data: Source of faces, or several, as in `kf.data.load`; None takes each recipe's own, ORL
+            for quick.
         budget: `"quick"`, minutes for each model, or `"paper"`, the document's own numbers.
         seeds: One training of every model for each seed; of several, means and deviations stand in
             the table.

@@ -11,6 +11,7 @@ from keras_faces.data import labels_of, open_faces, open_source
 from keras_faces.data.crops import get_crop
 from keras_faces.data.decode import MAX_PIXELS, BadPicture
 from keras_faces.data.sources import as_recorded
+from keras_faces.data.sources.base import SourceLike, each
 from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.errors import UserError
 from keras_faces.pixels import to_float, to_uint8
@@ -123,7 +124,7 @@ class TrainedModel:
     def faces(
         self,
         labels: str | None = None,
-        data: str | os.PathLike | None = None,
+        data: SourceLike | None = None,
         split: str | None = None,
         people: str | None = None,
     ):
@@ -132,7 +133,7 @@ class TrainedModel:
         Args:
             labels: Kind of their labels, as in `kf.data.load`; None takes those that the model
                 learnt from or, of other faces, those that are its conditions.
-            data: Another source of faces.
+            data: Another source of faces, or several.
             split: Another split of them.
             people: What the folders of other faces are, as in `kf.data.load`.
 
@@ -160,7 +161,8 @@ class TrainedModel:
                 labels=kind,
             )
 
-        return self.cached(("faces", labels, data, split, people), opened)
+        key = data if data is None else tuple(each(data))
+        return self.cached(("faces", labels, key, split, people), opened)
 
     # Pictures.
 

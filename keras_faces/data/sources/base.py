@@ -1,5 +1,6 @@
 """What every source of faces offers: a list of its pictures, and their bytes."""
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,11 +10,25 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_faces.data.annotations import text_of
-from keras_faces.data.decode import SUFFIXES
+from keras_faces.data.decode import SUFFIXES, BadPicture
 from keras_faces.data.labels import Attributes, Landmarks, read_attributes
 from keras_faces.errors import UserError
 
 LEFT_OUT = "left out"
+
+
+# What `open_source` takes: a name, a path or `scheme:PATH`; several of them for all their pictures.
+SourceLike = str | os.PathLike | Sequence[str | os.PathLike]
+
+
+def each(source: "SourceLike | Source") -> list:
+    """Return the sources that are given, one or several, as a list."""
+    return list(source) if isinstance(source, (list, tuple)) else [source]
+
+
+def named(source: "SourceLike | Source") -> str:
+    """Return the sources that are given in words."""
+    return " and ".join(getattr(one, "address", str(one)) for one in each(source))
 
 
 class UnmatchedAnnotations(UserWarning):
@@ -85,7 +100,11 @@ class Source:
 
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | np.ndarray | Exception]]:
         """Yield the entries from number `start` with their pictures, or with a `BadPicture`."""
-        raise NotImplementedError
+        for entry in self.entries()[start:]:
+            try:
+                yield entry, self.read(entry.name)
+            except BadPicture as error:
+                yield entry, error
 
     def warn(self, message: str) -> None:
         """Warn that pictures and annotations do not match, now and at every later start."""

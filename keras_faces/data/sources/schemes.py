@@ -4,10 +4,11 @@ import inspect
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
-from keras_faces.data.sources.base import Source
+from keras_faces.data.sources.base import Source, SourceLike, each
 from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.celeba import CelebaSource
 from keras_faces.data.sources.ffhq import FfhqSource
@@ -17,6 +18,7 @@ from keras_faces.data.sources.layouts import how_to_unpack
 from keras_faces.data.sources.lfw import LfwSource
 from keras_faces.data.sources.orl import OrlSource
 from keras_faces.data.sources.pairs import PairsSource
+from keras_faces.data.sources.several import SeveralSource, addresses_of
 from keras_faces.data.sources.tfds import TfdsSource
 from keras_faces.data.sources.utkface import UtkFaceSource
 from keras_faces.data.sources.video import VideoSource
@@ -47,37 +49,42 @@ ONE_OF = (
 )
 
 
-def open_source(source: str | os.PathLike | Source, people: str | None = None) -> Source:
-    """Open a source of faces by its name or path.
+def open_source(source: SourceLike | Source, people: str | None = None) -> Source:
+    """Open a source of faces by its name or path, or several as one.
 
     Args:
         source: A key of `DATASETS`; `scheme:PATH` with a key of `SCHEMES`, to which options may be
             added as in `video:clip.mp4?every=10`; a key of `SCHEMES` alone, for a data set in the
             folder that the environment variable `KERAS_FACES_DATA` names; a folder of pictures; or
-            a zip file of pictures; or a source that is open already.
+            a zip file of pictures; or a source that is open already; or a list of these, for all
+            their pictures: see `SeveralSource`.
         people: What the folders in a folder or a zip file are: `"folders"`, each is a person, who
             is held out whole; `"classes"`, labels, whose pictures are held out; `"none"`, nothing.
             None decides by their number, sizes and names, and says so in `source.remarks()`.
 
     Raises:
-        UserError: If there is no such source, no such option, or no picture in it.
+        UserError: If there is no such source, no such option, or no picture in it; or the list has
+            one twice.
     """
     opened = _opened(source, {} if people is None else {"people": people})
-    if people is not None:
-        if type(opened) not in (FolderSource, ZipSource):  # and none of a data set
-            raise UserError(
-                f"people says what the folders in a folder or zip of pictures are, and "
-                f"{opened.title!r} knows its people by itself. Leave it out."
-            )
-        if opened.reading.people != people:
-            raise UserError(
-                f"people={people!r} needs two folders or more in {opened.title!r}, and every "
-                "picture in one of them. Put each there, or leave people out."
-            )
+    if people is None:
+        return opened
+    parts = getattr(opened, "parts", (opened,))
+    folders = [part for part in parts if type(part) in (FolderSource, ZipSource)]  # of no data set
+    if not folders:
+        raise UserError(
+            f"people says what the folders in a folder or zip of pictures are, and "
+            f"{opened.title!r} knows its people by itself. Leave it out."
+        )
+    if all(part.reading.people != people for part in folders):
+        raise UserError(
+            f"people={people!r} needs two folders or more in {folders[0].title!r}, and every "
+            "picture in one of them. Put each there, or leave people out."
+        )
     return opened
 
 
-def as_recorded(address: str, moved_to: str | os.PathLike | None = None) -> str:
+def as_recorded(address: str, moved_to: SourceLike | None = None) -> SourceLike:
     """Return what opens a run's source again, with its folders taken for what they were.
 
     In a path alone every folder is a person: so all were recorded before splits and classes were
@@ -87,9 +94,18 @@ def as_recorded(address: str, moved_to: str | os.PathLike | None = None) -> str:
         address: What the run recorded.
         moved_to: Where the pictures lie now.
     """
+    places = [None] if moved_to is None else each(moved_to)
+    if addresses := addresses_of(address):
+        if len(places) != len(addresses) and moved_to is not None:
+            return moved_to
+        return [
+            as_recorded(*both) for both in zip(addresses, places * (len(addresses) // len(places)))
+        ]
+    if len(places) != 1:
+        return moved_to
     scheme, colon, rest = address.partition(":")
     folders = colon and SCHEMES.get(scheme) in (FolderSource, ZipSource)
-    place = address if moved_to is None else os.fspath(moved_to)
+    place = address if moved_to is None else os.fspath(places[0])
     if (folders and moved_to is None) or (not folders and (colon and scheme in SCHEMES)):
         return place
     path = Path(place).expanduser()
@@ -99,15 +115,19 @@ def as_recorded(address: str, moved_to: str | os.PathLike | None = None) -> str:
     return f"{'folder' if path.is_dir() else 'zip'}:{place}?{query}"
 
 
-def _opened(source: str | os.PathLike | Source, how: dict[str, str]) -> Source:
+def _opened(source: SourceLike | Source, how: dict[str, str]) -> Source:
     if isinstance(source, Source):
         return source
+    if isinstance(source, (list, tuple)):
+        return _several(source, how)
     if not isinstance(source, (str, os.PathLike)):
         raise UserError(
             "A source of faces is orl, a folder, a zip or scheme:PATH. "
             f"Received: {source!r}, of type {type(source).__name__}."
         )
     name = os.fspath(source)
+    if addresses := addresses_of(name):
+        return _several(addresses, how)
     if not name:  # which a path takes for the current folder
         raise UserError("The source of faces is empty. Give orl, a folder, a zip or scheme:PATH.")
     if name in DATASETS:
@@ -139,6 +159,12 @@ def _opened(source: str | os.PathLike | Source, how: dict[str, str]) -> Source:
     usual = [scheme for scheme, kind in SCHEMES.items() if hasattr(kind, "by_hand")]
     known = [*DATASETS, *usual]
     raise unknown_name("source of faces (nor a folder or zip file of that name)", name, known)
+
+
+def _several(sources: Sequence[str | os.PathLike | Source], how: dict[str, str]) -> Source:
+    opened = [_opened(source, how) for source in sources]
+    parts = [part for one in opened for part in getattr(one, "parts", (one,))]
+    return parts[0] if len(parts) == 1 else SeveralSource(parts)
 
 
 def _with_options(scheme: str, path: str, query: str, how: dict[str, str]) -> Source:
