@@ -40,6 +40,8 @@ class TrainingPlan:
             are. Defaults to what the source's own options say, or else as they are.
         per_photo: Which faces of a photograph: `"all"` or the `"largest"`. Defaults to all.
         crop: How a picture becomes a square one, a key of `kf.data.CROPS`.
+        people: What the folders in a folder or zip are: `"folders"`, each is a person; `"classes"`,
+            labels; `"none"`. Defaults to what their number, sizes and names suggest.
         labels: What to learn as conditions: `"attributes"` or `"identity"`, or `"sketch"` for a
             model that translates sketches. Defaults to what the source has, attributes first.
         epochs: Epochs to train. Defaults to the paper's, unless `steps` or `minutes` is given.
@@ -75,6 +77,7 @@ class TrainingPlan:
     faces: str | None = None
     per_photo: str | None = None
     crop: str = "center"
+    people: str | None = None
     labels: str | None = None
     epochs: int | None = None
     steps: int | None = None
@@ -141,7 +144,7 @@ class TrainingPlan:
         Raises:
             UserError: If there is none.
         """
-        return open_source(self.data, self.faces, self.per_photo)
+        return open_source(self.data, self.people, self.faces, self.per_photo)
 
     def with_source(self, source: Source) -> "TrainingPlan":
         """Return the plan with what it leaves to the pictures: channels, labels, conditions.

@@ -15,6 +15,7 @@ from keras_faces.errors import UserError
 from keras_faces.files import remove_parts, require_utf8, write_whole
 from keras_faces.introspection import PLAN, documented_class
 from keras_faces.schema import Count, Positive, Range, Scalar, Seed, as_json, read_json
+from keras_faces.screen import quoted
 
 CONFIG_FORMAT = 1
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?|nan|-?inf", re.ASCII)  # as Python writes one
@@ -331,7 +332,7 @@ class Run:
         if kept:
             return (
                 f"Checkpoint {kept[-1].name} is kept: mend that, then go on with: keras-faces "
-                f"resume {self.folder}"
+                f"resume {quoted(self.folder)}"
             )
         return "No checkpoint is kept, so all that was learnt is lost: train anew."
 

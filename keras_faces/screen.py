@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
+import shlex
 import sys
+from collections.abc import Iterable
 
 # What steers a terminal or shows text in another order than it is in: controls, ends of lines,
 # marks and overrides of direction, what has no width. Joiners stay: scripts and emoji need them.
@@ -28,6 +30,20 @@ def visible(name: str) -> str:
 
 def _escape(match: re.Match) -> str:
     return match[0].encode("unicode_escape").decode()
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Return words as this machine's shell takes them, for a user to copy."""
+    if os.name != "nt":
+        return shlex.join(words)
+    plain = re.compile(r"[\w\\/.:~+-]+")
+    return " ".join(word if plain.fullmatch(word) else f'"{word}"' for word in words)
+
+
+def quoted(path: str | os.PathLike) -> str:
+    """Return a path as a word of a command: one that begins with `-` is no flag."""
+    path = os.fspath(path)
+    return shell_line([os.path.join(os.curdir, path) if path.startswith("-") else path])
 
 
 class Screen:

@@ -1,6 +1,8 @@
 """Training from beginning to end, and going on where it stopped."""
 
+import contextlib
 import importlib.util
+import itertools
 import os
 import warnings
 from collections.abc import Callable
@@ -10,9 +12,10 @@ from PIL import Image
 
 from keras_faces.callbacks import Budget, Checkpoint, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
-from keras_faces.data import FaceStream, open_faces
+from keras_faces.data import FaceStream, look_at_channels, open_faces
 from keras_faces.data.looking import look
 from keras_faces.data.overview import remarks
+from keras_faces.data.sources import as_recorded
 from keras_faces.data.sources.base import Source, SourceLike, each, named
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.files import write_whole
@@ -24,6 +27,7 @@ from keras_faces.plan import TrainingPlan, plan_of, resolve
 from keras_faces.runs import Config, Run
 from keras_faces.saving import save_model, untrained_model, versions
 from keras_faces.schema import as_json
+from keras_faces.screen import quoted
 
 LOOKED_AT = 64  # training pictures
 FEW_FACES = 0.5  # of them, below which the user should know
@@ -55,12 +59,15 @@ def train(
         Interrupted: If training was stopped by Ctrl-C or SIGTERM; the run can be resumed.
     """
     plan = resolve(model, data=data, **arguments)
-    run = Run(run or _free_folder(plan))
-    _refuse_to_overwrite(run)
-    _watching(run, plan)  # mistakes in scores should not wait either
+    run = None if run is None else Run(run)
+    if run is not None:
+        _refuse_to_overwrite(run)
+    _watching(run or Run("runs"), plan)  # mistakes in scores should not wait either
     source = plan.open_source()
+    said = [] if "channels" in plan.hyperparameters else [look_at_channels(source)[1]]
     plan = plan.with_source(source)
-    for line in (*remarks(source), *(shown.lines() if (shown := look(source)) else [])):
+    shown = look(source)
+    for line in (*said, *remarks(source), *(shown.lines() if shown else ())):
         print_fn(line)
     # The model before the pictures: its mistakes should not wait until all are decoded.
     built = plan.build()
@@ -70,6 +77,7 @@ def train(
         built = sized.build()
     built.compile(steps_per_execution=plan.steps_per_execution)
     built.check_stream(stream)  # before there is a run folder that would only be in the way
+    run = run or _new_run(plan)
     with run.locked():
         _refuse_to_overwrite(run)
         run.write_config(sized.record(built, stream))
@@ -139,8 +147,7 @@ def _reopen(run: Run, config: Config, data: SourceLike | None) -> FaceStream:
     recorded = config["data"]
     kept = ("source", "image_size", "channels", "split", "crop", "seed", "test_fraction", "labels")
     options = {name: recorded[name] for name in (*kept, "shuffle", "drop_remainder")}
-    if data is not None:
-        options["source"] = data
+    options["source"] = as_recorded(recorded["source"], data)
     try:
         now = open_faces(batch_size=1, **options).facts
     except UserError as error:
@@ -148,7 +155,7 @@ def _reopen(run: Run, config: Config, data: SourceLike | None) -> FaceStream:
             raise
         raise UserError(
             f"The faces of {str(run.folder)!r} cannot be opened. {error} If they have moved, "
-            f"say where they lie now: keras-faces resume {run.folder} --data SOURCE"
+            f"say where they lie now: keras-faces resume {quoted(run.folder)} --data SOURCE"
         ) from error
     same = ("fingerprint", "labels_digest", "pictures")
     if any(now[name] != recorded.get(name) for name in same):
@@ -192,7 +199,7 @@ def _run_training(
     except KeyboardInterrupt as error:
         raise Interrupted(
             "Training is done and saved. Make its pictures and scores with: "
-            f"keras-faces resume {run.folder}",
+            f"keras-faces resume {quoted(run.folder)}",
             number_of(error),
         ) from error
 
@@ -284,8 +291,8 @@ def _refuse_to_overwrite(run: Run) -> None:
     if run.exists:
         with run.locked():  # if another process trains there, that is what to say
             raise UserError(
-                f"{str(run.folder)!r} holds a run already. Resume it with 'keras-faces resume "
-                f"{run.folder}', or choose another folder with --run."
+                f"{str(run.folder)!r} holds a run already. Resume it (keras-faces resume "
+                f"{quoted(run.folder)}), or choose another folder with --run."
             )
 
 
@@ -314,14 +321,15 @@ def _summary(run: Run, model, made) -> str:
     there = [name for name in rest if (run.folder / name).exists()]
     lines.append(f"  {', '.join(there)}: how it got there")
     lines.append("Try next:")
+    folder = quoted(run.folder)
     if model.latent_dim is None:
-        lines.append(f"  keras-faces translate {run.folder} sketch.jpg")
+        lines.append(f"  keras-faces translate {folder} sketch.jpg")
     else:
-        lines.append(f"  keras-faces generate {run.folder} --count 100 --seed 1 --out faces.png")
+        lines.append(f"  keras-faces generate {folder} --count 100 --seed 1 --out faces.png")
     if model.has_encoder:
-        lines.append(f"  keras-faces reconstruct {run.folder} photo.jpg")
-        lines.append(f"  keras-faces blend {run.folder} photo.jpg other.jpg --percent 30")
-    lines.append(f"  tensorboard --logdir {run.folder}/tensorboard")
+        lines.append(f"  keras-faces reconstruct {folder} photo.jpg")
+        lines.append(f"  keras-faces blend {folder} photo.jpg other.jpg --percent 30")
+    lines.append(f"  tensorboard --logdir {quoted(run.tensorboard)}")
     return "\n".join(lines)
 
 
@@ -371,15 +379,23 @@ def _say_if_few_faces(source: Source, stream: FaceStream, print_fn) -> None:
         )
 
 
-def _free_folder(plan: TrainingPlan) -> str:
-    name = "-".join(os.path.basename(str(data).rstrip("/")) for data in each(plan.data))
-    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-    number = 1
-    while os.path.exists(
-        folder := os.path.join("runs", f"{plan.model}-{stem or 'data'}-{number:03d}")
-    ):
-        number += 1
-    return folder
+def _new_run(plan: TrainingPlan) -> Run:
+    """Return a run in a folder that no other training has."""
+    names = (str(data).partition("?")[0].rstrip("/") for data in each(plan.data))
+    name = "-".join(map(os.path.basename, names))
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data"
+    folders = (Path("runs", f"{plan.model}-{stem}-{n:03d}") for n in itertools.count(1))
+    try:
+        Path("runs").mkdir(exist_ok=True)
+        for folder in folders:
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()  # of two that began together, one finds it there
+                return Run(folder)
+    except OSError as error:
+        raise UserError(
+            f"Cannot make a run folder in {os.path.abspath('runs')!r}: {error.strerror}. Give "
+            "another folder with --run."
+        ) from error
 
 
 __all__ = ["Interrupted", "resume", "train"]

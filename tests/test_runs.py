@@ -212,7 +212,8 @@ def test_a_run_goes_on_with_its_pictures_where_they_lie_now_and_with_no_others(
     with pytest.raises(kf.UserError, match="--data SOURCE"):
         kf.resume(folder, print_fn=str)
     kf.resume(folder, print_fn=str, data=moved)
-    assert kf.runs.Run(folder).config()["data"]["source"] == str(moved)
+    source = kf.runs.Run(folder).config()["data"]["source"]
+    assert source == f"folder:{moved}?people=classes&splits=none"
     with pytest.raises(kf.UserError, match="or are others"):
         kf.resume(folder, print_fn=str, data="orl")
 

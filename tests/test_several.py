@@ -114,7 +114,7 @@ def test_every_source_keeps_its_splits_or_holds_some_of_its_own_out(parts):
 
 
 def test_what_was_held_out_is_said(people, faces):
-    remarks = open_source([people, faces]).remarks()
+    remarks = open_source([people, faces], people="folders").remarks()
     assert "4 pictures" in remarks[0] and "a tenth of the people held out" in remarks[0]
     assert "10 pictures" in remarks[1] and "a tenth of the pictures held out" in remarks[1]
 
@@ -261,10 +261,10 @@ def test_a_run_on_several_sources_finds_them_where_they_lie_now(
     trained = []
     monkeypatch.setattr(session, "_run_training", lambda *words: trained.append(words[3]))
     small = ["--image-size", "32", "--batch-size", "4", "--steps", "2", "--run", "r"]
-    sources = ["--data", str(people), "--data", str(faces)]
+    sources = ["--data", str(people), "--data", str(faces), "--people", "folders"]
     assert main(["train", "dense_vae", *sources, *small]) == 0
     config = json.loads((tmp_path / "r" / "config.json").read_text())
-    assert config["data"]["source"] == open_source([people, faces]).address
+    assert config["data"]["source"] == open_source([people, faces], "folders").address
     assert config["data"]["pictures"] == 11
     moved = faces.rename(tmp_path / "moved")
     assert main(["resume", "r"]) == 2

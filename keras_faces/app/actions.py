@@ -31,6 +31,7 @@ from keras_faces.metrics.scores import SCORES
 from keras_faces.metrics.tables import format_copies, read_scores, shown
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.pictures import grid
+from keras_faces.screen import quoted
 
 WIDTH = 1000  # pixels at least of rows of faces, as they are shown
 SIDE = 500  # of squares of faces: writing a PNG takes longer than drawing what is on it
@@ -421,7 +422,7 @@ def score_table(served: ServedModel) -> ScoreTable:
     if not path.is_file():
         raise UserError(
             f"This model has no scores: {path} is not there. Make them with: keras-faces evaluate "
-            f"{served.name} --out {path}"
+            f"{quoted(served.name)} --out {quoted(path)}"
         )
     result = read_scores(path)
     names = [name for name in result["rows"]["real"] if name in SCORES]

@@ -148,5 +148,6 @@ class ServedModel(TrainedModel):
         model = self.model
         kind = "grey" if model.channels == 1 else "colour"
         source = self.data_config.get("source")
-        learnt = f", learnt from {Path(str(source)).name or source}" if source else ""
+        name = Path(str(source).partition("?")[0]).name or source
+        learnt = f", learnt from {name}" if source else ""
         return f"{type(model).__name__}, {model.image_size}x{model.image_size}, {kind}{learnt}"

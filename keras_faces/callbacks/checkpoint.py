@@ -11,6 +11,7 @@ from keras_faces.callbacks.base import RunCallback
 from keras_faces.checkpoints import restore_metrics, save_checkpoint
 from keras_faces.errors import Interrupted, UserError
 from keras_faces.saving import describe
+from keras_faces.screen import quoted
 
 
 class Checkpoint(RunCallback):
@@ -82,7 +83,7 @@ class Checkpoint(RunCallback):
             number, self._asked = self._asked, None
             raise Interrupted(
                 f"Stopped at step {self.step}; everything is saved. Go on with: "
-                f"keras-faces resume {self.run.folder}",
+                f"keras-faces resume {quoted(self.run.folder)}",
                 number,
             )
         if time.monotonic() - self._saved_at >= self.every_seconds:
@@ -118,8 +119,8 @@ class Claim(RunCallback):
         self.run.lock()
         if self.run.exists and not self._claimed:
             raise UserError(
-                f"{str(self.run.folder)!r} holds a run already. Resume it with 'keras-faces resume "
-                f"{self.run.folder}', or choose another folder."
+                f"{str(self.run.folder)!r} holds a run already. Resume it (keras-faces resume "
+                f"{quoted(self.run.folder)}), or choose another folder."
             )
         epochs, steps = self.params["epochs"], plan.steps_per_epoch
         config |= {**self.config, "epochs": epochs, "steps_per_epoch": steps}

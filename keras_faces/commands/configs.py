@@ -130,10 +130,13 @@ def without_records(content: dict[str, Any], path: str | os.PathLike) -> dict[st
         UserError: If it is the config of a run, and damaged.
     """
     if {"format", "hyperparameters", "versions"} <= content.keys():
+        from keras_faces.data.sources import as_recorded
         from keras_faces.runs import read_run_config, recorded_arguments
 
         recorded = content.keys()
         content = recorded_arguments(read_run_config(Path(path)))
+        if "data" in content:
+            content["data"] = as_recorded(content["data"])
         if content.get("recipe", "").endswith(".toml"):  # the file may be gone or another by now
             content = {k: v for k, v in content.items() if k not in ("recipe", "budget")}
         taken = [name for name in content if name != "hyperparameters"]

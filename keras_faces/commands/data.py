@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from keras_faces.commands import kinds
 from keras_faces.commands.functions import plain_help, without_keras
 from keras_faces.errors import Interrupted, UserError, number_of
+from keras_faces.screen import quoted
 
 # TFDS imports TensorFlow, and that is noisy.
 light = without_keras(unless=lambda *source, **_: any("tfds:" in s for s in source))
@@ -26,6 +27,8 @@ class Pictures:
         crop: How a picture becomes a square one; see: keras-faces list crops
         image_size: Width and height in pixels.
         channels: 1 for grey, 3 for colour. Defaults to the pictures'.
+        people: What folders are: each a person, classes of pictures, or nothing. Defaults to what
+            their number, sizes and names suggest.
         faces: How faces are taken from the pictures. Defaults to what the source's options say, or
             else as they are.
         per_photo: Which faces of a photograph. Defaults to all.
@@ -34,6 +37,7 @@ class Pictures:
     crop: kinds.Crop = "center"
     image_size: int = 64
     channels: Literal[1, 3] | None = None
+    people: kinds.People | None = None
     faces: kinds.Faces | None = None
     per_photo: kinds.PerPhoto | None = None
 
@@ -45,7 +49,7 @@ class Pictures:
             raise UserError(f"--image-size must be 1 or more. Received: {self.image_size}.")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            opened = open_source(sources, self.faces, self.per_photo)
+            opened = open_source(sources, self.people, self.faces, self.per_photo)
             given = self.crop, self.image_size, self.channels or guess_channels(opened), strict
             try:
                 prepared = cache.prepare(opened, *given)
@@ -214,4 +218,4 @@ def sketches(
             "Stopped. What is drawn so far is kept: give the same command again to go on.",
             number_of(stop),
         ) from None
-    print(f"{written} photos with their sketches. Use them as: pairs:{out}")
+    print(f"{written} photos with their sketches. Use them as: {quoted(f'pairs:{out}')}")

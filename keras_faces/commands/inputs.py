@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from keras_faces.commands import kinds
 from keras_faces.commands.functions import plain_help
 from keras_faces.errors import UserError
-from keras_faces.screen import visible
+from keras_faces.screen import quoted, visible
 
 
 @plain_help
@@ -85,12 +85,15 @@ class RealFaces:
     Args:
         data: Source of real faces; given several times, all of their pictures. Defaults to the
             run's.
+        people: What folders in it are: each a person, classes of pictures, or nothing. Defaults to
+            what their number, sizes and names suggest.
         split: Split of these. Defaults to the run's.
         faces: How faces are taken from the pictures. Defaults to what the source's options say.
         per_photo: Which faces of a photograph. Defaults to all.
     """
 
     data: kinds.Sources | None = None
+    people: kinds.People | None = None
     split: kinds.Split | None = None
     faces: kinds.Faces | None = None
     per_photo: kinds.PerPhoto | None = None
@@ -106,6 +109,11 @@ class RealFaces:
         """
         from keras_faces.trained import TrainedModel
 
+        if self.people is not None and self.data is None:
+            raise UserError(
+                "--people says what folders in --data are. Give --data as well, or leave it out: "
+                "in the run's own faces they are what they were in training."
+            )
         trained = TrainedModel(run, model)
         if self.data is None:
             try:
@@ -113,9 +121,10 @@ class RealFaces:
             except UserError as error:
                 raise UserError(
                     f"{error} Give --data: where they lie now, or others, as in: keras-faces "
-                    f"{command} {run} --data SOURCE"
+                    f"{command} {quoted(run)} --data SOURCE"
                 ) from error
-        return trained.faces(labels, self.data, self.split, self.faces, self.per_photo)
+        chosen = self.people, self.faces, self.per_photo
+        return trained.faces(labels, self.data, self.split, *chosen)
 
 
 def trained_model(run: str, out: str, latents_for: str | None = None):

@@ -22,6 +22,7 @@ KINDS = {
     "faces": kinds.Faces | None,
     "per_photo": kinds.PerPhoto | None,
     "crop": kinds.Crop,
+    "people": kinds.People | None,
     "labels": kinds.Labels | None,
     "scores": list[kinds.Score] | None,
     "best": kinds.Score | None,

@@ -6,6 +6,7 @@ from keras_faces.commands import kinds
 from keras_faces.commands.functions import without_keras
 from keras_faces.commands.inputs import RealFaces
 from keras_faces.errors import Interrupted, NotComputed, UserError, number_of
+from keras_faces.screen import quoted
 
 
 def evaluate(
@@ -112,7 +113,7 @@ def compare(*runs: kinds.Needed) -> None:
         if not path.is_file():
             raise UserError(
                 f"There are no scores of {name!r}: {path} is not there. Make them with: "
-                f"keras-faces evaluate {name} --out FILE"
+                f"keras-faces evaluate {quoted(name)} --out FILE"
             )
         results[name] = tables.read_scores(path)
     print(tables.compare(results))

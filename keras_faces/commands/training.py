@@ -3,6 +3,7 @@
 from keras_faces.commands import kinds
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.models import MODELS, list_models
+from keras_faces.screen import quoted
 
 
 def train(model: str | None = None, /, *, run: str | None = None, **plan) -> None:
@@ -17,7 +18,7 @@ def train(model: str | None = None, /, *, run: str | None = None, **plan) -> Non
 
         recipe = plan["recipe"]
         named = load_recipe(recipe).model
-        raise UserError(f"Name its model: keras-faces train {named} --recipe {recipe}")
+        raise UserError(f"Name its model: keras-faces train {named} --recipe {quoted(recipe)}")
     if model is None:
         raise UserError(
             "Name a model first: keras-faces train MODEL. See: keras-faces train --help. "

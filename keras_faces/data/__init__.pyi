@@ -14,6 +14,7 @@ from .faces import guess_channels as guess_channels
 from .faces import labels_of as labels_of
 from .faces import list_datasets as list_datasets
 from .faces import load as load
+from .faces import look_at_channels as look_at_channels
 from .faces import open_faces as open_faces
 from .sources import DATASETS as DATASETS
 from .sources import open_source as open_source

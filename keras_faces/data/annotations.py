@@ -1,5 +1,6 @@
 """Tables of annotations as the data sets of faces have them: a file name, then numbers."""
 
+import codecs
 import csv
 from array import array
 from collections.abc import Callable, Sequence
@@ -20,12 +21,14 @@ class Table(NamedTuple):
         columns: Names of the columns of `values`; none where the file has no header.
         names: The file name in each row.
         values: int32 array of shape `(rows, columns)`.
+        warning: What to warn of; empty where the file has the rows that it says it has.
     """
 
     title: str
     columns: tuple[str, ...]
     names: list[str]
     values: np.ndarray
+    warning: str = ""
 
     def match(self, stems: Sequence[str]) -> list[int | None]:
         """Return the row of each picture, given file names without suffix, or None.
@@ -74,7 +77,7 @@ def read_table(data: bytes, title: str, kind: str, header: bool = True) -> Table
         header: Whether the columns must have names; else one column, whose header may be missing.
 
     Raises:
-        UserError: If the file is no such table, or is cut short.
+        UserError: If the file is no such table, or a row is cut short.
     """
     lines = text_of(data, title).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = [(number, line) for number, line in enumerate(lines, 1) if line and not line.isspace()]
@@ -117,23 +120,31 @@ def read_table(data: bytes, title: str, kind: str, header: bool = True) -> Table
                 f"{line[:80]!r}."
             ) from error
         names.append(cells[0])
+    warning = ""
     if count not in (None, len(names)):
-        raise UserError(
-            f"{title} says in its first line that it has {count:,} rows, and has {len(names):,}. "
-            "Get the whole file; or where you left rows out yourself, correct that line."
+        if len(names) == 1:  # which may be cut, so that the header seems to name its first column
+            raise UserError(
+                f"{title} says in its first line that it has {count:,} rows, and has one. Get the "
+                "whole file."
+            )
+        warning = (
+            f"{title} says in its first line that it has {count:,} rows, and has {len(names):,}, "
+            "which are used. If you left none out yourself, get the whole file."
         )
     names, columns = (list(map(visible, texts)) for texts in (names, columns))
-    return Table(title, tuple(columns), names, np.array(values, np.int32).reshape(-1, width))
+    numbers = np.array(values, np.int32).reshape(-1, width)
+    return Table(title, tuple(columns), names, numbers, warning)
 
 
 def text_of(data: bytes, title: str) -> str:
-    """Decode an annotation file.
+    """Decode an annotation file: UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         UserError: If it is no text, or a web page that was saved under its name.
     """
     try:
-        text = data.decode("utf-8-sig")
+        marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{title} is no text in UTF-8 ({error}). Save it as UTF-8, or get it anew."

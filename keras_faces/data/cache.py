@@ -128,6 +128,11 @@ class FaceCache:
         return [person for person in self._codes("identity")[0] if person is not None]
 
     @property
+    def whole_people(self) -> bool:
+        """Whether splits keep all pictures of a person together."""
+        return self.meta.get("whole_people", True)  # of earlier versions, which kept all
+
+    @property
     def people_numbers(self) -> np.ndarray:
         """For each picture the place of its person in `people`, or -1; int32."""
         people, codes = self._codes("identity")

@@ -26,7 +26,6 @@ SUFFIXES = (
 )
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")  # which phones write
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "GIF", "TIFF", "AVIF", "HEIF")
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 HEAD_BYTES = 16  # of a file, which say what it is
 
 # Part of every cache's key: raise it when the same bytes would give other pixels.
@@ -109,7 +108,7 @@ def decode_with_size(
     except BadPicture:
         raise
     except Exception as error:
-        raise _reason(error) from error
+        raise _reason(error, data) from error
     return pixels.reshape(size, size, channels), upright
 
 
@@ -238,7 +237,7 @@ def _upright(
     except BadPicture:
         raise
     except Exception as error:
-        raise _reason(error, max_pixels) from error
+        raise _reason(error, data, formats, max_pixels) from error
     return pixels.reshape(*pixels.shape[:2], channels), size
 
 
@@ -314,32 +313,67 @@ class FaceIn(NamedTuple):
         return square, (round(side), round(side)), digest
 
 
-def _reason(error: Exception, max_pixels: int = MAX_PIXELS) -> BadPicture:
+def _reason(
+    error: Exception,
+    data: bytes | np.ndarray,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int = MAX_PIXELS,
+) -> BadPicture:
     """Turn whatever a damaged or strange picture raises into a reason."""
     if isinstance(error, UserError):
         return BadPicture(str(error))
     if isinstance(error, Image.DecompressionBombError):  # far more than our limit
         return BadPicture(f"more pixels than the limit of {max_pixels:,}")
     if isinstance(error, Image.UnidentifiedImageError):
-        return BadPicture("not a picture in a format that is read here")
+        name = next((name for name, begins in _PICTURES.items() if begins.match(data)), None)
+        if name in formats:
+            return BadPicture(f"damaged: it begins as a {name} picture, but its header is broken")
+        others = (what for what, begins in _OTHERS.items() if begins.match(data))
+        what = f"a {name} picture" if name else next(others, None)
+        return BadPicture(
+            f"not a picture in a format that is read here{(what and f', but {what}') or ''}"
+        )
     # Damaged files make Pillow's decoders raise nearly every type: OSError, SyntaxError,
     # ValueError, struct.error, DecompressionBombError. All mean the same to the user.
     return BadPicture(f"damaged or truncated ({error})")
 
 
+# How the bytes of files begin, which may have another suffix.
+_PICTURES = {
+    name: re.compile(begins, re.DOTALL)
+    for name, begins in {
+        "JPEG": rb"\xff\xd8\xff",
+        "PNG": rb"\x89PNG\r\n",
+        "GIF": rb"GIF8[79]a",
+        "WEBP": rb"RIFF....WEBP",
+        "BMP": rb"BM.{4}\0{4}",
+        "TIFF": rb"II\*\0|MM\0\*",
+        "AVIF": rb"....ftypavi[fs]",
+        "HEIF": rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)",
+        "PPM": rb"P[1-6]\s",
+        "JPEG2000": rb"\0\0\0\x0cjP  |\xffO\xffQ",
+        "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    }.items()
+}
+_OTHERS = {
+    what: re.compile(begins, re.DOTALL)
+    for what, begins in {
+        "a web page": rb"(?i:(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|body))",
+        "an SVG drawing or other XML": rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|svg)",
+        "a PDF": rb"%PDF-",
+        "a zip file": rb"PK(?:\x03\x04|\x05\x06|\x07\x08)",
+        "another archive": rb"\x1f\x8b|7z\xbc\xaf|Rar!|BZh|\xfd7zXZ",
+        "a video": rb"....(?:ftyp|moov|mdat|wide)|\x1aE\xdf\xa3|RIFF....AVI |\0\0\x01[\xba\xb3]",
+        "a Photoshop file": rb"8BPS",
+        "a pointer of Git LFS (git lfs pull fetches the picture)": rb"version https://git-lfs",
+        "nothing except zeros": rb"\0+\Z",
+    }.items()
+}
+
+
 def is_picture_file(head: bytes) -> bool:
-    """Return whether a file is a picture, by its first `HEAD_BYTES` bytes."""
-    Image.init()
-    if head.startswith(b"P"):  # as many texts do
-        return head[1:2] in b"123456" and head[2:3].isspace()
-    return is_heif(head) or any(
-        Image.OPEN[name][1](head) for name in FORMATS if name in Image.OPEN and name != "HEIF"
-    )
-
-
-def is_heif(data: bytes) -> bool:
-    """Return whether a file is one of the pictures that need the extra `heic`."""
-    return data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
+    """Return whether a file is a picture that is read here, by its first `HEAD_BYTES` bytes."""
+    return any(_PICTURES[name].match(head) for name in FORMATS)
 
 
 def _register_heif() -> None:
@@ -357,17 +391,40 @@ def opened(
     Raises:
         BadPicture: If it is of absurd size. What is no picture raises nearly any exception.
     """
-    if is_heif(data):
+    if _PICTURES["HEIF"].match(data):
         _register_heif()
     # Pillow knows no format before its plugins are there, and not all builds have all.
     if not Image.OPEN.keys() >= set(formats):
         Image.init()
     there = [name for name in formats if name in Image.OPEN]
-    image = Image.open(io.BytesIO(data), formats=there)
+    try:
+        image = Image.open(io.BytesIO(data), formats=there)
+    except Exception:  # as many types as its chunks have kinds
+        if (pixels := _without_notes(data)) is None:
+            raise
+        image = Image.open(io.BytesIO(pixels), formats=there)
     width, height = image.size
     _check_header(data, width, height, max_pixels)
     sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     return image, (height, width) if sideways else (width, height)
+
+
+# The chunks of a PNG that decide about no pixel here. Others stay: a damaged name may be theirs.
+_NOTES = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"iCCP", b"pHYs", b"gAMA", b"cHRM", b"sRGB", b"sBIT")
+
+
+def _without_notes(data: bytes) -> bytes | None:
+    """Return a PNG without its texts, times and the like, or None where it is none, or has none."""
+    if not _PICTURES["PNG"].match(data):
+        return None
+    kept, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4])
+        if data[at + 4 : at + 8] not in _NOTES:
+            kept.append(data[at:end])
+        at = end
+    without = b"".join(kept)
+    return None if len(without) >= len(data) else without
 
 
 def _averaged(

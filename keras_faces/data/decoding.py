@@ -240,12 +240,15 @@ class Making:
                 digest.update(content or reason)
             data = b"".join(content or bytes(32) for content in contents)
             begins.append(np.frombuffer(data, ">u8")[::4].astype(np.uint64))
+        if not self.source.whole_people:
+            digest.update(b"splits of pictures")
         rows = pa.concat_tables(self.notes)
         good = np.from_dlpack(pc.indices_nonzero(rows["reason"].is_null()))
         if not len(good):
             raise self._nothing(rows["reason"][:5].to_pylist())
         hashes = np.zeros(len(rows), np.uint64)
-        hashes[good] = _hashes([self.entries[number] for number in good.tolist()])
+        kept = [self.entries[number] for number in good.tolist()]
+        hashes[good] = _hashes(kept, self.source.whole_people)
         index = {
             "name": texts([_bytes(entry.name) for entry in self.entries]),
             "identity": texts([_bytes(entry.identity) for entry in self.entries]),
@@ -263,6 +266,7 @@ class Making:
             "count": len(good),
             "skipped": len(rows) - len(good),
             "source": self.source.title,
+            "whole_people": self.source.whole_people,
         }
         write_checked(self.folder / "meta.json", json.dumps(meta, indent=1).encode())
         for path in self.folder.glob("*.note"):
@@ -312,11 +316,11 @@ def read_columns(file: Path | pa.BufferReader, *names: str) -> pa.Table:
     return pq.ParquetFile(file).read(list(names) or None, use_threads=False)
 
 
-def _hashes(entries: list[Entry]) -> np.ndarray:
+def _hashes(entries: list[Entry], whole_people: bool) -> np.ndarray:
     """Return what each picture's place in a split depends on: its person, or its name."""
     people: dict[str | None, int] = {}
     codes = [people.setdefault(entry.identity, len(people)) for entry in entries]
-    if len(people) > 1 and None not in people:
+    if whole_people and len(people) > 1 and None not in people:
         return split_hashes(people)[codes]
     return split_hashes(entry.photograph or entry.name for entry in entries)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -38,6 +39,7 @@ def load(
     progress: bool = True,
     shuffle: bool | None = None,
     drop_remainder: bool | None = None,
+    people: str | None = None,
     faces: str | None = None,
     per_photo: str | None = None,
 ):
@@ -71,6 +73,8 @@ def load(
         shuffle: Whether to permute in every epoch. None permutes the training split alone.
         drop_remainder: Whether to drop a last, smaller batch. None drops that of the training
             split alone.
+        people: What the folders in a folder or zip are: `"folders"`, each a person; `"classes"`;
+            `"none"`; see `kf.data.open_source`. None decides.
         faces: How faces are taken from the pictures: `"as-is"`, each is one; `"found"`, all faces
             in them, framed; or `"aligned"`, turned, scaled and placed by their eyes as well. None
             takes them as the source's own options say, or else as they are; see
@@ -99,6 +103,7 @@ def load(
         progress,
         shuffle,
         drop_remainder,
+        people,
         faces,
         per_photo,
     ).dataset()
@@ -118,6 +123,7 @@ def open_faces(
     progress: bool = True,
     shuffle: bool | None = None,
     drop_remainder: bool | None = None,
+    people: str | None = None,
     faces: str | None = None,
     per_photo: str | None = None,
 ) -> FaceStream:
@@ -137,7 +143,7 @@ def open_faces(
     if not isinstance(test_fraction, (int, float)) or not 0 < test_fraction < 1:
         raise UserError(f"test_fraction must lie between 0 and 1. Received: {test_fraction!r}.")
     get_crop(crop)
-    opened = open_source(source, faces, per_photo)
+    opened = open_source(source, people, faces, per_photo)
     if channels is None:
         channels = guess_channels(opened)
     shuffle = split == "train" if shuffle is None else shuffle
@@ -147,7 +153,7 @@ def open_faces(
     if labels == "attributes":
         table = _attributes(opened, cache)
     elif labels == "identity":
-        table = _people(cache)
+        table = _people(opened, cache)
     elif labels == "landmarks":
         table = _landmarks(opened, cache, crop)
     elif labels == "name":
@@ -214,21 +220,26 @@ def _kept_beside(cache, kind: str, source, look_up) -> tuple[list[str], np.ndarr
     kept = cache.folder / f"{kind}-{source.listing()[:24]}.npz"
     if (known := remembered(kept)) is not None:
         with np.load(io.BytesIO(known)) as found:
+            for message in found["told"].tolist() if "told" in found else ():
+                if message not in source.mismatches:
+                    source.warn(message)
             return found["names"].tolist(), found["values"]
+    before = len(source.mismatches)
     names, values = look_up()
     data = io.BytesIO()
-    np.savez(data, names=np.array(names), values=values)
+    told = np.array(source.mismatches[before:], str)
+    np.savez(data, names=np.array(names), values=values, told=told)
     with contextlib.suppress(OSError):  # a full disk: then it is read again
         write_checked(kept, data.getvalue())
     return list(names), values
 
 
-def _people(cache) -> Labels:
+def _people(source, cache) -> Labels:
     identities = cache.identities
     if None in identities:
         raise UserError(
-            "labels='identity' needs a source with one folder for each person; this one has no "
-            "identities."
+            "labels='identity' needs a source with one folder for each person; "
+            f"{source.title!r} has no identities.{_nobody(source)}"
         )
     numbers = {name: number for number, name in enumerate(dict.fromkeys(identities))}
     rows = np.array([numbers[name] for name in identities], np.int32)
@@ -272,28 +283,92 @@ def labels_of(source: SourceLike | Source, kind: str | None = None) -> tuple[str
     people = list(dict.fromkeys(entry.identity for entry in opened.entries()))
     if None in people or kind == "attributes":
         raise UserError(
-            f"{opened.title!r} has no {'such ' if kind else ''}labels. Attributes are a file "
-            "attributes.csv in the folder or zip; identities are one folder for each person."
+            f"{opened.title!r} has no {'such ' if kind else ''}labels. For attributes "
+            f"{opened.attributes_hint} Identities are one folder for each person."
+            f"{_nobody(opened)}"
         )
     return "identity", people
 
 
-def guess_channels(source: Source, looked_at: int = 16) -> int:
-    """Return 1 where the first readable pictures of a source are all grey, else 3."""
+def _nobody(source) -> str:
+    """Return why folders are taken for nobody, in words, where they are."""
+    return "".join(
+        f" {line}." for line in source.taken_for() if line.startswith("people: not known")
+    )
+
+
+def guess_channels(source: Source) -> int:
+    """Return 1 where the pictures of a source are all grey, else 3; see `look_at_channels`."""
+    return look_at_channels(source)[0]
+
+
+def look_at_channels(source: Source, looked_at: int = 64) -> tuple[int, str]:
+    """Return how many channels the pictures of a source have, and in words why.
+
+    Pictures from the whole source are looked at, or the first of one that is read in its order.
+    What a file says decides, so that none loses colours that only others lack; pictures in colour
+    files whose pixels are grey are only counted.
+
+    Args:
+        source: What `open_source` returned.
+        looked_at: How many pictures to look at, at most.
+
+    Returns:
+        1 where all are grey, else 3; and a line for the user.
+    """
     if isinstance(source, SeveralSource):
-        return max(guess_channels(part, looked_at) for part in source.parts)
+        found = [look_at_channels(part, looked_at) for part in source.parts]
+        told = (f"{part.title}: {why}" for part, (_, why) in zip(source.parts, found))
+        return max(channels for channels, _ in found), "; ".join(told)
     note = cache_folder() / "channels" / source.listing()
-    if known := remembered(note):
-        return int(known)
-    modes = set()
-    for _, data in islice(source.pictures(), looked_at):
-        if isinstance(data, np.ndarray):
-            modes.add("L" if data.shape[-1] == 1 else "RGB")
-        if not isinstance(data, bytes):
-            continue  # `prepare` will name it
-        with decode.silent_pillow(), contextlib.suppress(Exception):  # as many types as formats
-            modes.add(decode.opened(data)[0].mode)
-    channels = 1 if modes and modes <= {"1", "L", "LA", "I", "I;16", "F"} else 3
+    if (known := remembered(note)) is not None:
+        channels, space, why = known.decode().partition(" ")
+        if space:  # earlier versions, which looked at the first 16, kept only the number
+            return int(channels), why
+    kinds = list(filter(None, map(_colours, _spread(source, looked_at))))
+    channels = 1 if kinds and set(kinds) == {"grey"} else 3
+    why = _why(len(kinds), len(kinds) - kinds.count("colour"), channels)
     with contextlib.suppress(OSError):  # it is quickly looked up again
-        write_checked(note, str(channels).encode())
-    return channels
+        write_checked(note, f"{channels} {why}".encode())
+    return channels, why
+
+
+def _why(count: int, grey: int, channels: int) -> str:
+    if not count:
+        return "colour: none of the pictures looked at can be read"
+    if channels == 1:
+        return f"grey: all {count:,} pictures looked at are grey"
+    if not grey:
+        return f"colour: all {count:,} pictures looked at are in colour"
+    return (
+        f"colour, although {grey:,} of {count:,} pictures looked at are grey: --channels 1 makes "
+        "all grey"
+    )
+
+
+def _spread(source, count: int) -> Iterator[bytes | np.ndarray | Exception]:
+    """Yield pictures from the whole source, or the first few where others take all before them."""
+    if source.sequential:
+        yield from (data for _, data in islice(source.pictures(), count // 4))
+        return
+    entries = source.entries()
+    for position in sorted({round(p) for p in np.linspace(0, len(entries) - 1, count)}):
+        try:
+            yield source.read(entries[position].name)
+        except decode.BadPicture as error:
+            yield error
+
+
+def _colours(data: bytes | np.ndarray | Exception) -> str | None:
+    """Return "grey", "colour", or "grey pixels" in a file for colours; None if it is unreadable."""
+    with decode.silent_pillow(), contextlib.suppress(Exception):  # as many types as formats
+        if isinstance(data, bytes):
+            image, _ = decode.opened(data)
+            if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
+                return "grey"
+            image.draft("RGB", (64, 64))  # of a JPEG
+            data = np.asarray(image.convert("RGB"))
+        if data.shape[-1] == 1:
+            return "grey"
+        return "colour" if (data != data[..., :1]).any() else "grey pixels"
+    return None

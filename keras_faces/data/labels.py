@@ -176,6 +176,7 @@ def read_attributes(text: str, title: str) -> Attributes:
     """Read attributes from CSV: a header, then a picture's path and its values in each row.
 
     Values are 0 and 1, or -1 and 1 as CelebA has them. Lines that begin with `#` are comments.
+    Commas, semicolons or tabs separate them.
 
     Args:
         text: The file's content.
@@ -190,8 +191,9 @@ def read_attributes(text: str, title: str) -> Attributes:
         for number, line in enumerate(io.StringIO(text.lstrip("\ufeff"), newline=None), 1)
         if line.strip() and not line.startswith("#")
     ]
+    separator = _separator([line for _, line in lines[:2]])
     # Each by itself, so that a quote left open ends with its line.
-    rows = [next(csv.reader([line])) for _, line in lines]
+    rows = [next(csv.reader([line], delimiter=separator)) for _, line in lines]
     if len(rows) < 2 or len(rows[0]) < 2:
         raise UserError(
             f"{title} must have a header such as 'file,glasses,smiling' and a row for each picture."
@@ -210,3 +212,12 @@ def read_attributes(text: str, title: str) -> Attributes:
         pictures[visible(row[0].strip())] = len(values) // len(names)
         values += bytes(known[cell] for cell in cells)
     return Attributes(names, pictures, np.frombuffer(values, np.uint8).reshape(-1, len(names)))
+
+
+def _separator(lines: list[str]) -> str:
+    """Return what separates the cells of a table, given its first lines."""
+    for separator in ",;\t":
+        counts = {line.count(separator) for line in lines}
+        if len(counts) == 1 and counts != {0}:
+            return separator
+    return ","

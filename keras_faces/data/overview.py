@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from keras_faces.data.cache import FaceCache
 from keras_faces.data.crops import CROPS, apply_crop
 from keras_faces.data.decoding import SIDES
+from keras_faces.data.faces import look_at_channels
 from keras_faces.data.labels import Attributes
 from keras_faces.data.names import suffix_counts
 from keras_faces.data.sources import Source
@@ -32,13 +33,16 @@ def outline(source: Source, cache: FaceCache) -> list[str]:
             f"sizes: {len(sizes):,} different ones, {narrow} to {wide} wide and {low} to {high} "
             f"high; most often {width}x{height} ({counts.max():,})"
         )
+    channels, why = look_at_channels(source)
     lines.append(f"channels: {cache.image_shape[2]}")
+    lines += [why] if channels == cache.image_shape[2] else []
     people = len(cache.people)
     if people:
         each = np.bincount(cache.people_numbers[cache.people_numbers >= 0])
         least, most = each.min(), each.max()
         count = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        lines.append(f"people: {people:,}, with {count} pictures each (labels='identity')")
+        who = "people" if source.whole_people else "classes"
+        lines.append(f"{who}: {people:,}, with {count} pictures each (labels='identity')")
     else:
         lines.append("people: not known")
     return lines

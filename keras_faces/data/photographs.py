@@ -142,6 +142,7 @@ class PhotographsSource(Source):
         self.source = source
         self.faces, self.per_photo, self.limits = faces, per_photo, limits
         self.title, self.credit, self.sequential = source.title, source.credit, source.sequential
+        self.whole_people = source.whole_people
         changed = {"faces": faces, "per_photo": per_photo, **limits._asdict()}
         usual = {"per_photo": "all", **USUAL._asdict()}
         query = "&".join(
@@ -161,6 +162,9 @@ class PhotographsSource(Source):
 
     def check_still_there(self) -> None:
         self.source.check_still_there()
+
+    def taken_for(self) -> list[str]:
+        return self.source.taken_for()
 
     def passed_over(self) -> list[str]:
         return self.source.passed_over()

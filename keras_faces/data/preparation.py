@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from keras_faces.data.annotations import Table, read_table
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.sources import Entry, Source, open_source
+from keras_faces.data.sources.base import UnmatchedAnnotations
 from keras_faces.data.sources.celeba import ATTRIBUTES, CelebaSource
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import write_whole
@@ -70,7 +72,10 @@ def attributes_csv(source: str | os.PathLike, out: str | os.PathLike) -> tuple[i
 def _attribute_table(source: str | os.PathLike) -> Table:
     path = Path(source).expanduser()
     if path.suffix.lower() in (".txt", ".csv") and path.is_file():
-        return read_table(path.read_bytes(), str(path), "1 or -1")
+        table = read_table(path.read_bytes(), str(path), "1 or -1")
+        if table.warning:
+            warnings.warn(table.warning, UnmatchedAnnotations, stacklevel=3)
+        return table
     opened = open_source(source)
     table = opened.table(ATTRIBUTES) if isinstance(opened, CelebaSource) else None
     if table is not None:

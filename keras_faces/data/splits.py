@@ -1,6 +1,7 @@
 """Which pictures are for training and which for testing."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -8,6 +9,21 @@ import numpy as np
 from keras_faces.errors import UserError, unknown_name
 
 SPLITS = ("train", "validation", "test", "all")
+
+# Words by which folders are named, and the split that is meant.
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout"), "test"),
+}
+_BESIDE = "my|sets?|splits?|data|images?|imgs?|pictures?|pics?|photos?|faces?|samples?|partition"
+_NAMED = re.compile(rf"(?:{_BESIDE})*({'|'.join(SPLIT_WORDS)})(?:{_BESIDE})*")
+
+
+def split_of_folder(name: str) -> str | None:
+    """Return the split that a folder's name means: `Train`, `test_set`, `val2017`; or None."""
+    named = _NAMED.fullmatch(re.sub(r"[\W\d_]+", "", name.lower()))
+    return SPLIT_WORDS[named[1]] if named else None
 
 
 def split_hashes(units: Iterable[str]) -> np.ndarray:

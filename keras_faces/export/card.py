@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from keras_faces.export.signatures import Signature, has_uniform_prior
 from keras_faces.metrics.tables import read_scores, table
 from keras_faces.models import model_name
 from keras_faces.runs import Run
+from keras_faces.screen import shell_line
 
 CARD = "README.md"
 
@@ -190,7 +190,7 @@ def _training(model, run) -> list[str]:
             "their owner, and may bind what is made of them"
         )
     if command[1:2] == ["train"] or command[1:2] == ["resume"]:
-        lines.append(f"- Command: `keras-faces {shlex.join(command[1:])}`")
+        lines.append(f"- Command: `keras-faces {shell_line(command[1:])}`")
     if config.get("recipe"):
         lines.append(f"- Recipe: `{config['recipe']}`, budget {config['budget']}")
     versions = ", ".join(f"{key} {value}" for key, value in config["versions"].items())

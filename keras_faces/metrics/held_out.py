@@ -63,7 +63,8 @@ def held_out_parts(stream: FaceStream, seed: int, count: int = REAL_FACES) -> He
         return HeldOut(np.array(chosen), np.array(parts), np.array(units), what)
     chosen = order[:count]
     units, what = [str(index) for index in chosen], "pictures"
-    if len({identities[index] for index in chosen} - {None}) > 1 and people:
+    known = len({identities[index] for index in chosen} - {None}) > 1 and people
+    if known and stream.cache.whole_people:
         units, what = [identities[index] for index in chosen], "whole people"
     numbers = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
     if len(numbers) < 2:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from keras_faces.reports.schema import Report, Trained
 from keras_faces.runs import Run
 from keras_faces.saving import load_model
 from keras_faces.schema import as_json, mismatch, read_json
+from keras_faces.screen import shell_line
 from keras_faces.trained import TrainedModel
 
 BEST = {"best": "face_detection_rate"}  # the score by which a run's best step is chosen
@@ -152,7 +152,7 @@ def _train(part, seed, run, data, budget, further) -> str:
         command([*words, "--run", str(run.folder), "--count", "0"])
     elif not run.model_path.is_file():
         command(["resume", str(run.folder), *source])
-    return shlex.join(["keras-faces", *words])
+    return shell_line(["keras-faces", *words])
 
 
 def command(words: Sequence[str]) -> None:
@@ -167,7 +167,7 @@ def command(words: Sequence[str]) -> None:
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         raise KeyboardInterrupt
     if code:
-        raise UserError(f"This failed, see above: {shlex.join(['keras-faces', *words])}")
+        raise UserError(f"This failed, see above: {shell_line(['keras-faces', *words])}")
 
 
 def _ended(process: subprocess.Popen) -> int:

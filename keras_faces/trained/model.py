@@ -10,6 +10,7 @@ import numpy as np
 from keras_faces.data import labels_of, open_faces, open_source
 from keras_faces.data.crops import get_crop
 from keras_faces.data.decode import MAX_PIXELS, BadPicture
+from keras_faces.data.sources import as_recorded
 from keras_faces.data.sources.base import SourceLike, each
 from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.errors import UserError
@@ -114,7 +115,7 @@ class TrainedModel:
         if "source" not in self.data_config:
             raise UserError(f"Which faces {self.name!r} learnt from is not recorded beside it.")
         try:
-            return open_source(self.data_config["source"])
+            return open_source(as_recorded(self.data_config["source"]))
         except UserError as error:
             raise UserError(
                 f"The faces that {self.name!r} learnt from cannot be opened here: {error}"
@@ -125,6 +126,7 @@ class TrainedModel:
         labels: str | None = None,
         data: SourceLike | None = None,
         split: str | None = None,
+        people: str | None = None,
         faces: str | None = None,
         per_photo: str | None = None,
     ):
@@ -135,6 +137,7 @@ class TrainedModel:
                 learnt from or, of other faces, those that are its conditions.
             data: Another source of faces, or several.
             split: Another split of them.
+            people: What the folders of other faces are, as in `kf.data.load`.
             faces: How they are taken from photographs, as in `kf.data.load`.
             per_photo: Which of a photograph's faces, as in `kf.data.load`.
 
@@ -147,7 +150,8 @@ class TrainedModel:
 
         def opened():
             model, config = self.model, self.data_config
-            source = open_source(self.source if data is None else data, faces, per_photo)
+            where = self.source if data is None else data
+            source = open_source(where, people, faces, per_photo)
             kind = labels
             if kind is None:
                 kind = config.get("labels") if data is None else _labels_for(model, source)
@@ -163,7 +167,8 @@ class TrainedModel:
             )
 
         key = data if data is None else tuple(each(data))
-        return self.cached(("faces", labels, key, split, faces, per_photo), opened)
+        chosen = (people, faces, per_photo)
+        return self.cached(("faces", labels, key, split, *chosen), opened)
 
     # Pictures.
 

@@ -3,17 +3,17 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_faces.data.decode import SUFFIXES, BadPicture, FaceIn, read_file
+from keras_faces.data.annotations import text_of
+from keras_faces.data.decode import SUFFIXES, BadPicture, FaceIn
 from keras_faces.data.labels import Attributes, Landmarks, read_attributes
 from keras_faces.data.names import suffix_counts
 from keras_faces.data.remote import read_ahead
 from keras_faces.errors import UserError
-from keras_faces.screen import visible
 
 LEFT_OUT = "left out"
 
@@ -66,6 +66,7 @@ class Source:
         credit: Whom to name beside the pictures.
         sequential: Whether `pictures` is the quickest way to them, or the only one.
         examined: Whether its pictures may be anything, and are looked at for faces.
+        whole_people: Whether splits keep all pictures of a person, an entry's `identity`, together.
         attributes_hint: What to do where `attributes` are wanted and there are none.
         mismatches: What does not match so far, see `warn`.
     """
@@ -75,6 +76,7 @@ class Source:
     credit: str = ""
     sequential: bool = False
     examined: bool = False
+    whole_people: bool = True
     attributes_hint: str = (
         "put a file attributes.csv into the folder or zip, with a header such as "
         "'file,glasses,smiling' and a row of 0 and 1 for each picture."
@@ -163,6 +165,10 @@ class Source:
         """Return where eyes, nose and mouth are, or None."""
         return None
 
+    def taken_for(self) -> list[str]:
+        """Return lines on what folders were taken for, where nobody said what they are."""
+        return []
+
     def remarks(self) -> list[str]:
         """Return lines on what a user should know of this copy: files that do not match, ..."""
         return []
@@ -180,26 +186,8 @@ class Source:
         return None
 
 
-def attributes_file(path: Path) -> Attributes | None:
-    if not os.path.lexists(path):
-        return None
-    try:
-        return read_attributes(read_file(path).decode(), visible(str(path)))
-    except (UnicodeDecodeError, BadPicture) as error:
-        raise UserError(f"Cannot read {str(path)!r}: {error}.") from error
-
-
-def with_identities(names: list[str]) -> list[Entry]:
-    folders = [_folder(name) for name in names]
-    if len(set(folders)) < 2 or "." in folders:
-        return [Entry(name, None) for name in names]
-    return [Entry(name, folder) for name, folder in zip(names, folders)]
-
-
-def _folder(name: str) -> str:
-    if "//" in name or "./" in name:
-        return str(PurePosixPath(name).parent)
-    return name.rpartition("/")[0] or "."  # the same, twenty times as fast
+def attributes_in(data: bytes, title: str) -> Attributes:
+    return read_attributes(text_of(data, title), title)
 
 
 def no_picture(title: str, others: list[str]) -> str:

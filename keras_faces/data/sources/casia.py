@@ -15,6 +15,7 @@ from keras_faces.data.decode import BadPicture, read_file
 from keras_faces.data.labels import Attributes
 from keras_faces.data.names import is_picture
 from keras_faces.data.sources.base import Entry, Source
+from keras_faces.data.sources.files import EACH_FOLDER
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.recordio import RecordFile, unpack
 from keras_faces.data.sources.zipped import ZipSource
@@ -55,7 +56,8 @@ A copy with a folder for each person, as it was published first, serves as well.
         if records is not None:
             self._inner = RecordSource(records)
         else:
-            self._inner = FolderSource(path) if location.is_dir() else ZipSource(path)
+            kind = FolderSource if location.is_dir() else ZipSource
+            self._inner = kind(path, **EACH_FOLDER)
             if any(entry.identity is None for entry in self._inner.entries()):
                 raise UserError(
                     f"casia: expects a folder of pictures for each identity, or train.rec with "

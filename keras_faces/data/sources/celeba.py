@@ -14,6 +14,7 @@ from keras_faces.data.annotations import Table, read_table, stem
 from keras_faces.data.labels import Attributes, Landmarks
 from keras_faces.data.sources.base import LEFT_OUT, Entry
 from keras_faces.data.sources.dataset import DatasetSource, one_of
+from keras_faces.data.sources.files import EACH_FOLDER
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.layouts import deduplicate, glance, open_container
 from keras_faces.data.sources.published import Annotation, Published, format_files
@@ -145,7 +146,7 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
                 if file.suffix.lower() == ".zip" and (
                     file.stem in FOLDERS or not glance(file).folders.isdisjoint(FOLDERS)
                 ):
-                    return ZipSource(file)
+                    return ZipSource(file, **EACH_FOLDER)
         return open_container(self.path, self.by_hand)
 
     def folders_beside(self) -> Iterable[Path]:
@@ -199,7 +200,10 @@ CelebA must be downloaded by hand; it is for research that is not commercial.
             PARTITION: ("0, 1 or 2", False),
             LANDMARKS: ("a whole number", True),
         }[which]
-        return read_table(annotation.read(), annotation.title, kind, header)
+        table = read_table(annotation.read(), annotation.title, kind, header)
+        if table.warning and table.warning not in self.mismatches:
+            self.warn(table.warning)
+        return table
 
     def list_entries(self) -> list[Entry]:
         people = self._people()

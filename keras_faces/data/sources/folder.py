@@ -2,50 +2,36 @@
 
 import hashlib
 import os
-from pathlib import Path
 
 from keras_faces.data.decode import HEAD_BYTES, is_picture_file, read_file
-from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes
-from keras_faces.data.names import (
-    file_name,
-    hidden,
-    in_natural_order,
-    is_picture,
-    without_suffix,
-)
+from keras_faces.data.labels import ATTRIBUTES_FILE
+from keras_faces.data.names import hidden, in_natural_order, is_picture, without_suffix
 from keras_faces.data.sources.base import (
-    Entry,
-    Source,
-    attributes_file,
     no_picture,
-    with_identities,
 )
+from keras_faces.data.sources.files import PictureFiles
 from keras_faces.errors import UserError
 from keras_faces.files import open_regular
 from keras_faces.screen import visible
 
 
-class FolderSource(Source):
+class FolderSource(PictureFiles):
     """Pictures in a folder: flat, one folder a person, or nested deeper.
-
-    A picture's identity is the folder it lies in, unless pictures lie in the top folder itself or
-    all of them in one single folder.
 
     Args:
         path: The folder. Hidden files are passed over, links are followed, loops through links end.
             What cannot be seen in names, such as ends of lines, stands in them as escapes.
-
-    Attributes:
-        others: Names of the files that are no pictures; `read` takes them too.
+        people: What folders are, as for `PictureFiles`.
+        splits: Whether folders may be splits, as for `PictureFiles`.
     """
 
+    kind = "folder"
     credit = ""
-    examined = True
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path).expanduser()
-        self.title = str(path)
-        self.address = os.path.abspath(self.path)
+    def __init__(
+        self, path: str | os.PathLike, people: str | None = None, splits: str | None = None
+    ):
+        super().__init__(path, people, splits)
         self._top = os.fspath(self.path)
         self.others: list[str] = []
         self._called: dict[str, str] = {}  # files by their names, where these are others
@@ -95,15 +81,11 @@ class FolderSource(Source):
                 )
         return name
 
-    def names(self) -> list[str]:
-        """Return the pictures' paths within the folder, in the order in which people count."""
-        if not self._sorted:  # which takes seconds where there are 200,000
+    def names(self, in_order: bool = True) -> list[str]:
+        if in_order and not self._sorted:  # which takes seconds where there are 200,000
             self._names = in_natural_order(self._names)
             self._sorted = True
         return self._names
-
-    def entries(self) -> list[Entry]:
-        return with_identities(self.names())
 
     def read(self, name: str) -> bytes:
         return read_file(self.file(name))
@@ -116,17 +98,13 @@ class FolderSource(Source):
 
     def make_listing(self) -> str:
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
-        for name in (ATTRIBUTES_FILE, *sorted(self._names)):
+        companions = dict.fromkeys((ATTRIBUTES_FILE, *self.companions()))
+        for name in (*companions, *sorted(self._names)):
             try:
                 status = os.stat(self.file(name))
                 stamp = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
             except OSError:
                 stamp = f"{name}\0gone\n"
             digest.update(os.fsencode(stamp))
+        digest.update(self.listed_options.encode())
         return digest.hexdigest()
-
-    def passed_over(self) -> list[str]:
-        return [name for name in self.others if file_name(name).lower() != ATTRIBUTES_FILE]
-
-    def attributes(self) -> Attributes | None:
-        return attributes_file(self.path / ATTRIBUTES_FILE)

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from keras_faces.data.annotations import stem
 from keras_faces.data.names import file_name, hidden, in_natural_order, is_picture, natural
+from keras_faces.data.sources.files import EACH_FOLDER
 from keras_faces.data.sources.folder import FolderSource
-from keras_faces.data.sources.zipped import ZipSource
+from keras_faces.data.sources.zipped import ZipSource, how_to_join
 from keras_faces.errors import UserError
+from keras_faces.screen import quoted
 
 UNPACK = {
     (".tar.gz", ".tgz"): "tar -xzf",
@@ -34,9 +36,9 @@ def open_container(path: Path, by_hand: str) -> FolderSource | ZipSource:
         how = how_to_unpack(path)
         if how:
             raise UserError(how)
-        return ZipSource(path)
+        return ZipSource(path, **EACH_FOLDER)
     try:
-        return FolderSource(path)
+        return FolderSource(path, **EACH_FOLDER)
     except UserError as error:
         if isinstance(error.__cause__, OSError):  # it may not be read
             raise
@@ -47,13 +49,15 @@ def open_container(path: Path, by_hand: str) -> FolderSource | ZipSource:
 
 def how_to_unpack(path: Path) -> str | None:
     """Return what to do with an archive whose pictures cannot be read in place, or None."""
+    if (how := how_to_join(path)) is not None:
+        return how
     for suffixes, command in UNPACK.items():
         if path.name.lower().endswith(suffixes):
-            there = "" if path.parent == Path() else f"cd {str(path.parent)!r} && "
+            there = "" if path.parent == Path() else f"cd {quoted(path.parent)} && "
             return (
                 f"{str(path)!r} must be unpacked first, since a data set's files cannot be read in "
-                f"it one by one. Do: {there}{command} {path.name!r}, and give the folder that this "
-                "makes."
+                f"it one by one. Do: {there}{command} {quoted(path.name)} (and give the folder it "
+                "makes)."
             )
     return None
 

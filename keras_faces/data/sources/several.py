@@ -78,7 +78,7 @@ class SeveralSource(Source):
 
     def entries(self) -> Sequence[Entry]:
         if self._entries is None:
-            listed = [_Listed.of(part.entries()) for part in self.parts]
+            listed = [_Listed.of(part.entries(), part.whole_people) for part in self.parts]
             self.mismatches = tuple(chain(*(part.mismatches for part in self.parts)))
             self._entries = _Entries(listed)
         return self._entries
@@ -156,6 +156,15 @@ class SeveralSource(Source):
         remedy = " ".join(dict.fromkeys(one.remedy for one in known))
         return type(known[0])(named[0], rows, values, remedy)
 
+    @property
+    def whole_people(self) -> bool:
+        return all(part.whole_people for part in self.parts)
+
+    def taken_for(self) -> list[str]:
+        return [
+            f"{n}/: {line}" for n, part in enumerate(self.parts, 1) for line in part.taken_for()
+        ]
+
     def remarks(self) -> list[str]:
         lines = []
         for number, (part, listed) in enumerate(zip(self.parts, self.entries().listed), 1):
@@ -210,12 +219,12 @@ class _Listed(NamedTuple):
     tested: np.ndarray | None
 
     @classmethod
-    def of(cls, entries: Sequence[Entry]) -> "_Listed":
+    def of(cls, entries: Sequence[Entry], whole_people: bool) -> "_Listed":
         if any(entry.split for entry in entries):
             return cls(entries, None, None)
         people: dict[str | None, int] = {}
         codes = [people.setdefault(entry.identity, len(people)) for entry in entries]
-        known = len(people) > 1 and None not in people
+        known = whole_people and len(people) > 1 and None not in people
         units = people if known else (entry.photograph or entry.name for entry in entries)
         hashes = split_hashes(units)[codes] if known else split_hashes(units)
         tested = np.zeros(len(entries), bool)

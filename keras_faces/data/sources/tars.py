@@ -24,7 +24,8 @@ from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import file_name, hidden, is_picture
 from keras_faces.data.remote import RangeReader, is_url
-from keras_faces.data.sources.base import Entry, no_picture, with_identities
+from keras_faces.data.sources.base import Entry, no_picture
+from keras_faces.data.sources.files import EACH_FOLDER, entries_of, read_folders
 from keras_faces.data.sources.shards import ShardSource, are_people
 from keras_faces.errors import UserError
 from keras_faces.files import cache_folder, remembered, write_checked
@@ -222,7 +223,8 @@ class TarSource(ShardSource):
             )
         if wanted == "no":
             return [None] * len(found.names)
-        return [entry.identity for entry in with_identities(found.names)]
+        reading = read_folders(found.names, **EACH_FOLDER)
+        return [entry.identity for entry in entries_of(found.names, reading)]
 
     def entries(self) -> list[Entry]:
         self.found()

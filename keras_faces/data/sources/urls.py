@@ -1,21 +1,23 @@
 """Pictures below a URL, each a file of its own."""
 
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
-from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
-from keras_faces.data.names import file_name, hidden, in_natural_order, is_picture
+from keras_faces.data.names import hidden, in_natural_order, is_picture
 from keras_faces.data.remote import digest, file_system, list_files, persistent, reason, stamp
-from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
+from keras_faces.data.sources.base import no_picture
+from keras_faces.data.sources.files import PictureFiles
 from keras_faces.errors import UserError
 from keras_faces.screen import visible
 
 
-class UrlSource(Source):
+class UrlSource(PictureFiles):
     """Pictures below a URL: flat, one folder a person, or nested deeper, as in a folder.
 
     They are fetched while they are decoded, several at the same time, and nothing else is stored.
 
     Args:
         url: The URL of a folder that fsspec can list. On the web that needs a page of links.
+        people: What folders are, as for `PictureFiles`.
+        splits: Whether folders may be splits, as for `PictureFiles`.
 
     Attributes:
         others: Names of the files that are no pictures.
@@ -24,12 +26,11 @@ class UrlSource(Source):
         UserError: If it cannot be listed.
     """
 
+    kind = "folder"
     sequential = True
-    examined = True
-    attributes_hint = Source.attributes_hint.replace("the folder or zip", "the folder")
 
-    def __init__(self, url: str):
-        self.title = self.address = self.path = url
+    def __init__(self, url: str, people: str | None = None, splits: str | None = None):
+        super().__init__(url, people, splits)
         self._fs, self._root = file_system(url)
         found = list_files(self._fs, self._root, url)
         top = self._root.rstrip("/")
@@ -46,7 +47,7 @@ class UrlSource(Source):
         """Whether there is any."""
         return bool(self._names)
 
-    def names(self) -> list[str]:
+    def names(self, in_order: bool = True) -> list[str]:
         """Return the pictures' paths below the URL.
 
         Raises:
@@ -61,9 +62,6 @@ class UrlSource(Source):
                 )
             raise UserError(no_picture(self.title, self.others) + needs)
         return self._names
-
-    def entries(self) -> list[Entry]:
-        return with_identities(self.names())
 
     def read(self, name: str) -> bytes:
         path, info = self._files[name]
@@ -86,17 +84,7 @@ class UrlSource(Source):
 
     def make_listing(self) -> str:
         return digest(
-            self.path, *(f"{name} {stamp(info)}" for name, (_, info) in sorted(self._files.items()))
+            self.path,
+            self.listed_options,
+            *(f"{name} {stamp(info)}" for name, (_, info) in sorted(self._files.items())),
         )
-
-    def passed_over(self) -> list[str]:
-        return [name for name in self.others if file_name(name).lower() != ATTRIBUTES_FILE]
-
-    def attributes(self) -> Attributes | None:
-        if ATTRIBUTES_FILE not in self._files:
-            return None
-        title = f"{ATTRIBUTES_FILE} in {self.title!r}"
-        try:
-            return read_attributes(self.read(ATTRIBUTES_FILE).decode(), title)
-        except (UnicodeDecodeError, BadPicture) as error:
-            raise UserError(f"Cannot read {title}: {error}.") from error

@@ -2,56 +2,55 @@
 
 import contextlib
 import copy
+import functools
 import hashlib
 import json
 import os
+import re
 import struct
 import threading
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from keras_faces.data.decode import HEAD_BYTES, MAX_FILE_BYTES, BadPicture, is_picture_file
-from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
-from keras_faces.data.names import (
-    file_name,
-    hidden,
-    in_natural_order,
-    is_picture,
-    without_suffix,
-)
+from keras_faces.data.names import hidden, in_natural_order, is_picture, without_suffix
 from keras_faces.data.remote import RangeReader, is_url
-from keras_faces.data.sources.base import Entry, Source, no_picture, with_identities
+from keras_faces.data.sources.base import no_picture
+from keras_faces.data.sources.files import PictureFiles, Reading, read_folders
 from keras_faces.errors import UserError
 from keras_faces.files import cache_folder, open_regular, remembered, write_checked
-from keras_faces.screen import visible
+from keras_faces.screen import quoted, visible
 
+ENCRYPTED = 1  # of a member's flags
 SHOWN = 50  # pictures in an outline
 END_BYTES = 22 + 2**16  # of a zip file, with a comment of the greatest length
 
 
-class ZipSource(Source):
+class ZipSource(PictureFiles):
     """Pictures in a zip file, read in place; nothing is ever unpacked to disk.
 
     Args:
         path: The zip file, or its URL. Names inside it are only names: `../` leads nowhere.
+        people: What folders are, as for `PictureFiles`.
+        splits: Whether folders may be splits, as for `PictureFiles`.
     """
 
+    kind = "zip"
     credit = ""
-    examined = True
 
-    def __init__(self, path: str | os.PathLike):
-        self.title = str(path)
+    def __init__(
+        self, path: str | os.PathLike, people: str | None = None, splits: str | None = None
+    ):
+        super().__init__(path, people, splits)
         self._threads = threading.local()
         self._contents: tuple[dict, list[str], list[str]] | None = None
         self._remote: RangeReader | None = None
         if is_url(path):
-            self.path = self.address = self.title
             self.sequential = True
             self._remote = RangeReader(self.title)
             self._first = self._archive()
             return
-        self.path = Path(path).expanduser()
-        self.address = os.path.abspath(self.path)
         try:
             os.close(open_regular(self.path))
         except OSError as error:
@@ -66,8 +65,8 @@ class ZipSource(Source):
             pictures: list[str] = []
             others: list[str] = []
             for info in self._archive().infolist():
-                name = visible(info.filename)
-                passed_over = info.is_dir() or any(map(hidden, info.filename.split("/")))
+                name = visible(info.filename.replace("\\", "/"))  # which some programs write
+                passed_over = info.is_dir() or any(map(hidden, name.split("/")))
                 if (passed_over or not is_picture(name) or name in files) and self._is_renamed(
                     info
                 ):
@@ -81,6 +80,11 @@ class ZipSource(Source):
                 files[name] = info  # of several of one name the last, as zip programs have it
             if not pictures:
                 raise UserError(no_picture(self.title, others))
+            if all(files[name].flag_bits & ENCRYPTED for name in pictures):
+                raise UserError(
+                    f"{self.title!r} is encrypted: a password protects it. Unpack it by hand, and "
+                    "give the folder that this makes."
+                )
             self._contents = files, in_natural_order(pictures), others
         return self._contents
 
@@ -112,18 +116,25 @@ class ZipSource(Source):
         """Names of the members that are no pictures; `read` takes them too."""
         return self._listed()[2] if self._contents else self.outline()["others"]
 
-    def outline(self) -> dict[str, list[str]]:
-        """Return names of `folders`, of all `others`, and of some `pictures`.
+    def outline(self) -> dict[str, Any]:
+        """Return names of `folders`, of all `others`, of some `pictures`, and a `reading`.
+
+        The reading is what the folders mean where nobody says so.
 
         It is remembered on disk for as long as the zip file stays the same: with 200,000 pictures,
         reading the names takes longer than the start of a training from its cache.
         """
-        note = cache_folder() / "zips" / f"{self.listing()}.json"
-        if (known := remembered(note)) is not None:
-            return json.loads(known)
+        note = cache_folder() / "zips" / f"{self._file_listing}.json"
+        if (known := remembered(note)) is not None and "reading" in (outline := json.loads(known)):
+            return outline  # those of earlier versions have none
         files, pictures, others = self._listed()
         folders = {part for name in files for part in name.split("/")[:-1]}
-        outline = {"folders": sorted(folders), "others": others, "pictures": pictures[:SHOWN]}
+        outline = {
+            "folders": sorted(folders),
+            "others": others,
+            "pictures": pictures[:SHOWN],
+            "reading": read_folders(pictures)._asdict(),
+        }
         with contextlib.suppress(OSError):  # no room: then it is read again
             write_checked(note, json.dumps(outline).encode())
         return outline
@@ -171,11 +182,17 @@ class ZipSource(Source):
         else:
             self._remote.check_still_there()
 
-    def entries(self) -> list[Entry]:
-        return with_identities(self._listed()[1])
+    def names(self, in_order: bool = True) -> list[str]:
+        return self._listed()[1]
+
+    @functools.cached_property
+    def suggested(self) -> Reading:
+        return Reading(**self.outline()["reading"])
 
     def read(self, name: str) -> bytes:
         info = self._listed()[0][name]
+        if info.flag_bits & ENCRYPTED:
+            raise BadPicture("it is encrypted: a password protects it")
         if info.file_size > MAX_FILE_BYTES:
             raise BadPicture(
                 f"it would unpack to {info.file_size:,} bytes, the limit is {MAX_FILE_BYTES:,}"
@@ -191,6 +208,12 @@ class ZipSource(Source):
             raise BadPicture(f"cannot be unpacked ({error})") from error
 
     def make_listing(self) -> str:
+        if not self.listed_options:
+            return self._file_listing
+        return hashlib.sha256(f"{self._file_listing}{self.listed_options}".encode()).hexdigest()
+
+    @functools.cached_property
+    def _file_listing(self) -> str:
         if self._remote is not None:
             digest = hashlib.sha256(self._remote.stamp().encode())
         else:
@@ -201,21 +224,27 @@ class ZipSource(Source):
         digest.update(self._tail(1 << 20))  # the directory, which has every picture's checksum
         return digest.hexdigest()
 
-    def passed_over(self) -> list[str]:
-        return [name for name in self.others if file_name(name).lower() != ATTRIBUTES_FILE]
 
-    def attributes(self) -> Attributes | None:
-        try:
-            text = self.read(ATTRIBUTES_FILE).decode()
-        except KeyError:
-            return None
-        except (UnicodeDecodeError, BadPicture) as error:
-            raise UserError(f"Cannot read {ATTRIBUTES_FILE} in {self.title!r}: {error}.") from error
-        return read_attributes(text, f"{ATTRIBUTES_FILE} in {self.title!r}")
+def how_to_join(path: Path) -> str | None:
+    """Return what to do with a part of a zip file that was split, or None."""
+    if re.search(r"\.zip\.\d{3,}$", path.name, re.IGNORECASE):
+        whole = path.stem
+        command = f"cat {quoted(whole)}.* > {quoted(f'whole-{whole}')}"
+    elif re.search(r"\.z\d{2,}$", path.name, re.IGNORECASE) or path.with_suffix(".z01").exists():
+        whole = path.with_suffix(".zip").name
+        command = f"zip -s 0 {quoted(whole)} --out {quoted(f'whole-{whole}')}"
+    else:
+        return None
+    return (
+        f"{str(path)!r} is a part of a zip file that was split. Join all parts in their folder: "
+        f"{command} (and give whole-{whole})."
+    )
 
 
 def no_zip_file(path: Path, title: str, error: Exception) -> str:
     """Return why a file is no zip file, and what to do."""
+    if (how := how_to_join(path)) is not None:
+        return how
     try:
         with open(path, "rb") as file:
             start = file.read(512).lstrip().lower()
