@@ -1,7 +1,9 @@
 """Training from beginning to end, and going on where it stopped."""
 
+import contextlib
 import importlib.util
 import os
+import shlex
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -203,7 +205,7 @@ def _write_results(run: Run, plan: TrainingPlan, model, stream: FaceStream, prin
     with run.writing("the finished model"):
         made += _export(run, model)
     with run.writing("the finished model"):  # nor may it be gone since
-        print_fn(_summary(run, model, made))
+        print_fn(_summary(run, model, made, _two_known(stream)))
 
 
 def _draw(run: Run, plan: TrainingPlan, model, stream: FaceStream) -> list[Path]:
@@ -278,7 +280,21 @@ def _refuse_to_overwrite(run: Run) -> None:
             )
 
 
-def _summary(run: Run, model, made) -> str:
+def _two_known(stream: FaceStream) -> tuple[str, str]:
+    """Return two pictures that the model learnt from, or what stands for any two.
+
+    Not all sources keep pictures in files.
+    """
+    files: list = [None]
+    with contextlib.suppress(UserError):  # it may be gone since
+        source = open_source(stream.facts["source"])
+        files = [source.file(stream.cache.name(row)) for row in stream.indices[[0, -1]]]
+    if not all(files):
+        return "photo.jpg", "other.jpg"
+    return shlex.quote(files[0]), shlex.quote(files[1])
+
+
+def _summary(run: Run, model, made, pictures: tuple[str, str]) -> str:
     width = max(len(path.name) for path in made) + 1
     notes = {
         "model.keras": "the trained model, for keras_faces",
@@ -308,8 +324,11 @@ def _summary(run: Run, model, made) -> str:
     else:
         lines.append(f"  keras-faces generate {run.folder} --count 100 --seed 1 --out faces.png")
     if model.has_encoder:
-        lines.append(f"  keras-faces reconstruct {run.folder} photo.jpg")
-        lines.append(f"  keras-faces blend {run.folder} photo.jpg other.jpg --percent 30")
+        given = (
+            f" --conditions {shlex.quote(model.condition_names[0])}" if model.conditional else ""
+        )
+        lines.append(f"  keras-faces reconstruct {run.folder} {pictures[0]}{given}")
+        lines.append(f"  keras-faces blend {run.folder} {' '.join(pictures)} --percent 30{given}")
     lines.append(f"  tensorboard --logdir {run.folder}/tensorboard")
     return "\n".join(lines)
 
