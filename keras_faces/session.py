@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_faces.callbacks import Budget, Checkpoint, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
-from keras_faces.data import FaceStream, look_at_channels, open_faces
+from keras_faces.data import FaceStream, look_at_channels, open_faces, open_source
 from keras_faces.data.looking import look
 from keras_faces.data.overview import remarks
 from keras_faces.data.sources import as_recorded
@@ -221,7 +221,7 @@ def _write_results(run: Run, plan: TrainingPlan, model, stream: FaceStream, prin
     with run.writing("the finished model"):
         made += _export(run, model)
     with run.writing("the finished model"):  # nor may it be gone since
-        print_fn(_summary(run, model, made))
+        print_fn(_summary(run, model, made, _two_known(stream)))
 
 
 def _draw(run: Run, plan: TrainingPlan, model, stream: FaceStream) -> list[Path]:
@@ -296,7 +296,21 @@ def _refuse_to_overwrite(run: Run) -> None:
             )
 
 
-def _summary(run: Run, model, made) -> str:
+def _two_known(stream: FaceStream) -> tuple[str, str]:
+    """Return two pictures that the model learnt from, or what stands for any two.
+
+    Not all sources keep pictures in files.
+    """
+    files: list = [None]
+    with contextlib.suppress(UserError):  # it may be gone since
+        source = open_source(stream.facts["source"])
+        files = [source.file(stream.cache.name(row)) for row in stream.indices[[0, -1]]]
+    if not all(files):
+        return "photo.jpg", "other.jpg"
+    return files[0], files[1]
+
+
+def _summary(run: Run, model, made, pictures: tuple[str, str]) -> str:
     width = max(len(path.name) for path in made) + 1
     notes = {
         "model.keras": "the trained model, for keras_faces",
@@ -327,8 +341,10 @@ def _summary(run: Run, model, made) -> str:
     else:
         lines.append(f"  keras-faces generate {folder} --count 100 --seed 1 --out faces.png")
     if model.has_encoder:
-        lines.append(f"  keras-faces reconstruct {folder} photo.jpg")
-        lines.append(f"  keras-faces blend {folder} photo.jpg other.jpg --percent 30")
+        given = f" --conditions {quoted(model.condition_names[0])}" if model.conditional else ""
+        shown = " ".join(map(quoted, pictures))
+        lines.append(f"  keras-faces reconstruct {folder} {quoted(pictures[0])}{given}")
+        lines.append(f"  keras-faces blend {folder} {shown} --percent 30{given}")
     lines.append(f"  tensorboard --logdir {quoted(run.tensorboard)}")
     return "\n".join(lines)
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -336,6 +337,26 @@ def test_training_says_what_was_made_and_what_to_try_next(capsys, tmp_path):
         assert word in out
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert set(scores["rows"]) == {"real", "prior", "fitted"}
+
+
+@pytest.mark.parametrize("model", ["vae", "cvae"])
+def test_what_to_try_next_works_with_pictures_that_the_model_knows(
+    capsys, tmp_path, orl_folder, model
+):
+    spaced = orl_folder.rename(tmp_path / "my photos")
+    people = sorted(spaced.glob("*/*"))
+    rows = "".join(f"{path.relative_to(spaced)},{n % 2}\n" for n, path in enumerate(people))
+    (spaced / "attributes.csv").write_text("file,glasses\n" + rows)
+    words = f"train {model} --image-size 32 --filters 2 --batch-size 2 --steps 1 --count 0"
+    places = ["--data", spaced, "--run", tmp_path / "run"]
+    status, out, _ = run(capsys, *words.split(), *places)
+    assert status == 0
+    lines = [shlex.split(line) for line in out.partition("Try next:")[2].splitlines()]
+    tried = [words[1:] for words in lines if {"reconstruct", "blend"} & set(words)]
+    assert len(tried) == 2
+    for words in tried:
+        status, out, _ = run(capsys, *words, "--out", tmp_path / "out.png")
+        assert status == 0 and "It is one of the training pictures." in out
 
 
 # ---------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A trained model and pictures as it was trained to see them, at every door."""
 
 import io
+import re
 import shutil
 import struct
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import keras_faces as kf
 from keras_faces.app import actions
@@ -90,9 +91,9 @@ def runs(tmp_path_factory):
     return folder
 
 
-def write_run(folder, model, source, **data):
+def write_run(folder, model, source, split="all", **data):
     stream = kf.data.open_faces(
-        source, model.image_size, batch_size=2, split="all", channels=model.channels, **data
+        source, model.image_size, batch_size=2, split=split, channels=model.channels, **data
     )
     run = kf.runs.Run(folder)
     run.write_config(kf.saving.describe(model, stream))
@@ -464,3 +465,95 @@ def test_a_runs_model_file_knows_its_faces_and_another_in_the_folder_does_not(ru
 def test_a_model_that_is_not_there_is_told(tmp_path):
     with pytest.raises(UserError, match=r"is not there\. Give a run folder"):
         kf.TrainedModel(tmp_path / "nothing").face(np.zeros((32, 32)))
+
+
+# ---------------------------------------------------------------------------------------------
+# Pictures far outside what a model has learnt
+
+
+@pytest.fixture(scope="module")
+def vae():
+    """A VAE that has learnt a little from the training split of the ORL faces."""
+    small = {"image_size": 32, "channels": 1, "filters": 8, "hidden_units": 96, "latent_dim": 32}
+    model = kf.create_model("vae", **small, learning_rate=0.003, seed=0)
+    model.compile()
+    model.fit(kf.data.load("orl", image_size=32, channels=1, batch_size=32), epochs=14, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def learnt(vae, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learnt") / "vae"
+    write_run(folder, vae, "orl", split="train")
+    return kf.TrainedModel(folder)
+
+
+def landscape(side=300):
+    image = Image.new("RGB", (side, side), "lightblue")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, side * 0.6, side, side), fill="darkgreen")
+    draw.polygon([(0, side * 0.6), (side * 0.3, side * 0.2), (side * 0.6, side * 0.6)], fill="grey")
+    draw.ellipse((side * 0.7, side * 0.1, side * 0.9, side * 0.3), fill="yellow")
+    return image
+
+
+def is_unlike(note):
+    return "This picture is unlike the faces that the model has learnt" in note
+
+
+def test_a_picture_unlike_all_that_a_model_has_learnt_is_said_to_be(learnt):
+    note = learnt.face(landscape(), already_cropped=True).note
+    assert re.fullmatch(
+        r"Taken as already cropped\. This picture is unlike the faces that the model has learnt: "
+        r"its reconstruction is \d\.\d times as far off as that of the worst of 40 "
+        r"held-out faces\.",
+        note,
+    )
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), mean=st.floats(-0.5, 0.5), deviation=st.floats(0, 0.5))
+def test_noise_of_any_brightness_and_contrast_is_unlike_faces(learnt, seed, mean, deviation):
+    noise = np.random.default_rng(seed).normal(mean, deviation, (32, 32, 1)).clip(-1, 1)
+    assert is_unlike(learnt.face(noise.astype("float32")).note)
+
+
+def test_most_faces_are_unlike_faces_when_they_stand_on_their_heads(learnt):
+    faces = learnt.faces(split="test").sample(40)
+    assert np.mean([is_unlike(learnt.face(face[::-1]).note) for face in faces]) > 0.6
+
+
+def test_faces_that_a_model_has_not_seen_are_like_those_it_has(learnt, monkeypatch):
+    monkeypatch.setattr("keras_faces.trained.model.MEASURED_FACES", 20)
+    trained = kf.TrainedModel(learnt.path, learnt.model)
+    faces = trained.faces(split="test").sample(40)  # of which 20 set the measure
+    assert np.mean([is_unlike(trained.face(face).note) for face in faces]) <= 0.05
+
+
+def test_the_command_line_and_the_page_say_what_is_unlike_faces(learnt, tmp_path, capsys):
+    path = tmp_path / "landscape.png"
+    landscape().save(path)
+    words = [str(learnt.path), str(path), "--already-cropped", "--out", str(tmp_path / "out.png")]
+    assert main(["reconstruct", *words]) == 0
+    assert is_unlike(capsys.readouterr().out)
+    served = ServedModels([learnt.path])[str(learnt.path)]
+    assert is_unlike(served.face(path.read_bytes(), True).note)
+
+
+def test_a_model_that_held_out_no_faces_is_measured_by_those_it_learnt_from(vae, tmp_path):
+    write_run(tmp_path / "vae", vae, "orl", split="all")
+    note = kf.TrainedModel(tmp_path / "vae").face(landscape(), already_cropped=True).note
+    assert note.endswith("as that of the worst of 64 faces that it learnt from.")
+
+
+def test_a_model_whose_faces_are_not_here_says_nothing_of_what_is_unlike_them(vae, tmp_path):
+    alone = tmp_path / "alone.keras"
+    vae.save(alone)
+    note = kf.TrainedModel(alone).face(landscape(), already_cropped=True).note
+    assert note == "Taken as already cropped."
+
+
+@pytest.mark.parametrize("name", ["gan", "cvae", "cyclegan"])
+def test_a_model_that_cannot_copy_a_face_by_itself_says_nothing_of_what_is_unlike(trained, name):
+    note = trained(name).face(landscape(), already_cropped=True).note
+    assert note == "Taken as already cropped."

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from keras_faces.detection.mtcnn import detect, search
+from keras_faces.detection.mtcnn import LONGER_SIDE, detect, search
 
 # Part of every remembered search: raise it when the same photographs would give other faces.
-VERSION = 2
+VERSION = 3
 
 FACES = ("as-is", "found", "aligned")
 PER_PHOTO = ("all", "largest")
@@ -21,6 +21,7 @@ MIN_SHARPNESS = 0.01  # see `sharpness`; a blur of 2% of a face's width leaves 0
 
 SHARP_SIDE = 64  # pixels to which a face is brought before it is looked at for blur
 
+TURNS = (0.0, 35.0, -35.0)  # degrees by which a picture is turned until a face is found
 CLOSE = 200  # pixels of the square in which eyes are looked for again
 CLOSE_SIZES = (0.8, 1.0, 1.25)  # of the face in it
 BILINEAR = Image.Resampling.BILINEAR
@@ -69,30 +70,60 @@ def find_faces(pixels: np.ndarray) -> list[FoundFace]:
     Raises:
         UserError: If the detector is not installed.
     """
-    faces = [
-        FoundFace(box, _refined(pixels, eyes), sharpness(pixels, box))
-        for box, eyes in detect(pixels)
-    ]
-    return sorted(faces, key=lambda face: -face.width)
+    for turn in TURNS:
+        faces = [
+            FoundFace(box, eyes, sharpness(pixels, box))
+            for box, first in _candidates(pixels, turn)
+            if (eyes := _seen_again(pixels, first))
+        ]
+        if faces:
+            return sorted(faces, key=lambda face: -face.width)
+    return []
 
 
-def _refined(pixels: np.ndarray, eyes: tuple[float, ...]) -> tuple[float, ...]:
-    """Return where the eyes of a face are, looked for again where the face is level.
+def _candidates(pixels: np.ndarray, turn: float) -> list[tuple[tuple, tuple]]:
+    """Return boxes and eyes found in a picture that is turned by so many degrees for it."""
+    if not turn:
+        return detect(pixels)
+    height, width = pixels.shape[:2]
+    scale = min(1.0, LONGER_SIDE / max(height, width))
+    image = as_image(pixels).resize((round(width * scale), round(height * scale)), BILINEAR)
+    turned = image.rotate(turn, BILINEAR, expand=True)
+    cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    back = np.array([[cos, -sin], [sin, cos]]) / scale
+    found = []
+    for box, eyes in search(_pixels(turned, pixels), max(turned.size)):
+        left, top, right, bottom = box
+        points = np.reshape([(left + right) / 2, (top + bottom) / 2, *eyes], (3, 2))
+        points = (points - np.array(turned.size) / 2) @ back.T + (width / 2, height / 2)
+        half = np.array([right - left, bottom - top]) / scale / 2
+        box = (*(points[0] - half), *(points[0] + half))
+        found.append((tuple(map(float, box)), tuple(points[1:].ravel().tolist())))
+    return found
 
-    In ORL faces turned by 40 degrees that leaves a median error of 1% of the eyes' distance, and
-    not 8%; by looking at three sizes, the largest error of 90 faces is 2% and not 4%.
+
+def _seen_again(pixels: np.ndarray, eyes: tuple[float, ...]) -> tuple[float, ...] | None:
+    """Return where the eyes of a face are, looked for again where it is level; None of no face.
+
+    Most of what is no face is not seen again. In ORL faces turned by 40 degrees the eyes' median
+    error is 1% of their distance, and not 8%; by looking at three sizes, the largest of 90 errors
+    is 2%, and not 4%.
     """
     found = []
     for size in CLOSE_SIZES:
         place = (0.5, EYES_DOWN, EYES_APART * size)
         side, origin, turn = _square(eyes, *place)
         near = as_image(align(pixels, eyes, *place)).resize((CLOSE, CLOSE), BILINEAR)
-        near = np.asarray(near)[..., None] if pixels.shape[-1] == 1 else np.asarray(near)
-        again = [np.reshape(eyes, (2, 2)) / CLOSE for _, eyes in search(near, CLOSE)]
+        again = search(_pixels(near, pixels), CLOSE)
+        again = [np.reshape(eyes, (2, 2)) / CLOSE for _, eyes in again]
         again = [pair for pair in again if np.abs(pair.mean(0) - place[:2]).max() < 0.15]
         if len(again) == 1:
             found.append(origin + side * again[0] @ turn.T)
-    return tuple(np.mean(found, axis=0).ravel().tolist()) if found else eyes
+    return tuple(np.mean(found, axis=0).ravel().tolist()) if len(found) > 1 else None
+
+
+def _pixels(image: Image.Image, like: np.ndarray) -> np.ndarray:
+    return np.asarray(image).reshape(image.height, image.width, like.shape[-1])
 
 
 def sharpness(pixels: np.ndarray, box: Sequence[float]) -> float:
