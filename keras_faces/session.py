@@ -209,9 +209,9 @@ def _write_results(run: Run, plan: TrainingPlan, model, stream: FaceStream, prin
 def _draw(run: Run, plan: TrainingPlan, model, stream: FaceStream) -> list[Path]:
     made = [save_model(model, run.model_path)]
     for sampler in model.usable_samplers:
-        pictures = model.gallery(64, plan.seed, sampler, stream)
-        made.append(save_picture(pictures.pop("samples"), run.folder / f"samples-{sampler}.png"))
-    for name, picture in pictures.items():  # of real faces, whatever the sampler
+        picture = model.picture_of_samples(64, plan.seed, sampler, stream)
+        made.append(save_picture(picture, run.folder / f"samples-{sampler}.png"))
+    for name, picture in model.pictures_of_faces(30, plan.seed, stream).items():
         made.append(save_picture(picture, run.folder / f"{name}.png"))
     if rows := run.rows():
         made.append(plot_losses(rows, run.folder / "losses.png", run.folder.name))

@@ -181,12 +181,24 @@ class FaceModel(Game):
         """Return pictures by name: `"samples"`, and what the model does to real faces.
 
         Args:
-            count: Faces in a picture; of real ones 30 at most.
+            count: Faces in a picture; of `stream`'s 30 at most.
             seed: Seed of the choice.
             sampler: One of `samplers`.
             stream: Real faces, or None where there are none.
         """
-        return {"samples": grid(self.samples(count, seed, sampler, stream))}
+        shown = {} if stream is None else self.pictures_of_faces(min(30, count), seed, stream)
+        return {"samples": self.picture_of_samples(count, seed, sampler, stream), **shown}
+
+    def picture_of_samples(self, count: int, seed: int, sampler: str, stream) -> Image:
+        """Return the picture `"samples"` of `gallery`; arguments as there."""
+        return grid(self.samples(count, seed, sampler, stream))
+
+    def pictures_of_faces(self, count: int, seed: int, stream) -> dict[str, Image]:
+        """Return pictures by name of what the model does to `count` faces of `stream`: here, none.
+
+        They are the same whatever the sampler.
+        """
+        return {}
 
     def feature_network(self) -> keras.Model | None:
         """Return a network whose layers tell how alike two faces look, or None where none helps."""

@@ -191,13 +191,10 @@ class BEGAN(FaceModel):
         # BEGAN's decoder ends without tanh, and its pictures are clipped when they are shown.
         return ops.clip(super().faces_from_latents(latents), -1.0, 1.0)
 
-    def gallery(self, count, seed, sampler, stream):
-        pictures = super().gallery(count, seed, sampler, stream)
-        if stream is not None:
-            originals = stream.sample(min(30, count), seed)
-            copies = map_batches(lambda faces: self.discriminator(faces, training=False), originals)
-            pictures["autoencoded"] = rows_grid(originals, copies)
-        return pictures
+    def pictures_of_faces(self, count, seed, stream):
+        originals = stream.sample(count, seed)
+        copies = map_batches(lambda faces: self.discriminator(faces, training=False), originals)
+        return {"autoencoded": rows_grid(originals, copies)}
 
     def warnings(self, faces, logs):
         warnings = super().warnings(faces, logs)

@@ -289,14 +289,13 @@ class CVAE(EncodingModel):
 
     # What it shows.
 
-    def gallery(self, count, seed, sampler, stream):
-        # Samples: the same latents in every row, one condition a row; the first row has none.
+    def picture_of_samples(self, count, seed, sampler, stream):
+        # The same latents in every row, one condition a row; the first row has none.
         names = self.condition_names[:9]
         columns = max(1, count // (len(names) + 1))
         latents = super().sample_latents(columns, seed, sampler)[:, : self.latent_dim]
         rows = [self.decode(self.join(latents, given)) for given in ("", *names)]
-        samples = grid(np.concatenate(rows), columns)
-        return super().gallery(count, seed, sampler, stream) | {"samples": samples}
+        return grid(np.concatenate(rows), columns)
 
     def faces_and_copies(self, count, seed, stream):
         if not stream.labels:

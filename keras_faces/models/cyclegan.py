@@ -312,13 +312,14 @@ class CycleGAN(FaceModel):
             self._needs_latents()
         return self.translate(self.pairs(count, seed, stream)[1])
 
-    def gallery(self, count, seed, sampler, stream):
+    def picture_of_samples(self, count, seed, sampler, stream):
         photos, drawn = self.pairs(min(30, count), seed, stream)
-        sketches = self.translate(photos, to="sketch")
-        pictures = {
-            "samples": rows_grid(drawn, self.translate(drawn), photos),
-            "cycles": rows_grid(photos, sketches, self.translate(sketches)),
-        }
+        return rows_grid(drawn, self.translate(drawn), photos)
+
+    def pictures_of_faces(self, count, seed, stream):
+        photos, drawn = self.pairs(count, seed, stream)
+        sketches, again = self.cycle(photos, "sketch")
+        pictures = {"cycles": rows_grid(photos, sketches, again)}
         if stream.labels == "sketch":
             pictures["sketches"] = rows_grid(photos, drawn, sketches)
         return pictures

@@ -92,11 +92,9 @@ class EncodingModel(FaceModel):
         originals = stream.sample(count, seed)
         return originals, self.reconstruct(originals)
 
-    def gallery(self, count, seed, sampler, stream):
-        pictures = super().gallery(count, seed, sampler, stream)
-        if stream is not None and (both := self.faces_and_copies(min(30, count), seed, stream)):
-            pictures["reconstructions"] = rows_grid(*both)
-        return pictures
+    def pictures_of_faces(self, count, seed, stream):
+        both = self.faces_and_copies(count, seed, stream)
+        return {"reconstructions": rows_grid(*both)} if both else {}
 
     def signatures(self):
         shape = (self.image_size, self.image_size, self.channels)
