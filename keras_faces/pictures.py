@@ -132,7 +132,6 @@ def plot_losses(
         title: Title of the figure.
         names: The scalars to draw, and what to call each; None draws all.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     if names is None:
@@ -141,7 +140,6 @@ def plot_losses(
         names = {n: n.replace("_", " ") for n in scalars if n not in errors}
     columns = min(3, len(names))
     figure = Figure(figsize=(4 * columns, 2.6 * math.ceil(len(names) / columns)), dpi=100)
-    FigureCanvasAgg(figure)
     epochs = [row["epoch"] for row in rows]
     for number, (name, called) in enumerate(names.items()):
         axes = figure.add_subplot(math.ceil(len(names) / columns), columns, number + 1)
@@ -166,12 +164,10 @@ def plot_condition_accuracy(result: dict, path: str | os.PathLike) -> Path:
             the first 40 are drawn.
         path: Where to write the PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = list(result["conditions"])[:40]
     figure = Figure(figsize=(max(6.4, 1.5 + 0.32 * len(names)), 3.6), dpi=100)
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for number, (kind, colour) in enumerate((("real", "0.7"), ("generated", "tab:blue"))):
         rows = [result["conditions"][name][kind] for name in names]

@@ -146,9 +146,7 @@ def plot_separability(result: dict, path: str | os.PathLike, title: str) -> Path
 
 
 def _figure(width: float, height: float):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=100)
-    FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
