@@ -50,6 +50,13 @@ def rows_grid(*sets: np.ndarray, columns: int = 10) -> Image.Image:
     return grid(np.concatenate(rows), columns)
 
 
+def enlarged(picture: Image.Image, least: int) -> Image.Image:
+    """Return a picture that is at least so wide or high, enlarged by a whole number."""
+    times = max(1, math.ceil(least / max(picture.size)))
+    size = (times * picture.width, times * picture.height)
+    return picture.resize(size, Image.Resampling.BICUBIC) if times > 1 else picture
+
+
 def picture_suffix(path: str | os.PathLike) -> str:
     """Return the suffix of a picture's path, or an empty one for a folder's.
 

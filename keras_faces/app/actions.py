@@ -4,7 +4,6 @@ They raise `UserError` for whatever the person can mend, and may be called by se
 """
 
 import io
-import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from keras_faces.metrics.reconstruction import psnr, ssim
 from keras_faces.metrics.scores import SCORES
 from keras_faces.metrics.tables import format_copies, read_scores, shown
 from keras_faces.models.encoding import EncodingModel
-from keras_faces.pictures import grid
+from keras_faces.pictures import enlarged, grid
 
 WIDTH = 1000  # pixels at least of rows of faces, as they are shown
 SIDE = 500  # of squares of faces: writing a PNG takes longer than drawing what is on it
@@ -460,13 +459,6 @@ def save_faces(shown: Shown, path: str | Path) -> None:
 def save_gif(shown: Shown, path: str | Path) -> None:
     """Write faces as an animation that goes there and back again."""
     save_frames(shown.faces, path)
-
-
-def enlarged(picture: Image.Image, least: int) -> Image.Image:
-    """Return a picture that is at least so wide or high, enlarged by a whole number."""
-    times = max(1, math.ceil(least / max(picture.size)))
-    size = (times * picture.width, times * picture.height)
-    return picture.resize(size, Image.Resampling.BICUBIC) if times > 1 else picture
 
 
 def whole(name: str, value, least: int, most: int) -> int:

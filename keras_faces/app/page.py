@@ -21,7 +21,7 @@ from keras_faces.app.uploads import MAX_PIXELS, SHOWN_SUFFIXES, check_bytes, dec
 from keras_faces.app.visitors import KEPT_SECONDS, Visitors, visitor_of
 from keras_faces.data.decode import BadPicture
 from keras_faces.errors import UserError
-from keras_faces.pictures import grid
+from keras_faces.pictures import enlarged, grid
 from keras_faces.trained.pictures import TOLD_FORMATS, decode_whole
 
 TITLE = "keras_faces"
@@ -305,7 +305,7 @@ class _Page:
         except UserError as error:
             return None, f"**{error}**"
         with self.visitors.writing(visitor, "seen.png") as target:
-            actions.enlarged(grid(face.face[None], gap=0), 256).save(target)
+            enlarged(grid(face.face[None], gap=0), 256).save(target)
         return str(target), face.note
 
     def _displayable(self, visitor, path):
