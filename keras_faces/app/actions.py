@@ -18,7 +18,6 @@ from keras_faces.latent import (
     apply,
     attribute_direction,
     between,
-    combined,
     encode_faces,
     latent_of,
     orthogonalise,
@@ -38,8 +37,6 @@ MAX_FRAMES = 30
 MAX_SEED = 2**32 - 1
 MAX_STRENGTH = 3.0
 ATTRIBUTE_FACES = 4096  # to take directions from, at most
-
-TABS = ("sample", "blend", "attributes", "interpolate", "translate", "reconstruct", "scores")
 
 Progress = Callable[[float, str], None]
 
@@ -212,8 +209,8 @@ def blend(served: ServedModel, first: Given, second: Given, percent: float = 50.
     model = served.model
     ends = [_face(served, given) for given in (first, second)]
     codes = [_latent(served, given) for given in (first, second)]
-    between = EncodingModel.between(*codes, percent)
-    face = served.use(model.decode, between[None])[0]
+    blended = EncodingModel.between(*codes, percent)
+    face = served.use(model.decode, blended[None])[0]
     faces = np.stack([ends[0], face, ends[1]])
     note = f"{percent:g} % of the second face; the first on the left, the second on the right"
     note += searched(served, first, second)
@@ -312,12 +309,8 @@ def attributes(
     if held:
         vectors = [orthogonalise(vector, held) for vector in vectors]
     latent = _latent(served, given)
-    codes = [latent]
-    if changed:
-        codes.append(apply(latent, combined(vectors, list(changed.values()))))
-    else:
-        codes.append(latent)
-    faces = served.use(served.model.decode, np.stack(codes))
+    moved = apply(latent, vectors, list(changed.values())) if changed else latent
+    faces = served.use(served.model.decode, np.stack([latent, moved]))
     told = ", ".join(f"{name} {value:+g}" for name, value in changed.items()) or "nothing changed"
     if given.data is None:
         what = "the face as drawn"
@@ -368,10 +361,9 @@ def translate(served: ServedModel, given: Given, to: str = "photo") -> Shown:
     if not hasattr(model, "translate"):
         raise UserError(reasons(served)["translate"])
     face = _face(served, given)[None]
-    there = served.use(model.translate, face, to)
-    origin = "sketch" if to == "photo" else "photo"
-    back = served.use(model.translate, there, origin)
+    there, back = served.use(model.cycle, face, to)
     faces = np.concatenate([face, there, back])
+    origin = "sketch" if to == "photo" else "photo"
     note = f"the {origin}, the {to} made of it, and the {origin} made of that"
     return Shown(enlarged(grid(faces, 3), WIDTH), note, faces)
 
