@@ -225,3 +225,8 @@ class FaceStream:
         if not self.shuffle:
             return self.indices
         return np.random.default_rng([self.seed, epoch]).permutation(self.indices)
+
+
+def stream_of(faces) -> FaceStream | None:
+    """Return the stream of what `load` or `open_faces` returned, or None of anything else."""
+    return faces if isinstance(faces, FaceStream) else getattr(faces, "stream", None)
