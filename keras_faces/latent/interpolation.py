@@ -21,14 +21,7 @@ from keras import ops
 
 from keras_faces.errors import UserError, require_above, require_whole, unknown_name
 from keras_faces.optional import import_av
-from keras_faces.pictures import (
-    enlarged,
-    grid,
-    picture_suffix,
-    save_gif,
-    save_picture,
-    save_video,
-)
+from keras_faces.pictures import enlarged, grid, picture_suffix, save_gif, save_picture, save_video
 
 PATHS = ("linear", "spherical")
 

@@ -24,12 +24,7 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import (
-    UserError,
-    require_above,
-    require_at_least,
-    require_decay,
-)
+from keras_faces.errors import UserError, require_above, require_at_least, require_decay
 from keras_faces.models.base import FaceModel, map_batches
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
