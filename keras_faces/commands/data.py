@@ -93,7 +93,7 @@ def info(
     /,
     *,
     pictures: Pictures = Pictures(),
-    out: str = "contact-sheet.png",
+    out: kinds.Picture = "contact-sheet.png",
     count: int = 64,
     seed: int = 0,
 ) -> None:
@@ -106,10 +106,8 @@ def info(
         seed: Seed of their choice.
     """
     from keras_faces.data.overview import contact_sheet, describe
-    from keras_faces.pictures import picture_suffix, save_picture
+    from keras_faces.pictures import save_picture
 
-    if not picture_suffix(out):
-        raise UserError(f"--out must name a picture, such as faces.png. Received: {out!r}.")
     opened, prepared, drawn, warned = pictures.prepare(source)
     print("\n".join(describe(opened, prepared) + warned))
     sheet = contact_sheet(prepared, count, seed, drawn)

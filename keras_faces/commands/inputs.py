@@ -113,17 +113,14 @@ class RealFaces:
         return trained.faces(labels, self.data, self.split)
 
 
-def trained_model(run: str, out: str, latents_for: str | None = None):
-    """Return the trained model that pictures go through, once `out` is known to name a picture.
+def trained_model(run: str, latents_for: str | None = None):
+    """Return a trained model.
 
     With `latents_for`, what latents are needed for, a model without any is refused at once.
     """
     from keras_faces.latent.encoding import require_latents
-    from keras_faces.pictures import picture_suffix
     from keras_faces.trained import TrainedModel
 
-    if not picture_suffix(out):
-        raise UserError(f"--out must be a picture such as faces.png. Received: {out!r}.")
     trained = TrainedModel(run)
     if latents_for:
         require_latents(trained.model, latents_for)

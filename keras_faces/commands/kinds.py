@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from keras_faces.errors import unknown_name
+from keras_faces.errors import UserError, unknown_name
 from keras_faces.introspection import constant
 from keras_faces.models import list_samplers
 from keras_faces.recipes import list_recipes, load_recipe
@@ -38,6 +38,13 @@ def _require_source(source: str) -> None:
         open_source(source)
 
 
+def _require_picture(path: str) -> None:
+    from keras_faces.pictures import picture_suffix
+
+    if not picture_suffix(path):
+        raise UserError(f"Expected a picture such as faces.png. Received: {path!r}.")
+
+
 def _require_format(name: str) -> None:
     known = constant("keras_faces.export:FORMATS")
     if name not in known and name not in constant("keras_faces.export:INSTEAD"):
@@ -48,6 +55,7 @@ Needed = Annotated[str, Parameter(required=True)]
 Run = Annotated[str, _checked(_require_model)]
 RunFolder = Annotated[str, _checked(_require_run)]
 Source = Annotated[str, _checked(_require_source)]
+Picture = Annotated[str, _checked(_require_picture)]
 # Not only the names that help lists: a file of one's own, and formats that are refused with what
 # is there instead.
 Recipe = Annotated[Literal[tuple(list_recipes())] | str, _checked(load_recipe)]

@@ -1,7 +1,7 @@
 """What a model's latents are good for: `interpolate`, `attribute`, `latents`."""
 
 from keras_faces.commands import kinds
-from keras_faces.commands.inputs import Framing, RealFaces, Search, conditions_for
+from keras_faces.commands.inputs import Framing, RealFaces, Search, conditions_for, trained_model
 from keras_faces.errors import UserError, require_whole, unknown_name
 
 
@@ -139,17 +139,14 @@ def attribute(
         save_frames,
     )
     from keras_faces.latent.attributes import ways_by
-    from keras_faces.latent.encoding import require_latents
     from keras_faces.latent.interpolation import frames_suffix
-    from keras_faces.trained import TrainedModel
 
     frames_suffix(out)
     strength, against = strength or [1.0], against or []
     if frames is not None:
         require_whole(2, frames=frames)
-    trained = TrainedModel(run)
+    trained = trained_model(run, latents_for="change attributes in them")
     model = trained.model
-    require_latents(model, "change attributes in them")
     given = conditions_for(model, conditions, needed=bool(image))
     if by is not None and not model.conditional:
         raise UserError(
@@ -223,7 +220,7 @@ def latents(
     separability: bool = False,
     seed: int = 0,
     count: int | None = None,
-    out: str = "latents.png",
+    out: kinds.Picture = "latents.png",
 ) -> None:
     """Draw a model's latent space.
 
@@ -240,13 +237,11 @@ def latents(
     """
     from keras_faces import latent
     from keras_faces.latent.encoding import require_latents
-    from keras_faces.pictures import grid, picture_suffix, save_picture
+    from keras_faces.pictures import grid, save_picture
     from keras_faces.saving import load_model
 
     if manifold and separability:
         raise UserError("--manifold is not allowed with --separability. Give one of them.")
-    if not picture_suffix(out):
-        raise UserError(f"--out must be a picture such as plot.png. Received: {out!r}.")
     model = load_model(run)
     if manifold and model.code_dim == 2:
         search.arguments(model)

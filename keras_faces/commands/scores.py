@@ -18,7 +18,7 @@ def evaluate(
     sampler: kinds.Sampler | None = None,
     scores: list[kinds.Score] | None = None,
     inception_weights: str | None = None,
-    pairs: str | None = None,
+    pairs: kinds.Picture | None = None,
     out: str | None = None,
 ) -> None:
     """Score a model's faces beside real ones.
@@ -33,10 +33,6 @@ def evaluate(
         pairs: Draw the samples nearest to real faces over these (needs the extra identity).
         out: Write the scores and their protocol as JSON.
     """
-    from keras_faces.pictures import picture_suffix
-
-    if pairs and not picture_suffix(pairs):
-        raise UserError(f"--pairs must name a picture, such as p.png. Received: {pairs!r}.")
     from keras_faces.files import write_whole
     from keras_faces.metrics import evaluation
     from keras_faces.metrics.scores import SCORES, resolve_scores
