@@ -218,7 +218,7 @@ class _Page:
 
     # Parts that tabs share.
 
-    def _sampler(self, label="sampler") -> gr.Dropdown:
+    def _sampler(self) -> gr.Dropdown:
         def update(served):
             usable = list(served.model.usable_samplers)
             return {
@@ -227,7 +227,7 @@ class _Page:
                 "visible": len(usable) > 1,
             }
 
-        return self._follows(gr.Dropdown([], label=label, min_width=120), update)
+        return self._follows(gr.Dropdown([], label="sampler", min_width=120), update)
 
     def _conditions(self, label) -> gr.Dropdown:
         def update(served):

@@ -23,6 +23,7 @@ from keras_faces.metrics.kernel import kernel_distance
 from keras_faces.metrics.neighbours import density_coverage, precision_recall
 
 FORMAT = 2  # of what `score` returns
+GROUPS = 10
 FEW_FOUND = 10  # of fewer faces, halves are too few for neighbours
 
 
@@ -45,13 +46,13 @@ def _of_each(values: np.ndarray) -> Value:
     return Value(float(values.mean()), float(values.std() / math.sqrt(len(values))))
 
 
-def _of_groups(function: Callable[[np.ndarray], float], images: np.ndarray, groups=10) -> Value:
+def _of_groups(function: Callable[[np.ndarray], float], images: np.ndarray) -> Value:
     """A score of a set, with the standard error of its mean over disjoint groups of the set."""
     value = function(images)
-    if len(images) < 2 * groups:
+    if len(images) < 2 * GROUPS:
         return Value(value)
-    parts = [function(images[start::groups]) for start in range(groups)]
-    return Value(value, float(np.std(parts) / math.sqrt(groups)))
+    parts = [function(images[start::GROUPS]) for start in range(GROUPS)]
+    return Value(value, float(np.std(parts) / math.sqrt(GROUPS)))
 
 
 def _distinct_nearest(faces: Faces, real: Faces) -> Value:
