@@ -60,6 +60,11 @@ class FaceModel(Game):
         self.image_size = image_size
         self.channels = channels
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one face: `(image_size, image_size, channels)`."""
+        return self.image_size, self.image_size, self.channels
+
     # Generating.
 
     def generate(self, count: int = 64, seed: int = 0, sampler: str | None = None) -> np.ndarray:
@@ -89,7 +94,7 @@ class FaceModel(Game):
         Raises:
             UserError: If the model has no latents or no such sampler.
         """
-        self._needs_latents()
+        self._require_latents()
         sampler = sampler or self.default_sampler
         if sampler not in self.samplers:
             raise unknown_name("sampler", sampler, self.samplers)
@@ -107,7 +112,7 @@ class FaceModel(Game):
 
     def decode(self, latents) -> np.ndarray:
         """Turn latents of shape `(count, code_dim)` into faces in [-1, 1]."""
-        self._needs_latents()
+        self._require_latents()
         latents = np.asarray(latents, np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.code_dim:
             raise UserError(
@@ -153,7 +158,7 @@ class FaceModel(Game):
         """Whether the model can `encode` and `reconstruct`."""
         return hasattr(self, "latents_from_faces")
 
-    def _needs_latents(self):
+    def _require_latents(self):
         if self.latent_dim is None:
             raise UserError(
                 f"A {type(self).__name__} makes faces from faces and has no latents to draw. "
@@ -321,10 +326,9 @@ class FaceModel(Game):
         return faces.astype(np.float32)
 
     def check_shape(self, shape):
-        expected = (self.image_size, self.image_size, self.channels)
-        if tuple(shape) != expected:
+        if tuple(shape) != self.image_shape:
             raise UserError(
-                f"Expected images of shape {expected}, as the model was made for. "
+                f"Expected images of shape {self.image_shape}, as the model was made for. "
                 f"Received: {tuple(shape)}. Load them with image_size={self.image_size} and "
                 f"channels={self.channels}."
             )

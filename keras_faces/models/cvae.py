@@ -305,8 +305,8 @@ class CVAE(EncodingModel):
         return originals, self.reconstruct(originals, conditions)
 
     def signatures(self):
-        shape = (self.image_size, self.image_size, self.channels)
         given = (len(self.condition_names),)
+        faces = {"faces": self.image_shape, "conditions": given}
         sampler = self.default_sampler
 
         def joined(latents, conditions):
@@ -319,9 +319,9 @@ class CVAE(EncodingModel):
         return {
             "generate": ({"noise": (self.latent_dim,), "conditions": given}, generate),
             "decode": ({"latents": (self.latent_dim,), "conditions": given}, joined),
-            "encode": ({"faces": shape, "conditions": given}, self.latents_from_faces),
+            "encode": (faces, self.latents_from_faces),
             "reconstruct": (
-                {"faces": shape, "conditions": given},
+                faces,
                 lambda faces, conditions: joined(
                     self.latents_from_faces(faces, conditions), conditions
                 ),

@@ -97,12 +97,12 @@ class EncodingModel(FaceModel):
         return {"reconstructions": rows_grid(*both)} if both else {}
 
     def signatures(self):
-        shape = (self.image_size, self.image_size, self.channels)
+        faces = {"faces": self.image_shape}
         return {
             **super().signatures(),
-            "encode": ({"faces": shape}, self.latents_from_faces),
+            "encode": (faces, self.latents_from_faces),
             "reconstruct": (
-                {"faces": shape},
+                faces,
                 lambda faces: self.faces_from_latents(self.latents_from_faces(faces)),
             ),
         }

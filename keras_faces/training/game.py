@@ -325,7 +325,7 @@ class Game(Steps, SeededModel):
         # Metrics must exist before the first step; those of an earlier `compile` stay.
         if not hasattr(self, "trackers"):
             self.trackers = {name: keras.metrics.Mean(name=name) for name in self.log_names}
-        with within_memory(*self._of_memory(self._sizes, copies=1)):
+        with within_memory(*self._memory_arguments(self._sizes, copies=1)):
             optimizer.build_players(self.players)
 
     def compile_from_config(self, config):
