@@ -194,20 +194,20 @@ def _watching(run: Run, plan: TrainingPlan) -> list:
 def _write_results(run: Run, plan: TrainingPlan, model, stream: FaceStream, print_fn) -> None:
     """Make what a finished run leaves; doing it twice does no harm."""
     model.fit_density([stream.sample(1024, plan.seed, labelled=True)])
-    made = []
+    # Each by itself: the folder may be gone since.
     with run.writing("the finished model"):
-        made += _draw(run, plan, model, stream)
+        made = [save_model(model, run.model_path), *_draw(run, plan, model, stream)]
     if plan.count:
         with run.writing("the finished model"):
             made += _evaluate(run, plan, model, stream, print_fn)
     with run.writing("the finished model"):
         made += _export(run, model)
-    with run.writing("the finished model"):  # nor may it be gone since
+    with run.writing("the finished model"):
         print_fn(_summary(run, model, made))
 
 
 def _draw(run: Run, plan: TrainingPlan, model, stream: FaceStream) -> list[Path]:
-    made = [save_model(model, run.model_path)]
+    made = []
     for sampler in model.usable_samplers:
         picture = model.picture_of_samples(64, plan.seed, sampler, stream)
         made.append(save_picture(picture, run.folder / f"samples-{sampler}.png"))
