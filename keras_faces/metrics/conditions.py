@@ -10,6 +10,7 @@ import numpy as np
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError
 from keras_faces.metrics.classifier import (
+    FACE_CLASSIFIER,
     accuracy_error,
     balanced_accuracy,
     cross_seen,
@@ -79,8 +80,7 @@ def condition_accuracy(
     mean, std, rows = _accuracies(asked, seen_generated, measured)
     return {
         "protocol": {
-            "classifier": "ridge regression on principal components of gradient histograms and "
-            "mean colours",
+            "classifier": FACE_CLASSIFIER,
             "score": "balanced accuracy" if attributes else "accuracy",
             "labels": stream.labels,
             "labels_digest": stream.labels_digest,

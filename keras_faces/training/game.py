@@ -164,7 +164,10 @@ class Game(Steps, SeededModel):
         """
 
     def forget_density(self) -> None:
-        """Forget what was fitted once training was done, which more of it makes untrue: nothing."""
+        """Forget what was fitted once training was done, as more of it makes that untrue.
+
+        Here, nothing was.
+        """
 
     # One round of the game.
 
@@ -175,7 +178,7 @@ class Game(Steps, SeededModel):
             groups = {player.name: player.variables for player in players}
             moving = {id(variable) for group in groups.values() for variable in group}
             (losses, terms), gradients = losses_and_gradients(
-                lambda batch=batch: self._summed(batch, training=True),
+                lambda batch=batch: self._losses_and_terms(batch, training=True),
                 groups,
                 state=[variable for variable in self.variables if id(variable) not in moving],
             )
@@ -183,10 +186,11 @@ class Game(Steps, SeededModel):
             for name, variables in groups.items():
                 with self._masked(masks.get(name), variables, self.optimizer[name]):
                     self.optimizer[name].apply(gradients[name], variables)
-            all_terms |= self._log_losses(players, losses, terms)
+            self._log_losses(players, losses)
+            all_terms |= _terms_of(players, terms)
         self.adjust(all_terms)
-        self._average()
-        self._track(all_terms)
+        self._update_averages()
+        self._log_terms(all_terms)
         return self.get_metrics_result()
 
     def test_round(self, data):
@@ -197,13 +201,14 @@ class Game(Steps, SeededModel):
         noise = ops.copy(self.noise.state)
         all_terms = {}
         for players, batch in self.turns(*_images_and_labels(data)):
-            losses, terms = self._summed(batch, training=False)
-            all_terms |= self._log_losses(players, losses, terms)
+            losses, terms = self._losses_and_terms(batch, training=False)
+            self._log_losses(players, losses)
+            all_terms |= _terms_of(players, terms)
             self.noise.state.assign(noise)
-        self._track(all_terms)
+        self._log_terms(all_terms)
         return self.get_metrics_result()
 
-    def _summed(self, batch, training):
+    def _losses_and_terms(self, batch, training):
         """Return every player's loss, and the terms that it is the sum of."""
         terms = self.losses(batch, training)
         # Stacked and summed, not added: TensorFlow's graph optimizer merges a chain of additions,
@@ -214,12 +219,9 @@ class Game(Steps, SeededModel):
         }
         return losses, terms
 
-    def _log_losses(self, players, losses, terms):
-        """Log the losses of those who moved in a turn; return their terms, and the measures."""
+    def _log_losses(self, players, losses):
         for player in players:
             self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
-        of_each = {player.name: terms[player.name] for player in players}
-        return {**of_each, "measures": terms.get("measures", {})}
 
     @contextlib.contextmanager
     def _masked(self, mask, variables, optimizer):
@@ -233,7 +235,7 @@ class Game(Steps, SeededModel):
         for variable, value in zip(held, before, strict=True):
             variable.assign(ops.where(mask, ops.convert_to_tensor(variable), value))
 
-    def _track(self, terms):
+    def _log_terms(self, terms):
         for player in self.players:
             if len(player.terms) > 1:
                 for term in player.terms:
@@ -241,7 +243,7 @@ class Game(Steps, SeededModel):
         for name, value in self.measure(terms).items():
             self.trackers[name].update_state(value)
 
-    def _average(self):
+    def _update_averages(self):
         self.rounds.assign(self.rounds + 1)
         if not self.ema:
             return
@@ -489,6 +491,12 @@ def _closing_unless_done(callbacks: Sequence | None) -> Iterator[None]:
 def _images_and_labels(data):
     """Return the images of a batch, and its labels or None."""
     return keras.utils.unpack_x_y_sample_weight(data)[:2]
+
+
+def _terms_of(players: Sequence[Player], terms: Mapping) -> dict:
+    """Return the loss terms of some players, and what is only watched."""
+    of_each = {player.name: terms[player.name] for player in players}
+    return {**of_each, "measures": terms.get("measures", {})}
 
 
 def training_data(stream: FaceStream, start: int, count: int):
