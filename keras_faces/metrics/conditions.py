@@ -8,7 +8,7 @@ conditions. What it cannot tell on real faces, it cannot tell on generated ones 
 import numpy as np
 
 from keras_faces.data.stream import FaceStream
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, require_whole
 from keras_faces.metrics.classifier import (
     FACE_CLASSIFIER,
     accuracy_error,
@@ -56,8 +56,7 @@ def condition_accuracy(
     _require_conditions(model, stream)
     if count < 2:
         raise UserError(f"Condition accuracy needs 2 faces or more. Received: count={count}.")
-    if seed < 0:
-        raise UserError(f"seed must be 0 or more. Received: {seed}.")
+    require_whole(0, seed=seed)
     held_out = held_out_parts(stream, seed)
     labels, parts = stream.labels_at(held_out.positions), held_out.parts
     # Another stream of random numbers than that of the latents.

@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 import keras_faces as kf  # for kf.export, which stands above the models: imported when used
 from keras_faces import model_files
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import UserError, require_whole, unknown_name
 from keras_faces.pictures import grid
 from keras_faces.training.game import Game
 
@@ -92,7 +92,7 @@ class FaceModel(Game):
             A float32 array of shape `(count, code_dim)`.
 
         Raises:
-            UserError: If the model has no latents or no such sampler.
+            UserError: If the model has no latents or no such sampler, or a number cannot be.
         """
         self._require_latents()
         sampler = sampler or self.default_sampler
@@ -103,10 +103,8 @@ class FaceModel(Game):
                 f"Sampler {sampler!r} is not ready: it is fitted when a run is finished, or by "
                 f"model.fit_density(faces). Draw from {self.samplers[0]!r} until then."
             )
-        if count < 1:
-            raise UserError(f"count must be 1 or more. Received: {count}.")
-        if seed < 0:
-            raise UserError(f"seed must be 0 or more. Received: {seed}.")
+        require_whole(count=count)
+        require_whole(0, seed=seed)
         noise = np.random.default_rng(seed).standard_normal((count, self.latent_dim), np.float32)
         return ops.convert_to_numpy(self.latents_from_noise(noise, sampler))
 
