@@ -90,25 +90,21 @@ class RealFaces:
     data: kinds.Source | None = None
     split: kinds.Split | None = None
 
-    def open(self, run: str, model, command: str, labels: str | None = None):
+    def open(self, trained, command: str, labels: str | None = None):
         """Return the faces as a stream.
 
         Args:
-            run: The run.
-            model: Its model.
+            trained: The trained model.
             command: The command that needs them.
             labels: Kind of their labels; None takes those that the model learns from.
         """
-        from keras_faces.trained import TrainedModel
-
-        trained = TrainedModel(run, model)
         if self.data is None:
             try:
                 trained.source  # noqa: B018
             except UserError as error:
                 raise UserError(
                     f"{error} Give --data: where they lie now, or others, as in: keras-faces "
-                    f"{command} {run} --data SOURCE"
+                    f"{command} {trained.name} --data SOURCE"
                 ) from error
         return trained.faces(labels, self.data, self.split)
 

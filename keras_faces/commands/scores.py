@@ -4,7 +4,7 @@ import os
 
 from keras_faces.commands import kinds
 from keras_faces.commands.functions import without_keras
-from keras_faces.commands.inputs import RealFaces
+from keras_faces.commands.inputs import RealFaces, trained_model
 from keras_faces.errors import Interrupted, NotComputed, UserError, number_of
 
 
@@ -37,7 +37,6 @@ def evaluate(
     from keras_faces.metrics import evaluation
     from keras_faces.metrics.scores import SCORES, resolve_scores
     from keras_faces.metrics.tables import any_computed
-    from keras_faces.saving import load_model
     from keras_faces.schema import as_json
 
     if scores and inception_weights:
@@ -47,8 +46,8 @@ def evaluate(
                 "--inception-weights is given, but none of --scores needs them: "
                 f"{', '.join(scores)}. Leave it out, or add one or more of: {', '.join(needed)}."
             )
-    model = load_model(run)
-    stream = real.open(run, model, "evaluate")
+    trained = trained_model(run)
+    model, stream = trained.model, real.open(trained, "evaluate")
     scored = evaluation.evaluate(
         model,
         stream,
