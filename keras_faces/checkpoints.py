@@ -192,23 +192,20 @@ def _array(name: str, data: bytes) -> np.ndarray:
     return array
 
 
-def restore(model, arrays: Mapping[str, np.ndarray], metrics_too: bool = True) -> None:
+def restore(model, arrays: Mapping[str, np.ndarray]) -> None:
     """Put a checkpoint's values into a compiled model.
 
     Args:
         model: A compiled `FaceModel` made like the one that was saved.
         arrays: What `read_latest` returned.
-        metrics_too: Whether to restore running means as well.
 
     Raises:
         UserError: If the checkpoint belongs to another model.
     """
     if wrong := _misfit(model, arrays):
         raise UserError(wrong)
-    variables = _variables(model)
-    for name, variable in variables.items():
-        if metrics_too or not name.startswith("metric"):
-            variable.assign(arrays[name])
+    for name, variable in _variables(model).items():
+        variable.assign(arrays[name])
 
 
 def _misfit(model, arrays: Mapping[str, np.ndarray]) -> str | None:

@@ -9,7 +9,7 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,12 +32,6 @@ class Documented(NamedTuple):
     summary: str
     parameters: Parameters
     descriptions: dict[str, str]
-
-
-def documented(function: Callable) -> Documented:
-    """Return what a function's signature and docstring say."""
-    docstring = _parse(inspect.getdoc(function))
-    return Documented(docstring[0], dict(inspect.signature(function).parameters), docstring[1])
 
 
 def documented_class(owner: str | type) -> Documented:

@@ -3,20 +3,21 @@
 import numpy as np
 from keras import ops
 
+REACH = 0.06  # standard deviation of the blur, as a share of the size
 
-def pencil_sketch(images, reach: float = 0.06):
+
+def pencil_sketch(images):
     """Return pencil sketches of images in [-1, 1]: the grey image divided by its own blur.
 
     Args:
         images: Tensor of shape `(count, size, size, channels)`.
-        reach: Standard deviation of the blur, as a share of the size.
     """
     size, channels = images.shape[1], images.shape[3]
     grey = 0.5 * (ops.convert_to_tensor(images) + 1.0)
     if channels == 3:
         grey = ops.sum(grey * ops.convert_to_tensor([0.299, 0.587, 0.114]), -1, keepdims=True)
     offsets = np.arange(size)[:, None] - np.arange(size)[None, :]
-    kernel = np.exp(-0.5 * np.square(offsets / (reach * size)))
+    kernel = np.exp(-0.5 * np.square(offsets / (REACH * size)))
     # Rows that sum to one near the edges too, so that a blank border stays blank.
     kernel = ops.convert_to_tensor((kernel / kernel.sum(1, keepdims=True)).astype("float32"))
     blurred = ops.einsum("ij,bjkc->bikc", kernel, grey)

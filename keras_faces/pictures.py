@@ -50,6 +50,13 @@ def rows_grid(*sets: np.ndarray, columns: int = 10) -> Image.Image:
     return grid(np.concatenate(rows), columns)
 
 
+def enlarged(picture: Image.Image, least: int) -> Image.Image:
+    """Return a picture that is at least so wide or high, enlarged by a whole number."""
+    times = max(1, math.ceil(least / max(picture.size)))
+    size = (times * picture.width, times * picture.height)
+    return picture.resize(size, Image.Resampling.BICUBIC) if times > 1 else picture
+
+
 def picture_suffix(path: str | os.PathLike) -> str:
     """Return the suffix of a picture's path, or an empty one for a folder's.
 
@@ -132,16 +139,12 @@ def plot_losses(
         title: Title of the figure.
         names: The scalars to draw, and what to call each; None draws all.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if names is None:
         scalars = [n for n in rows[0] if n not in ("epoch", "step")]
         errors = {f"{n}_std" for n in scalars}
         names = {n: n.replace("_", " ") for n in scalars if n not in errors}
     columns = min(3, len(names))
-    figure = Figure(figsize=(4 * columns, 2.6 * math.ceil(len(names) / columns)), dpi=100)
-    FigureCanvasAgg(figure)
+    figure = new_figure(4 * columns, 2.6 * math.ceil(len(names) / columns))
     epochs = [row["epoch"] for row in rows]
     for number, (name, called) in enumerate(names.items()):
         axes = figure.add_subplot(math.ceil(len(names) / columns), columns, number + 1)
@@ -166,13 +169,8 @@ def plot_condition_accuracy(result: dict, path: str | os.PathLike) -> Path:
             the first 40 are drawn.
         path: Where to write the PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = list(result["conditions"])[:40]
-    figure = Figure(figsize=(max(6.4, 1.5 + 0.32 * len(names)), 3.6), dpi=100)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = bar_chart([name.replace("_", " ")[:24] for name in names], height=3.6)
     for number, (kind, colour) in enumerate((("real", "0.7"), ("generated", "tab:blue"))):
         rows = [result["conditions"][name][kind] for name in names]
         drawn = [(place, row) for place, row in enumerate(rows) if row is not None]
@@ -190,24 +188,34 @@ def plot_condition_accuracy(result: dict, path: str | os.PathLike) -> Path:
         linewidth=1,
         label=f"chance: {result['chance']:.1%}",
     )
-    axes.set_ylim(0, 1)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_ylabel(result["protocol"]["score"], fontsize=9)
-    # A name is text, not mathematics, whatever signs are in it.
-    axes.set_xticks(
-        range(len(names)),
-        [name.replace("_", " ")[:24] for name in names],
-        rotation=90 if len(names) > 6 else 0,
-        parse_math=False,
-    )
-    axes.tick_params(labelsize=8)
-    axes.grid(axis="y", alpha=0.3)
-    axes.set_axisbelow(True)
     more = len(result["conditions"]) - len(names)
     title = "How often a classifier of real faces sees the condition asked for"
     figure.suptitle(title + (f" (the first 40 of {more + 40})" if more else ""), fontsize=10)
     axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     return save_figure(figure, path)
+
+
+def new_figure(width: float, height: float):
+    """Return a Matplotlib figure of so many inches, at 100 pixels an inch."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=100)
+
+
+def bar_chart(names: Sequence[str], height: float):
+    """Return a figure of this height in inches, and its axes for bars from 0 to 1, one a name."""
+    figure = new_figure(max(6.4, 1.5 + 0.32 * len(names)), height)
+    axes = figure.add_subplot()
+    axes.set_ylim(0, 1)
+    rotation = 90 if len(names) > 6 else 0
+    # A name is text, not mathematics, whatever signs are in it.
+    axes.set_xticks(range(len(names)), names, rotation=rotation, parse_math=False)
+    axes.tick_params(labelsize=8)
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    return figure, axes
 
 
 def save_figure(figure, path: str | os.PathLike) -> Path:

@@ -212,9 +212,9 @@ def _watching(run: Run, plan: TrainingPlan) -> list:
 def _write_results(run: Run, plan: TrainingPlan, model, stream: FaceStream, print_fn) -> None:
     """Make what a finished run leaves; doing it twice does no harm."""
     model.fit_density([stream.sample(1024, plan.seed, labelled=True)])
-    made = []
+    # Each by itself: the folder may be gone since.
     with run.writing("the finished model"):
-        made += _draw(run, plan, model, stream)
+        made = [save_model(model, run.model_path), *_draw(run, plan, model, stream)]
     if plan.count:
         with run.writing("the finished model"):
             made += _evaluate(run, plan, model, stream, print_fn)
@@ -225,11 +225,11 @@ def _write_results(run: Run, plan: TrainingPlan, model, stream: FaceStream, prin
 
 
 def _draw(run: Run, plan: TrainingPlan, model, stream: FaceStream) -> list[Path]:
-    made = [save_model(model, run.model_path)]
+    made = []
     for sampler in model.usable_samplers:
-        pictures = model.gallery(64, plan.seed, sampler, stream)
-        made.append(save_picture(pictures.pop("samples"), run.folder / f"samples-{sampler}.png"))
-    for name, picture in pictures.items():  # of real faces, whatever the sampler
+        picture = model.picture_of_samples(64, plan.seed, sampler, stream)
+        made.append(save_picture(picture, run.folder / f"samples-{sampler}.png"))
+    for name, picture in model.pictures_of_faces(30, plan.seed, stream).items():
         made.append(save_picture(picture, run.folder / f"{name}.png"))
     if rows := run.rows():
         made.append(plot_losses(rows, run.folder / "losses.png", run.folder.name))

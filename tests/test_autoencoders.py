@@ -372,6 +372,14 @@ def test_samples_show_a_row_without_and_a_row_for_each_condition():
     assert np.array(copies).shape == (2 + 2 * 34, 2 + 6 * 34)
 
 
+def test_no_samples_are_made_but_those_that_are_shown(monkeypatch):
+    model, decoded = cvae(), []
+    decode = model.decode
+    monkeypatch.setattr(model, "decode", lambda codes: decoded.append(len(codes)) or decode(codes))
+    model.gallery(12, 0, "prior", None)
+    assert sum(decoded) == 12
+
+
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="SavedModels are written by TensorFlow"
 )

@@ -116,7 +116,7 @@ def test_a_models_flags_are_its_constructors_parameters(capsys, name):
         ("interpolate {runs}/vae --frames 1", "frames must be a whole number of 2 or more"),
         ("interpolate {runs}/vae --path round", "spherical"),
         ("interpolate {runs}/vae --out morph.avi", "morph.gif"),
-        ("interpolate {runs}/vae --from -1", "seed must be 0 or more"),
+        ("interpolate {runs}/vae --from -1", "seed must be a whole number of 0 or more"),
         ("interpolate {runs}/vae --from {tmp}/a.jpg", "Cannot read"),
         ("interpolate {runs}/vae --to {tmp}/text.jpg", "not a picture"),
         ("interpolate {runs}/vae --corners 1 2 3", "--corners requires 4"),

@@ -425,10 +425,12 @@ def test_refuses_latents_and_samplers_that_it_does_not_have(name):
     model = small(name)
     with pytest.raises(kf.UserError, match="latents of shape"):
         model.decode(np.zeros((2, 3), "float32"))
-    with pytest.raises(kf.UserError, match="count"):
-        model.generate(0)
-    with pytest.raises(kf.UserError, match="seed"):
-        model.generate(1, seed=-1)
+    for count in (0, 2.5, "3"):
+        with pytest.raises(kf.UserError, match="count"):
+            model.generate(count)
+    for seed in (-1, 0.5):
+        with pytest.raises(kf.UserError, match="seed"):
+            model.generate(1, seed=seed)
     with pytest.raises(kf.UserError, match="prior"):
         model.generate(1, sampler="priro")
 

@@ -983,6 +983,9 @@ def test_a_sample_holds_different_pictures_chosen_by_its_seed(ten):
     assert numbers(stream.sample(6, seed=0)) == first
     assert numbers(stream.sample(6, seed=1)) != first
     assert sorted(numbers(stream.sample(99))) == list(range(10))
+    for count, seed in ((-1, 0), (2.5, 0), (2, -1), (2, 0.5)):
+        with pytest.raises(kf.UserError, match="must be a whole number of 0 or more"):
+            stream.sample(count, seed)
 
 
 def test_identity_labels_number_the_people(picture_folder):

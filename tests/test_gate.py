@@ -6,6 +6,7 @@ asked for, and Gradio may not copy it to where it could be asked for later.
 
 import contextlib
 import json
+import logging
 import os
 import random
 import signal
@@ -23,6 +24,7 @@ from serving import given_file as given
 
 import keras_faces as kf
 from keras_faces.app import visitors
+from keras_faces.app.server import PageServer
 from keras_faces.app.visitors import Visitors
 
 gr = pytest.importorskip("gradio", reason="Gradio is not installed")
@@ -557,3 +559,12 @@ def test_a_page_that_is_ended_says_no_error_and_leaves_no_file(sent, folder, fac
     assert told == "\nStopped.\n"
     assert process.returncode == 128 + (signal.SIGINT if sent == signal.SIGINT else signal.SIGTERM)
     assert not list(tmp_path.glob("keras_faces_page_*"))
+
+
+def test_what_the_server_says_on_a_terminal_is_without_colours(folder, monkeypatch):
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    with PageServer([folder / "cyclegan"], port=0):
+        [handler] = logging.getLogger("uvicorn").handlers
+        said = handler.format(logging.LogRecord("", logging.WARNING, "", 0, "invalid", (), None))
+    assert said == "WARNING:  invalid"

@@ -132,7 +132,7 @@ def test_what_is_prepared_is_not_decoded_by_training(capsys, orl_folder, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["info", "orl", "--out", "sheet"], "--out must name a picture"),
+        (["info", "orl", "--out", "sheet"], "for --out. Expected a picture"),
         (["prepare", "orl", "--image-size", "0"], "--image-size must be 1 or more"),
         (["prepare", "orl", "--crop", "centre"], '"centre" for --crop.*"center"'),
         (["info", "celebb:here"], "no kind of source named 'celebb'.*'celeba'"),

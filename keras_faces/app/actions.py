@@ -4,7 +4,6 @@ They raise `UserError` for whatever the person can mend, and may be called by se
 """
 
 import io
-import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from keras_faces.latent import (
     apply,
     attribute_direction,
     between,
-    combined,
     encode_faces,
     latent_of,
     orthogonalise,
@@ -30,7 +28,7 @@ from keras_faces.metrics.reconstruction import psnr, ssim
 from keras_faces.metrics.scores import SCORES
 from keras_faces.metrics.tables import format_copies, read_scores, shown
 from keras_faces.models.encoding import EncodingModel
-from keras_faces.pictures import grid
+from keras_faces.pictures import enlarged, grid
 from keras_faces.screen import quoted
 
 WIDTH = 1000  # pixels at least of rows of faces, as they are shown
@@ -40,8 +38,6 @@ MAX_FRAMES = 30
 MAX_SEED = 2**32 - 1
 MAX_STRENGTH = 3.0
 ATTRIBUTE_FACES = 4096  # to take directions from, at most
-
-TABS = ("sample", "blend", "attributes", "interpolate", "translate", "reconstruct", "scores")
 
 Progress = Callable[[float, str], None]
 
@@ -214,8 +210,8 @@ def blend(served: ServedModel, first: Given, second: Given, percent: float = 50.
     model = served.model
     ends = [_face(served, given) for given in (first, second)]
     codes = [_latent(served, given) for given in (first, second)]
-    between = EncodingModel.between(*codes, percent)
-    face = served.use(model.decode, between[None])[0]
+    blended = EncodingModel.between(*codes, percent)
+    face = served.use(model.decode, blended[None])[0]
     faces = np.stack([ends[0], face, ends[1]])
     note = f"{percent:g} % of the second face; the first on the left, the second on the right"
     note += searched(served, first, second)
@@ -314,12 +310,8 @@ def attributes(
     if held:
         vectors = [orthogonalise(vector, held) for vector in vectors]
     latent = _latent(served, given)
-    codes = [latent]
-    if changed:
-        codes.append(apply(latent, combined(vectors, list(changed.values()))))
-    else:
-        codes.append(latent)
-    faces = served.use(served.model.decode, np.stack(codes))
+    moved = apply(latent, vectors, list(changed.values())) if changed else latent
+    faces = served.use(served.model.decode, np.stack([latent, moved]))
     told = ", ".join(f"{name} {value:+g}" for name, value in changed.items()) or "nothing changed"
     if given.data is None:
         what = "the face as drawn"
@@ -370,10 +362,9 @@ def translate(served: ServedModel, given: Given, to: str = "photo") -> Shown:
     if not hasattr(model, "translate"):
         raise UserError(reasons(served)["translate"])
     face = _face(served, given)[None]
-    there = served.use(model.translate, face, to)
-    origin = "sketch" if to == "photo" else "photo"
-    back = served.use(model.translate, there, origin)
+    there, back = served.use(model.cycle, face, to)
     faces = np.concatenate([face, there, back])
+    origin = "sketch" if to == "photo" else "photo"
     note = f"the {origin}, the {to} made of it, and the {origin} made of that"
     return Shown(enlarged(grid(faces, 3), WIDTH), note, faces)
 
@@ -461,13 +452,6 @@ def save_faces(shown: Shown, path: str | Path) -> None:
 def save_gif(shown: Shown, path: str | Path) -> None:
     """Write faces as an animation that goes there and back again."""
     save_frames(shown.faces, path)
-
-
-def enlarged(picture: Image.Image, least: int) -> Image.Image:
-    """Return a picture that is at least so wide or high, enlarged by a whole number."""
-    times = max(1, math.ceil(least / max(picture.size)))
-    size = (times * picture.width, times * picture.height)
-    return picture.resize(size, Image.Resampling.BICUBIC) if times > 1 else picture
 
 
 def whole(name: str, value, least: int, most: int) -> int:

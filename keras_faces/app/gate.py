@@ -257,9 +257,7 @@ class _Headers:
                 if scope["path"] == "/":
                     headers.append((b"cache-control", b"no-store"))
                     if _cookie(Request(scope)) is None:
-                        cookie = (
-                            f"{COOKIE}={secrets.token_hex(16)}; Path=/; HttpOnly; SameSite=Strict"
-                        )
+                        cookie = f"{COOKIE}={secrets.token_hex(16)}; {COOKIE_RULES}"
                         headers.append((b"set-cookie", cookie.encode()))
                 message["headers"] = headers
             await send(message)

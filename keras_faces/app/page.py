@@ -21,7 +21,7 @@ from keras_faces.app.uploads import MAX_PIXELS, SHOWN_SUFFIXES, check_bytes, dec
 from keras_faces.app.visitors import KEPT_SECONDS, Visitors, visitor_of
 from keras_faces.data.decode import BadPicture
 from keras_faces.errors import UserError
-from keras_faces.pictures import grid
+from keras_faces.pictures import enlarged, grid
 from keras_faces.trained.pictures import TOLD_FORMATS, decode_whole
 
 TITLE = "keras_faces"
@@ -180,14 +180,15 @@ class _Page:
             outputs = [self.about]
             outputs += [part for body in self.bodies.values() for part in body]
             outputs += [component for component, _ in self.updates]
-            self.blocks.load(told(self._choose), [self.name], outputs, api_visibility="private")
-            self.name.change(
+            _on(self.blocks.load, told(self._choose), [self.name], outputs)
+            loading = _on(
+                self.name.change,
                 lambda name: f"Loading {name} ...",
                 [self.name],
                 [self.about],
-                api_visibility="private",
                 show_progress="hidden",
-            ).then(told(self._choose), [self.name], outputs, api_visibility="private")
+            )
+            _on(loading.then, told(self._choose), [self.name], outputs)
 
     def _tab(self, title: str, fill: Callable):
         key = title.lower()
@@ -217,7 +218,7 @@ class _Page:
 
     # Parts that tabs share.
 
-    def _sampler(self, label="sampler") -> gr.Dropdown:
+    def _sampler(self) -> gr.Dropdown:
         def update(served):
             usable = list(served.model.usable_samplers)
             return {
@@ -226,7 +227,7 @@ class _Page:
                 "visible": len(usable) > 1,
             }
 
-        return self._follows(gr.Dropdown([], label=label, min_width=120), update)
+        return self._follows(gr.Dropdown([], label="sampler", min_width=120), update)
 
     def _conditions(self, label) -> gr.Dropdown:
         def update(served):
@@ -259,16 +260,15 @@ class _Page:
                     elem_id=f"seen-{key}",
                 )
                 note = gr.Markdown(elem_id=f"note-{key}")
-        upload.upload(told(self._displayable), [upload], [upload], api_visibility="private")
-        gr.on(
+        _on(upload.upload, told(self._displayable), [upload], [upload])
+        _on(
             [upload.change, tick.change, self.name.change],
             told(self._look),
             [self.name, upload, tick],
             [seen, note],
-            api_visibility="private",
             show_progress="hidden",
         )
-        example.click(told(self._example), [self.name], [upload, tick], api_visibility="private")
+        _on(example.click, told(self._example), [self.name], [upload, tick])
         return Picture(column, upload, tick, conditions, seen, note)
 
     def _start(self, label: str, key: str, seed: int) -> Start:
@@ -284,14 +284,11 @@ class _Page:
                 number = _seed(seed)
                 sampler = self._sampler()
             picture = self._picture(label, key, visible=False)
-        kind.change(
-            lambda chosen: (
-                gr.update(visible=chosen == SEED),
-                gr.update(visible=chosen == PICTURE),
-            ),
+        _on(
+            kind.change,
+            lambda chosen: [gr.update(visible=chosen == part) for part in (SEED, PICTURE)],
             [kind],
             [row, picture.column],
-            api_visibility="private",
         )
         return Start(kind, number, sampler, picture)
 
@@ -305,7 +302,7 @@ class _Page:
         except UserError as error:
             return None, f"**{error}**"
         with self.visitors.writing(visitor, "seen.png") as target:
-            actions.enlarged(grid(face.face[None], gap=0), 256).save(target)
+            enlarged(grid(face.face[None], gap=0), 256).save(target)
         return str(target), face.note
 
     def _displayable(self, visitor, path):
@@ -360,10 +357,9 @@ class _Page:
 
         inputs = [self.name, count, seed, sampler, mode, conditions]
         outputs = [picture, note, download]
-        draw.click(told(run), inputs, outputs, api_visibility="private")
-        another.click(lambda: random.randrange(2**31), None, [seed], api_visibility="private").then(
-            told(run), inputs, outputs, api_visibility="private"
-        )
+        _on(draw.click, told(run), inputs, outputs)
+        drawn = _on(another.click, lambda: random.randrange(2**31), None, [seed])
+        _on(drawn.then, told(run), inputs, outputs)
 
     def _blend(self):
         with gr.Row():
@@ -379,15 +375,10 @@ class _Page:
             return self._both(visitor, actions.blend(served, *ends, percent))
 
         inputs = [self.name, percent, *first.inputs, *second.inputs]
-        button.click(told(run), inputs, [picture, note], api_visibility="private")
-        percent.release(
-            told(run),
-            inputs,
-            [picture, note],
-            show_progress="hidden",
-            trigger_mode="always_last",
-            api_visibility="private",
-        )
+        outputs = [picture, note]
+        _on(button.click, told(run), inputs, outputs)
+        often = {"show_progress": "hidden", "trigger_mode": "always_last"}
+        _on(percent.release, told(run), inputs, outputs, **often)
 
     def _attributes(self):
         def names(served):
@@ -431,13 +422,8 @@ class _Page:
             rest = SLIDERS - len(updates)
             return [chosen, *updates, *[gr.update(visible=False, value=0)] * rest]
 
-        chosen.change(
-            lay_out,
-            [chosen, before, *sliders],
-            [before, *sliders],
-            api_visibility="private",
-            show_progress="hidden",
-        )
+        outputs = [before, *sliders]
+        _on(chosen.change, lay_out, [chosen, *outputs], outputs, show_progress="hidden")
 
         def run(
             visitor, name, hold, chosen, kind, seed, sampler, path, cropped, held, *values, progress
@@ -455,14 +441,8 @@ class _Page:
             return told(functools.partial(run, progress=progress))(request, *values)
 
         inputs = [self.name, hold, chosen, *start.inputs, *sliders]
-        gr.on(
-            [button.click, *(slider.release for slider in sliders)],
-            handler,
-            inputs,
-            [picture, note],
-            api_visibility="private",
-            trigger_mode="always_last",
-        )
+        moved = [button.click, *(slider.release for slider in sliders)]
+        _on(moved, handler, inputs, [picture, note], trigger_mode="always_last")
 
     def _interpolate(self):
         with gr.Row():
@@ -493,7 +473,7 @@ class _Page:
             return *self._both(visitor, shown), str(path)
 
         inputs = [self.name, frames, path, *first.inputs, *last.inputs]
-        button.click(told(run), inputs, [picture, note, morph], api_visibility="private")
+        _on(button.click, told(run), inputs, [picture, note, morph])
 
     def _translate(self):
         to = gr.Radio(list(TO), value=next(iter(TO)), label="make", elem_id="translate-to")
@@ -527,10 +507,9 @@ class _Page:
             return self._both(visitor, actions.translate(self.models[name], given, "photo"))
 
         inputs = [self.name, to, *given.inputs]
-        from_picture.click(told(run), inputs, [picture, note], api_visibility="private")
-        from_drawing.click(
-            told(run_drawing), [self.name, drawing], [picture, note], api_visibility="private"
-        )
+        outputs = [picture, note]
+        _on(from_picture.click, told(run), inputs, outputs)
+        _on(from_drawing.click, told(run_drawing), [self.name, drawing], outputs)
 
     def _reconstruct(self):
         with gr.Row():
@@ -543,9 +522,7 @@ class _Page:
             served = self.models[name]
             return self._both(visitor, actions.reconstruct(served, _given_picture(served, *parts)))
 
-        button.click(
-            told(run), [self.name, *given.inputs], [picture, note], api_visibility="private"
-        )
+        _on(button.click, told(run), [self.name, *given.inputs], [picture, note])
 
     def _scores(self):
         table = gr.Dataframe(interactive=False, wrap=True, elem_id="scores")
@@ -559,13 +536,15 @@ class _Page:
             value = {"headers": found.headers, "data": found.rows}
             return value, "\n\n".join(found.notes)
 
-        gr.on(
-            [self.name.change, self.blocks.load],
-            fill,
-            [self.name],
-            [table, notes],
-            api_visibility="private",
-        )
+        _on([self.name.change, self.blocks.load], fill, [self.name], [table, notes])
+
+
+def _on(events, function: Callable, inputs, outputs, **options):
+    """Let an event, or any of several, call a function, which programs may not."""
+    options["api_visibility"] = "private"
+    if callable(events):
+        return events(function, inputs, outputs, **options)
+    return gr.on(events, function, inputs, outputs, **options)
 
 
 def _seed(value: int) -> gr.Number:

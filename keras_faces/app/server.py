@@ -120,7 +120,13 @@ class PageServer:
                 await super().shutdown(sockets)
 
         return Server(
-            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                use_colors=False,  # which `screen` would show as escapes
+                timeout_graceful_shutdown=1,
+                ws="none",
+            )
         )
 
     def run(self) -> None:

@@ -104,7 +104,7 @@ def check(
 def info(
     *source: Annotated[kinds.Source, Parameter(required=True)],
     pictures: Pictures = Pictures(),
-    out: str = "contact-sheet.png",
+    out: kinds.Picture = "contact-sheet.png",
     count: int = 64,
     seed: int = 0,
 ) -> None:
@@ -118,10 +118,8 @@ def info(
     """
     from keras_faces.data.looking import look, stacked
     from keras_faces.data.overview import contact_sheet, describe
-    from keras_faces.pictures import picture_suffix, save_picture
+    from keras_faces.pictures import save_picture
 
-    if not picture_suffix(out):
-        raise UserError(f"--out must name a picture, such as faces.png. Received: {out!r}.")
     opened, prepared, drawn, warned = pictures.prepare(source)
     shown = look(opened)
     about_faces = shown.lines() if shown else []

@@ -55,7 +55,7 @@ def reconstruct(
     framing: Framing = Framing(),
     search: Search = Search(),
     conditions: str | None = None,
-    out: str = "reconstructions.png",
+    out: kinds.Picture = "reconstructions.png",
 ) -> None:
     """Encode pictures, or search for their latents, and decode.
 
@@ -67,7 +67,7 @@ def reconstruct(
     """
     from keras_faces.pictures import rows_grid, save_picture
 
-    trained = trained_model(run, out, latents_for="reconstruct pictures")
+    trained = trained_model(run, latents_for="reconstruct pictures")
     model = trained.model
     given = conditions_for(model, conditions, needed=True)
     count = len(images)
@@ -104,7 +104,7 @@ def blend(
     search: Search = Search(),
     percent: float = 50.0,
     conditions: str | None = None,
-    out: str = "blend.png",
+    out: kinds.Picture = "blend.png",
 ) -> None:
     """Make a face between two pictures.
 
@@ -120,7 +120,7 @@ def blend(
     from keras_faces import latent
     from keras_faces.pictures import grid, save_picture
 
-    trained = trained_model(run, out, latents_for="blend pictures")
+    trained = trained_model(run, latents_for="blend pictures")
     model = trained.model
     given = conditions_for(model, conditions, needed=True)
     if given:
@@ -141,7 +141,7 @@ def translate(
     framing: Framing = Framing(),
     to: Literal["photo", "sketch"] = "photo",
     cycle: bool = False,
-    out: str = "translated.png",
+    out: kinds.Picture = "translated.png",
 ) -> None:
     """Turn sketches into photos, or photos to sketches.
 
@@ -154,7 +154,7 @@ def translate(
     """
     from keras_faces.pictures import rows_grid, save_picture
 
-    trained = trained_model(run, out)
+    trained = trained_model(run)
     model = trained.model
     if not hasattr(model, "translate"):
         raise UserError(f"{type(model).__name__} does not translate. CycleGAN does.")

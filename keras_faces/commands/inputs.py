@@ -98,46 +98,40 @@ class RealFaces:
     faces: kinds.Faces | None = None
     per_photo: kinds.PerPhoto | None = None
 
-    def open(self, run: str, model, command: str, labels: str | None = None):
+    def open(self, trained, command: str, labels: str | None = None):
         """Return the faces as a stream.
 
         Args:
-            run: The run.
-            model: Its model.
+            trained: The trained model.
             command: The command that needs them.
             labels: Kind of their labels; None takes those that the model learns from.
         """
-        from keras_faces.trained import TrainedModel
-
-        if self.people is not None and self.data is None:
-            raise UserError(
-                "--people says what folders in --data are. Give --data as well, or leave it out: "
-                "in the run's own faces they are what they were in training."
-            )
-        trained = TrainedModel(run, model)
+        chosen = {"people": self.people, "faces": self.faces, "per-photo": self.per_photo}
+        for flag, given in chosen.items():
+            if given is not None and self.data is None:
+                raise UserError(
+                    f"--{flag} says what --data is. Give --data as well, or leave it out: the "
+                    "run's own faces are what they were in training."
+                )
         if self.data is None:
             try:
                 trained.source  # noqa: B018
             except UserError as error:
                 raise UserError(
                     f"{error} Give --data: where they lie now, or others, as in: keras-faces "
-                    f"{command} {quoted(run)} --data SOURCE"
+                    f"{command} {quoted(trained.name)} --data SOURCE"
                 ) from error
-        chosen = self.people, self.faces, self.per_photo
-        return trained.faces(labels, self.data, self.split, *chosen)
+        return trained.faces(labels, self.data, self.split, *chosen.values())
 
 
-def trained_model(run: str, out: str, latents_for: str | None = None):
-    """Return the trained model that pictures go through, once `out` is known to name a picture.
+def trained_model(run: str, latents_for: str | None = None):
+    """Return a trained model.
 
     With `latents_for`, what latents are needed for, a model without any is refused at once.
     """
     from keras_faces.latent.encoding import require_latents
-    from keras_faces.pictures import picture_suffix
     from keras_faces.trained import TrainedModel
 
-    if not picture_suffix(out):
-        raise UserError(f"--out must be a picture such as faces.png. Received: {out!r}.")
     trained = TrainedModel(run)
     if latents_for:
         require_latents(trained.model, latents_for)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from keras_faces.errors import unknown_name
+from keras_faces.errors import UserError, unknown_name
 from keras_faces.introspection import constant
 from keras_faces.models import list_samplers
 from keras_faces.recipes import list_recipes, load_recipe
@@ -46,6 +46,13 @@ def _require_sources(sources: str | Iterable[str] | None) -> None:
         _require_source(source)
 
 
+def _require_picture(path: str) -> None:
+    from keras_faces.pictures import picture_suffix
+
+    if not picture_suffix(path):
+        raise UserError(f"Expected a picture such as faces.png. Received: {path!r}.")
+
+
 def _require_format(name: str) -> None:
     known = constant("keras_faces.export:FORMATS")
     if name not in known and name not in constant("keras_faces.export:INSTEAD"):
@@ -64,6 +71,7 @@ Sources = Annotated[
         validator=lambda kind, given: _require_sources(given),
     ),
 ]
+Picture = Annotated[str, _checked(_require_picture)]
 # Not only the names that help lists: a file of one's own, and formats that are refused with what
 # is there instead.
 Recipe = Annotated[Literal[tuple(list_recipes())] | str, _checked(load_recipe)]

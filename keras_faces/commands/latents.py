@@ -1,7 +1,7 @@
 """What a model's latents are good for: `interpolate`, `attribute`, `latents`."""
 
 from keras_faces.commands import kinds
-from keras_faces.commands.inputs import Framing, RealFaces, Search, conditions_for
+from keras_faces.commands.inputs import Framing, RealFaces, Search, conditions_for, trained_model
 from keras_faces.errors import UserError, require_whole, unknown_name
 
 
@@ -39,7 +39,6 @@ def interpolate(
 
     from keras_faces.latent import between, corner_grid, save_frames
     from keras_faces.latent.interpolation import frames_suffix
-    from keras_faces.trained import TrainedModel
 
     suffix = frames_suffix(out)
     if suffix in (".gif", ".mp4") and (corners or columns is not None):
@@ -47,7 +46,7 @@ def interpolate(
     if corners and columns is not None:
         raise UserError("A square between --corners has --frames columns. Leave --columns out.")
     require_whole(1, columns=1 if columns is None else columns)
-    trained = TrainedModel(run)
+    trained = trained_model(run)
     model = trained.model
     ends = corners or [from_, to]
     codes = _ends(trained, ends, framing, search, sampler, conditions)
@@ -139,17 +138,14 @@ def attribute(
         save_frames,
     )
     from keras_faces.latent.attributes import ways_by
-    from keras_faces.latent.encoding import require_latents
     from keras_faces.latent.interpolation import frames_suffix
-    from keras_faces.trained import TrainedModel
 
     frames_suffix(out)
     strength, against = strength or [1.0], against or []
     if frames is not None:
         require_whole(2, frames=frames)
-    trained = TrainedModel(run)
+    trained = trained_model(run, latents_for="change attributes in them")
     model = trained.model
-    require_latents(model, "change attributes in them")
     given = conditions_for(model, conditions, needed=bool(image))
     if by is not None and not model.conditional:
         raise UserError(
@@ -160,12 +156,12 @@ def attribute(
     encoded, face = None, framing.faces(trained, [image])[0] if image else seed
     # What needs no search comes first, so that a mistake is told before one.
     if moved or check:
-        stream = under = real.open(run, model, "attribute", "attributes")
+        stream = under = real.open(trained, "attribute", "attributes")
         for name in [*(names if check else moved), *against]:
             if name not in stream.label_names:
                 raise unknown_name("attribute", name, stream.label_names)
         if model.conditional and stream.label_names != model.condition_names:
-            under = real.open(run, model, "attribute")
+            under = real.open(trained, "attribute")
     arguments = search.arguments(model, "the picture") if image else {}
     latent = latent_of(model, face, sampler, **given, **arguments)
     if moved or check:
@@ -223,7 +219,7 @@ def latents(
     separability: bool = False,
     seed: int = 0,
     count: int | None = None,
-    out: str = "latents.png",
+    out: kinds.Picture = "latents.png",
 ) -> None:
     """Draw a model's latent space.
 
@@ -240,14 +236,12 @@ def latents(
     """
     from keras_faces import latent
     from keras_faces.latent.encoding import require_latents
-    from keras_faces.pictures import grid, picture_suffix, save_picture
-    from keras_faces.saving import load_model
+    from keras_faces.pictures import grid, save_picture
 
     if manifold and separability:
         raise UserError("--manifold is not allowed with --separability. Give one of them.")
-    if not picture_suffix(out):
-        raise UserError(f"--out must be a picture such as plot.png. Received: {out!r}.")
-    model = load_model(run)
+    trained = trained_model(run)
+    model = trained.model
     if manifold and model.code_dim == 2:
         search.arguments(model)
         save_picture(grid(latent.manifold(model), 15), out)
@@ -255,12 +249,12 @@ def latents(
         return
     require_latents(model, "say where faces are in them")
     labels = "attributes" if attribute or separability else None
-    stream = real.open(run, model, "latents", labels)
+    stream = real.open(trained, "latents", labels)
     if attribute and attribute not in stream.label_names:
         raise unknown_name("attribute", attribute, stream.label_names)
     under = None
     if model.conditional and labels and stream.label_names != model.condition_names:
-        under = real.open(run, model, "latents")
+        under = real.open(trained, "latents")
     encoded = _encode(search, model, stream, under, count, seed)
     source = f"{len(encoded.latents):,} faces of {stream.facts['source']}"
     kind = type(model).__name__

@@ -4,7 +4,7 @@ import os
 
 from keras_faces.commands import kinds
 from keras_faces.commands.functions import without_keras
-from keras_faces.commands.inputs import RealFaces
+from keras_faces.commands.inputs import RealFaces, trained_model
 from keras_faces.errors import Interrupted, NotComputed, UserError, number_of
 from keras_faces.screen import quoted
 
@@ -19,7 +19,7 @@ def evaluate(
     sampler: kinds.Sampler | None = None,
     scores: list[kinds.Score] | None = None,
     inception_weights: str | None = None,
-    pairs: str | None = None,
+    pairs: kinds.Picture | None = None,
     out: str | None = None,
 ) -> None:
     """Score a model's faces beside real ones.
@@ -34,15 +34,10 @@ def evaluate(
         pairs: Draw the samples nearest to real faces over these (needs the extra identity).
         out: Write the scores and their protocol as JSON.
     """
-    from keras_faces.pictures import picture_suffix
-
-    if pairs and not picture_suffix(pairs):
-        raise UserError(f"--pairs must name a picture, such as p.png. Received: {pairs!r}.")
     from keras_faces.files import write_whole
     from keras_faces.metrics import evaluation
     from keras_faces.metrics.scores import SCORES, resolve_scores
     from keras_faces.metrics.tables import any_computed
-    from keras_faces.saving import load_model
     from keras_faces.schema import as_json
 
     if scores and inception_weights:
@@ -52,8 +47,8 @@ def evaluate(
                 "--inception-weights is given, but none of --scores needs them: "
                 f"{', '.join(scores)}. Leave it out, or add one or more of: {', '.join(needed)}."
             )
-    model = load_model(run)
-    stream = real.open(run, model, "evaluate")
+    trained = trained_model(run)
+    model, stream = trained.model, real.open(trained, "evaluate")
     scored = evaluation.evaluate(
         model,
         stream,

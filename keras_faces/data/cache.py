@@ -84,10 +84,11 @@ class FaceCache:
             good = self._index("reason")["reason"].is_null()
             self._rows = np.from_dlpack(pc.indices_nonzero(good)).astype(np.int64)
         self._lock = threading.Lock()
-        before = header(self.count + self.meta["skipped"], self.image_shape)
+        rows = self.count + self.meta["skipped"]
+        before = header(rows, self.image_shape)
         self._start = len(before)
         self._file = open_regular(self.folder / IMAGES)
-        whole = len(before) + (self.count + self.meta["skipped"]) * self._row_bytes
+        whole = len(before) + rows * self._row_bytes
         if os.read(self._file, len(before)) != before or os.fstat(self._file).st_size != whole:
             raise OSError(errno.EIO, "cut or overwritten", str(self.folder / IMAGES))
 

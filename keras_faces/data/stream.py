@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_faces.data.cache import FaceCache
 from keras_faces.data.labels import Labels
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, require_whole
 from keras_faces.pixels import to_float
 
 # What narrows a split and goes without saying in a protocol.
@@ -214,8 +214,7 @@ class FaceStream:
 
         With `labelled`, return `(pictures, labels)` where the stream has labels.
         """
-        if seed < 0:
-            raise UserError(f"seed must be 0 or more. Received: {seed}.")
+        require_whole(0, count=count, seed=seed)
         count = min(count, self.count)
         chosen = np.random.default_rng(seed).permutation(self.indices)[:count]
         faces = to_float(self.cache.read(chosen))
@@ -225,3 +224,8 @@ class FaceStream:
         if not self.shuffle:
             return self.indices
         return np.random.default_rng([self.seed, epoch]).permutation(self.indices)
+
+
+def stream_of(faces) -> FaceStream | None:
+    """Return the stream of what `load` or `open_faces` returned, or None of anything else."""
+    return faces if isinstance(faces, FaceStream) else getattr(faces, "stream", None)

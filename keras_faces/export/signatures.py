@@ -28,10 +28,9 @@ def signatures_of(model, pixels: str) -> dict[str, Signature]:
         model: A `FaceModel`.
         pixels: `"float32"` or `"uint8"`: what faces are given as and returned as.
     """
-    picture = (model.image_size, model.image_size, model.channels)
     found = {}
     for name, (shapes, function) in model.signatures().items():
-        dtypes = [pixels if shape == picture else "float32" for shape in shapes.values()]
+        dtypes = [pixels if shape == model.image_shape else "float32" for shape in shapes.values()]
         if pixels == "uint8":
             function = _in_levels(function, dtypes)
         inputs = dict(zip(shapes, zip(shapes.values(), dtypes)))

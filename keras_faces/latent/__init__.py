@@ -16,13 +16,7 @@ from keras_faces.latent.attributes import (
     under_conditions,
 )
 from keras_faces.latent.encoding import EncodedFaces, blend, encode_faces, latent_of, latents_of
-from keras_faces.latent.interpolation import (
-    PATHS,
-    between,
-    corner_grid,
-    interpolate,
-    save_frames,
-)
+from keras_faces.latent.interpolation import PATHS, between, corner_grid, interpolate, save_frames
 from keras_faces.latent.inversion import Inversion, invert
 from keras_faces.latent.measured import attribute_check, check_table
 from keras_faces.latent.plots import plot_latents, plot_separability

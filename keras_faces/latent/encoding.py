@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from keras_faces.data.stream import FaceStream
+from keras_faces.data.stream import FaceStream, stream_of
 from keras_faces.errors import UserError, require_whole, unknown_name
 from keras_faces.latent.inversion import MANY, Inversion, invert
 from keras_faces.metrics.held_out import REAL_FACES, HeldOut, held_out_parts
@@ -124,7 +124,7 @@ def encode_faces(
 
 
 def _stream(faces) -> FaceStream:
-    stream = faces if isinstance(faces, FaceStream) else getattr(faces, "stream", None)
+    stream = stream_of(faces)
     if stream is None:
         raise UserError(
             "Expected faces from kf.data.load or kf.data.open_faces. Latents of an array are "

@@ -18,11 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from keras import ops
-from PIL import Image
 
 from keras_faces.errors import UserError, require_above, require_whole, unknown_name
 from keras_faces.optional import import_av
-from keras_faces.pictures import grid, picture_suffix, save_gif, save_picture, save_video
+from keras_faces.pictures import enlarged, grid, picture_suffix, save_gif, save_picture, save_video
 
 PATHS = ("linear", "spherical")
 
@@ -172,13 +171,7 @@ def save_frames(
     suffix = frames_suffix(path)
     if suffix not in (".gif", ".mp4"):
         return save_picture(grid(faces, columns or len(faces)), path)
-    pictures = [_enlarged(grid(face[None], gap=0)) for face in faces]
+    pictures = [enlarged(grid(face[None], gap=0), MORPH_SIZE) for face in faces]
     if suffix == ".mp4":
         return save_video(pictures, path, seconds)
     return save_gif([*pictures, *pictures[-2:0:-1]], path, seconds, hold=1)
-
-
-def _enlarged(picture: Image.Image) -> Image.Image:
-    times = math.ceil(MORPH_SIZE / picture.width)
-    size = (times * picture.width, times * picture.height)
-    return picture.resize(size, Image.Resampling.BICUBIC)

@@ -32,7 +32,13 @@ from keras_faces.latent.attributes import (
 )
 from keras_faces.latent.encoding import EncodedFaces
 from keras_faces.latent.separability import dealt_anew
-from keras_faces.metrics.classifier import balanced_accuracy, face_features, features_at, fit_probe
+from keras_faces.metrics.classifier import (
+    FACE_CLASSIFIER,
+    balanced_accuracy,
+    face_features,
+    features_at,
+    fit_probe,
+)
 from keras_faces.metrics.conditions import unmeasurable
 from keras_faces.metrics.detection import detected
 
@@ -131,8 +137,7 @@ def attribute_check(
 
     return {
         "protocol": {
-            "classifier": "ridge regression on principal components of gradient histograms and "
-            "mean colours",
+            "classifier": FACE_CLASSIFIER,
             **encoded.stream.protocol,
             "labels_digest": encoded.stream.labels_digest,
             "faces": len(labels),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_faces.errors import UserError
-from keras_faces.pictures import save_figure
+from keras_faces.pictures import bar_chart, new_figure, save_figure
 from keras_faces.pixels import to_uint8
 
 WITH, WITHOUT = "tab:orange", "tab:blue"
@@ -47,7 +47,8 @@ def plot_latents(
             raise UserError(
                 f"Expected {len(points)} {name}, as many as points. Received: {len(given)}."
             )
-    figure, axes = _figure(8, 7)
+    figure = new_figure(8, 7)
+    axes = figure.add_subplot()
     groups = [(np.ones(len(points), bool), "0.5", f"{len(points)} faces")]
     if labels is not None:
         has = np.asarray(labels) > 0.5
@@ -109,7 +110,8 @@ def plot_separability(result: dict, path: str | os.PathLike, title: str) -> Path
         title: Title of the figure.
     """
     rows = sorted(result["attributes"].items(), key=lambda item: -item[1]["accuracy"])[:40]
-    figure, axes = _figure(max(6.4, 1.5 + 0.32 * len(rows)), 4)
+    names = [f"{name.replace('_', ' ')[:24]}\n{row['share']:.0%}" for name, row in rows]
+    figure, axes = bar_chart(names, height=4)
     places = np.arange(len(rows))
     axes.bar(places, [row["accuracy"] for _, row in rows], 0.6, color=WITHOUT, label="latents")
     guessing = np.array([[row["guessing"], row["guessing_high"]] for _, row in rows])
@@ -124,31 +126,12 @@ def plot_separability(result: dict, path: str | os.PathLike, title: str) -> Path
         label="guessing: mean and upper twentieth",
     )
     axes.axhline(0.5, color="black", linestyle="--", linewidth=1, label="chance: 50 %")
-    axes.set_ylim(0, 1)
     axes.set_ylabel(
         "balanced accuracy on people not seen before"
         if result["protocol"]["held_out"] == "whole people"
         else "balanced accuracy on faces not seen before",
         fontsize=8,
     )
-    axes.set_xticks(
-        places,
-        [f"{name.replace('_', ' ')[:24]}\n{row['share']:.0%}" for name, row in rows],
-        rotation=90 if len(rows) > 6 else 0,
-        parse_math=False,
-    )
-    axes.tick_params(labelsize=8)
-    axes.grid(axis="y", alpha=0.3)
-    axes.set_axisbelow(True)
     figure.suptitle(title, fontsize=10, parse_math=False)
     axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     return save_figure(figure, path)
-
-
-def _figure(width: float, height: float):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=100)
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()

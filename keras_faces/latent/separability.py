@@ -81,7 +81,7 @@ def separability(encoded: EncodedFaces, shuffles: int = SHUFFLES, seed: int = 0)
 
 
 def _accuracy(latents, labels, parts) -> np.ndarray:
-    seen, _ = cross_seen(latents, labels, parts, latents[:1])
+    seen, _ = cross_seen(latents, labels, parts)
     return balanced_accuracy(labels, seen)
 
 

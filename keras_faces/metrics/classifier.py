@@ -13,14 +13,13 @@ from keras_faces.errors import UserError
 from keras_faces.pixels import check
 
 COMPONENTS = 256
-
 RIDGE = 0.3  # of the mean variance of the components
-
 CELLS = 8  # in a row of the grid of histograms
-
 BINS = 8
-
 COLOURS = 0.3  # weight of the mean colours beside the histograms, about a fifth of the variance
+
+# What protocols call it.
+FACE_CLASSIFIER = "ridge regression on principal components of gradient histograms and mean colours"
 
 
 class Probe(NamedTuple):
@@ -101,7 +100,7 @@ def fit_probe(features: np.ndarray, labels: np.ndarray) -> Probe:
 
 
 def cross_seen(
-    features: np.ndarray, labels: np.ndarray, parts: np.ndarray, others: np.ndarray
+    features: np.ndarray, labels: np.ndarray, parts: np.ndarray, others: np.ndarray | None = None
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return what classifiers see that each learnt from all parts but one.
 
@@ -109,7 +108,7 @@ def cross_seen(
         features: Features of the real faces, of shape `(count, features)`.
         labels: Their labels, as in `fit_probe`.
         parts: The part that each belongs to, of shape `(count,)`.
-        others: Features of other faces.
+        others: Features of other faces, or None.
 
     Returns:
         What each real face's classifier, which has not seen its part, sees in it; and what every
@@ -120,7 +119,8 @@ def cross_seen(
         held_out = parts == part
         probe = fit_probe(features[~held_out], labels[~held_out])
         seen[held_out] = probe.sees(features[held_out])
-        seen_in_others.append(probe.sees(others))
+        if others is not None:
+            seen_in_others.append(probe.sees(others))
     return seen, seen_in_others
 
 

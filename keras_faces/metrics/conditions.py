@@ -8,8 +8,9 @@ conditions. What it cannot tell on real faces, it cannot tell on generated ones 
 import numpy as np
 
 from keras_faces.data.stream import FaceStream
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, require_whole
 from keras_faces.metrics.classifier import (
+    FACE_CLASSIFIER,
     accuracy_error,
     balanced_accuracy,
     cross_seen,
@@ -55,8 +56,7 @@ def condition_accuracy(
     _require_conditions(model, stream)
     if count < 2:
         raise UserError(f"Condition accuracy needs 2 faces or more. Received: count={count}.")
-    if seed < 0:
-        raise UserError(f"seed must be 0 or more. Received: {seed}.")
+    require_whole(0, seed=seed)
     held_out = held_out_parts(stream, seed)
     labels, parts = stream.labels_at(held_out.positions), held_out.parts
     # Another stream of random numbers than that of the latents.
@@ -79,8 +79,7 @@ def condition_accuracy(
     mean, std, rows = _accuracies(asked, seen_generated, measured)
     return {
         "protocol": {
-            "classifier": "ridge regression on principal components of gradient histograms and "
-            "mean colours",
+            "classifier": FACE_CLASSIFIER,
             "score": "balanced accuracy" if attributes else "accuracy",
             "labels": stream.labels,
             "labels_digest": stream.labels_digest,

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from keras_faces.errors import NotComputed, UserError
+from keras_faces.errors import NotComputed, UserError, require_whole
 from keras_faces.pixels import check, to_float, to_uint8
 
 VARIABLE = "KERAS_FACES_INCEPTION"
@@ -67,8 +67,7 @@ class InceptionFeatures:
     ):
         if dtype not in POLICIES:
             raise UserError(f"dtype must be 'float32' or 'bfloat16'. Received: {dtype!r}.")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise UserError(f"batch_size must be 1 or more. Received: {batch_size!r}.")
+        require_whole(batch_size=batch_size)
         self.dtype = dtype
         self.batch_size = batch_size
         self.weights_path = find_weights(weights)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from keras_faces.errors import UserError
-from keras_faces.metrics.identity import face_descriptors
+from keras_faces.metrics.identity import Descriptors, face_descriptors
 from keras_faces.pixels import check
 
 PEAK = 255.0
@@ -120,8 +120,12 @@ def descriptor_distance(
         UserError: As `mean_squared_error`; if dlib or its models are not installed; or if there is
             no pair with a face found in both.
     """
-    faces, reconstructions = _checked(faces, reconstructions)
-    one, other = face_descriptors(faces, processes), face_descriptors(reconstructions, processes)
+    both = _checked(faces, reconstructions)
+    return distances_of(*(face_descriptors(faces, processes) for faces in both))
+
+
+def distances_of(one: Descriptors, other: Descriptors) -> DescriptorDistances:
+    """Return `descriptor_distance` of descriptors that were computed before; errors as there."""
     both = one.found & other.found
     if not both.any():
         raise UserError(

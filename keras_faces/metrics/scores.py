@@ -16,13 +16,14 @@ from keras_faces.data.stream import FaceStream
 from keras_faces.errors import NotComputed, UserError, unknown_name
 from keras_faces.metrics import identity, reconstruction
 from keras_faces.metrics.distribution import bootstrap, inception_score
-from keras_faces.metrics.diversity import mean_pair_difference, nearest
+from keras_faces.metrics.diversity import distinct_nearest, mean_pair_difference
 from keras_faces.metrics.faces import FEATURES, Faces, feature_protocol, require
 from keras_faces.metrics.frechet import frechet_distance
 from keras_faces.metrics.kernel import kernel_distance
 from keras_faces.metrics.neighbours import density_coverage, precision_recall
 
 FORMAT = 2  # of what `score` returns
+GROUPS = 10
 FEW_FOUND = 10  # of fewer faces, halves are too few for neighbours
 
 
@@ -45,17 +46,17 @@ def _of_each(values: np.ndarray) -> Value:
     return Value(float(values.mean()), float(values.std() / math.sqrt(len(values))))
 
 
-def _of_groups(function: Callable[[np.ndarray], float], images: np.ndarray, groups=10) -> Value:
+def _of_groups(function: Callable[[np.ndarray], float], images: np.ndarray) -> Value:
     """A score of a set, with the standard error of its mean over disjoint groups of the set."""
     value = function(images)
-    if len(images) < 2 * groups:
+    if len(images) < 2 * GROUPS:
         return Value(value)
-    parts = [function(images[start::groups]) for start in range(groups)]
-    return Value(value, float(np.std(parts) / math.sqrt(groups)))
+    parts = [function(images[start::GROUPS]) for start in range(GROUPS)]
+    return Value(value, float(np.std(parts) / math.sqrt(GROUPS)))
 
 
 def _distinct_nearest(faces: Faces, real: Faces) -> Value:
-    return Value(len(np.unique(nearest(faces.images, real.images))))
+    return Value(distinct_nearest(faces.images, real.images))
 
 
 def _sharpness_ratio(faces: Faces, real: Faces) -> Value:
@@ -130,7 +131,8 @@ class Score(NamedTuple):
     Attributes:
         title: What tables call it.
         features: What of the faces it is computed from, one of `FEATURES`.
-        compute: Callable of the faces to score and the real ones, returning a `Value`.
+        compute: Callable of the faces to score and the real ones, returning a `Value`; in
+            `COPY_SCORES`, of real faces and their reconstructions.
         form: Format of the value in tables.
         better: `"higher"`, `"lower"`, or `"real"` for the nearer to the real faces' own.
         compares: Whether it compares with the real faces. Of these, one half is then compared with
@@ -312,22 +314,6 @@ def _without_what_is_missing(wanted: Sequence[str], inception) -> tuple:
     return inception, {name: reasons[need] for name, need in needs.items() if need in reasons}
 
 
-class CopyScore(NamedTuple):
-    """How one score of reconstructions is computed and shown.
-
-    Attributes:
-        title: What tables call it.
-        features: What of the faces it is computed from, one of `FEATURES`.
-        compute: Callable of faces and of their reconstructions, returning a `Value`.
-        form: Format of the value in tables.
-    """
-
-    title: str
-    features: str
-    compute: Callable[[Faces, Faces], Value]
-    form: str
-
-
 def _of_pairs(function: Callable) -> Callable[[Faces, Faces], Value]:
     return lambda faces, copies: _of_each(function(faces.images, copies.images))
 
@@ -342,26 +328,19 @@ def _psnr(faces: Faces, copies: Faces) -> Value:
 
 
 def _descriptor_distance(faces: Faces, copies: Faces) -> Value:
-    one, other = faces.descriptors, copies.descriptors
-    both = one.found & other.found
-    if not both.any():
-        raise UserError("In no pair a face was found in both the face and its reconstruction.")
-    rows = one.values[both[one.found]] - other.values[both[other.found]]
-    return _of_each(np.linalg.norm(rows, axis=1))
+    return _of_each(reconstruction.distances_of(faces.descriptors, copies.descriptors).values)
 
 
 COPY_SCORES = {
-    "mean_squared_error": CopyScore(
+    "mean_squared_error": Score(
         "mean squared error", "pixels", _of_pairs(reconstruction.mean_squared_error), ".1f"
     ),
-    "psnr": CopyScore("PSNR (dB)", "pixels", _psnr, ".2f"),
-    "ssim": CopyScore("SSIM", "pixels", _of_pairs(reconstruction.ssim), ".3f"),
-    "face_detection_rate": CopyScore(
+    "psnr": Score("PSNR (dB)", "pixels", _psnr, ".2f"),
+    "ssim": Score("SSIM", "pixels", _of_pairs(reconstruction.ssim), ".3f"),
+    "face_detection_rate": Score(
         "face detection rate", "detector", lambda faces, copies: _of_each(copies.found), ".1%"
     ),
-    "descriptor_distance": CopyScore(
-        "descriptor distance", "descriptors", _descriptor_distance, ".3f"
-    ),
+    "descriptor_distance": Score("descriptor distance", "descriptors", _descriptor_distance, ".3f"),
 }
 
 

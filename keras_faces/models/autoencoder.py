@@ -57,9 +57,9 @@ class Autoencoder(EncodingModel):
         self.hidden_units = hidden_units
         self.learning_rate = learning_rate
         with self.building():
-            shape = (image_size, channels, latent_dim, filters, hidden_units)
-            self.encoder = build_encoder(*shape)
-            self.decoder = build_decoder(*shape)
+            sizes = (image_size, channels, latent_dim, filters, hidden_units)
+            self.encoder = build_encoder(*sizes)
+            self.decoder = build_decoder(*sizes)
 
     @property
     def players(self):

@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 import keras_faces as kf  # for kf.export, which stands above the models: imported when used
 from keras_faces import model_files
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import UserError, require_whole, unknown_name
 from keras_faces.pictures import grid
 from keras_faces.training.game import Game
 
@@ -60,6 +60,11 @@ class FaceModel(Game):
         self.image_size = image_size
         self.channels = channels
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one face: `(image_size, image_size, channels)`."""
+        return self.image_size, self.image_size, self.channels
+
     # Generating.
 
     def generate(self, count: int = 64, seed: int = 0, sampler: str | None = None) -> np.ndarray:
@@ -87,9 +92,9 @@ class FaceModel(Game):
             A float32 array of shape `(count, code_dim)`.
 
         Raises:
-            UserError: If the model has no latents or no such sampler.
+            UserError: If the model has no latents or no such sampler, or a number cannot be.
         """
-        self._needs_latents()
+        self._require_latents()
         sampler = sampler or self.default_sampler
         if sampler not in self.samplers:
             raise unknown_name("sampler", sampler, self.samplers)
@@ -98,16 +103,14 @@ class FaceModel(Game):
                 f"Sampler {sampler!r} is not ready: it is fitted when a run is finished, or by "
                 f"model.fit_density(faces). Draw from {self.samplers[0]!r} until then."
             )
-        if count < 1:
-            raise UserError(f"count must be 1 or more. Received: {count}.")
-        if seed < 0:
-            raise UserError(f"seed must be 0 or more. Received: {seed}.")
+        require_whole(count=count)
+        require_whole(0, seed=seed)
         noise = np.random.default_rng(seed).standard_normal((count, self.latent_dim), np.float32)
         return ops.convert_to_numpy(self.latents_from_noise(noise, sampler))
 
     def decode(self, latents) -> np.ndarray:
         """Turn latents of shape `(count, code_dim)` into faces in [-1, 1]."""
-        self._needs_latents()
+        self._require_latents()
         latents = np.asarray(latents, np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.code_dim:
             raise UserError(
@@ -153,7 +156,7 @@ class FaceModel(Game):
         """Whether the model can `encode` and `reconstruct`."""
         return hasattr(self, "latents_from_faces")
 
-    def _needs_latents(self):
+    def _require_latents(self):
         if self.latent_dim is None:
             raise UserError(
                 f"A {type(self).__name__} makes faces from faces and has no latents to draw. "
@@ -181,12 +184,24 @@ class FaceModel(Game):
         """Return pictures by name: `"samples"`, and what the model does to real faces.
 
         Args:
-            count: Faces in a picture; of real ones 30 at most.
+            count: Faces in a picture; of `stream`'s 30 at most.
             seed: Seed of the choice.
             sampler: One of `samplers`.
             stream: Real faces, or None where there are none.
         """
-        return {"samples": grid(self.samples(count, seed, sampler, stream))}
+        shown = {} if stream is None else self.pictures_of_faces(min(30, count), seed, stream)
+        return {"samples": self.picture_of_samples(count, seed, sampler, stream), **shown}
+
+    def picture_of_samples(self, count: int, seed: int, sampler: str, stream) -> Image:
+        """Return the picture `"samples"` of `gallery`; arguments as there."""
+        return grid(self.samples(count, seed, sampler, stream))
+
+    def pictures_of_faces(self, count: int, seed: int, stream) -> dict[str, Image]:
+        """Return pictures by name of what the model does to `count` faces of `stream`: here, none.
+
+        They are the same whatever the sampler.
+        """
+        return {}
 
     def feature_network(self) -> keras.Model | None:
         """Return a network whose layers tell how alike two faces look, or None where none helps."""
@@ -309,10 +324,9 @@ class FaceModel(Game):
         return faces.astype(np.float32)
 
     def check_shape(self, shape):
-        expected = (self.image_size, self.image_size, self.channels)
-        if tuple(shape) != expected:
+        if tuple(shape) != self.image_shape:
             raise UserError(
-                f"Expected images of shape {expected}, as the model was made for. "
+                f"Expected images of shape {self.image_shape}, as the model was made for. "
                 f"Received: {tuple(shape)}. Load them with image_size={self.image_size} and "
                 f"channels={self.channels}."
             )

@@ -24,12 +24,7 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import (
-    UserError,
-    require_above,
-    require_at_least,
-    require_decay,
-)
+from keras_faces.errors import UserError, require_above, require_at_least, require_decay
 from keras_faces.models.base import FaceModel, map_batches
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
@@ -116,14 +111,14 @@ class BEGAN(FaceModel):
         self.generator_rate = generator_rate
         self.beta_1 = beta_1
         with self.building():
-            shape = (image_size, channels, latent_dim, filters)
+            sizes = (image_size, channels, latent_dim, filters)
             if generator_architecture == "decoder":
-                self.generator = build_decoder(*shape, skip_connections, name="generator")
+                self.generator = build_decoder(*sizes, skip_connections, name="generator")
             else:
-                self.generator = build_deconvolution(*shape, name="generator")
-            decoder = build_decoder(*shape, skip_connections, name="decoder")
+                self.generator = build_deconvolution(*sizes, name="generator")
+            decoder = build_decoder(*sizes, skip_connections, name="decoder")
             self.discriminator = keras.Sequential(
-                [build_encoder(*shape), decoder], name="discriminator"
+                [build_encoder(*sizes), decoder], name="discriminator"
             )
             self.discriminator.build((None, image_size, image_size, channels))
         self.k = self.add_weight(
@@ -138,12 +133,12 @@ class BEGAN(FaceModel):
         ]
 
     def default_optimizers(self):
-        rates = {"discriminator": 1.0, "generator": self.generator_rate}
+        factors = {"discriminator": 1.0, "generator": self.generator_rate}
         return {
             name: keras.optimizers.Adam(
-                self.learning_rate_for(self.learning_rate * rate), beta_1=self.beta_1
+                self.learning_rate_for(self.learning_rate * factor), beta_1=self.beta_1
             )
-            for name, rate in rates.items()
+            for name, factor in factors.items()
         }
 
     def sample_noise(self, images, labels=None):
@@ -191,13 +186,10 @@ class BEGAN(FaceModel):
         # BEGAN's decoder ends without tanh, and its pictures are clipped when they are shown.
         return ops.clip(super().faces_from_latents(latents), -1.0, 1.0)
 
-    def gallery(self, count, seed, sampler, stream):
-        pictures = super().gallery(count, seed, sampler, stream)
-        if stream is not None:
-            originals = stream.sample(min(30, count), seed)
-            copies = map_batches(lambda faces: self.discriminator(faces, training=False), originals)
-            pictures["autoencoded"] = rows_grid(originals, copies)
-        return pictures
+    def pictures_of_faces(self, count, seed, stream):
+        originals = stream.sample(count, seed)
+        copies = map_batches(lambda faces: self.discriminator(faces, training=False), originals)
+        return {"autoencoded": rows_grid(originals, copies)}
 
     def warnings(self, faces, logs):
         warnings = super().warnings(faces, logs)

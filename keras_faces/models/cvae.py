@@ -289,14 +289,13 @@ class CVAE(EncodingModel):
 
     # What it shows.
 
-    def gallery(self, count, seed, sampler, stream):
-        # Samples: the same latents in every row, one condition a row; the first row has none.
+    def picture_of_samples(self, count, seed, sampler, stream):
+        # The same latents in every row, one condition a row; the first row has none.
         names = self.condition_names[:9]
         columns = max(1, count // (len(names) + 1))
         latents = super().sample_latents(columns, seed, sampler)[:, : self.latent_dim]
         rows = [self.decode(self.join(latents, given)) for given in ("", *names)]
-        samples = grid(np.concatenate(rows), columns)
-        return super().gallery(count, seed, sampler, stream) | {"samples": samples}
+        return grid(np.concatenate(rows), columns)
 
     def faces_and_copies(self, count, seed, stream):
         if not stream.labels:
@@ -306,8 +305,8 @@ class CVAE(EncodingModel):
         return originals, self.reconstruct(originals, conditions)
 
     def signatures(self):
-        shape = (self.image_size, self.image_size, self.channels)
         given = (len(self.condition_names),)
+        faces = {"faces": self.image_shape, "conditions": given}
         sampler = self.default_sampler
 
         def joined(latents, conditions):
@@ -320,9 +319,9 @@ class CVAE(EncodingModel):
         return {
             "generate": ({"noise": (self.latent_dim,), "conditions": given}, generate),
             "decode": ({"latents": (self.latent_dim,), "conditions": given}, joined),
-            "encode": ({"faces": shape, "conditions": given}, self.latents_from_faces),
+            "encode": (faces, self.latents_from_faces),
             "reconstruct": (
-                {"faces": shape, "conditions": given},
+                faces,
                 lambda faces, conditions: joined(
                     self.latents_from_faces(faces, conditions), conditions
                 ),

@@ -116,12 +116,12 @@ class CycleGAN(FaceModel):
         slides = architecture == "slides"
         with self.building():
             build = build_generator if slides else build_resnet_generator
-            shape = (image_size, channels, filters)
-            self.photo_to_sketch = build(*shape, residual_blocks, name="photo_to_sketch")
-            self.sketch_to_photo = build(*shape, residual_blocks, name="sketch_to_photo")
+            sizes = (image_size, channels, filters)
+            self.photo_to_sketch = build(*sizes, residual_blocks, name="photo_to_sketch")
+            self.sketch_to_photo = build(*sizes, residual_blocks, name="sketch_to_photo")
             build = build_discriminator if slides else build_patch_discriminator
-            self.photo_discriminator = build(*shape, name="photo_discriminator")
-            self.sketch_discriminator = build(*shape, name="sketch_discriminator")
+            self.photo_discriminator = build(*sizes, name="photo_discriminator")
+            self.sketch_discriminator = build(*sizes, name="sketch_discriminator")
         if pool_size:
             picture = (pool_size, image_size, image_size, channels)
             self.photo_pool = self._pool("photo_pool", picture)
@@ -157,13 +157,13 @@ class CycleGAN(FaceModel):
         }
 
     def check_data(self, stream, labels, batch_size):
-        shape = (self.image_size, self.image_size, self.channels)
         beside = None if labels is None else tuple(np.shape(labels)[1:])
         kind = None if stream is None else stream.labels
-        if kind not in (None, "sketch") or beside not in (None, shape):
+        if kind not in (None, "sketch") or beside not in (None, self.image_shape):
             raise UserError(
-                f"What comes beside photos for a CycleGAN are sketches, pictures of shape {shape} "
-                "as well, or nothing: then it makes them by the pencil filter. Received: "
+                "What comes beside photos for a CycleGAN are sketches, pictures of shape "
+                f"{self.image_shape} as well, or nothing: then it makes them by the pencil filter. "
+                "Received: "
                 + (
                     f"labels of kind {kind!r}. Load the faces without them."
                     if kind is not None
@@ -183,12 +183,8 @@ class CycleGAN(FaceModel):
         if not self.pool_size:
             return images, sketches, None, None
         coins = keras.random.uniform((2, ops.shape(images)[0]), seed=self.noise)
-        return (
-            images,
-            sketches,
-            coins,
-            keras.random.shuffle(ops.arange(self.pool_size), seed=self.noise),
-        )
+        order = keras.random.shuffle(ops.arange(self.pool_size), seed=self.noise)
+        return images, sketches, coins, order
 
     def losses(self, batch, training):
         photos, sketches, coins, order = batch
@@ -309,16 +305,17 @@ class CycleGAN(FaceModel):
 
     def samples(self, count, seed, sampler, stream):
         if stream is None:
-            self._needs_latents()
+            self._require_latents()
         return self.translate(self.pairs(count, seed, stream)[1])
 
-    def gallery(self, count, seed, sampler, stream):
+    def picture_of_samples(self, count, seed, sampler, stream):
         photos, drawn = self.pairs(min(30, count), seed, stream)
-        sketches = self.translate(photos, to="sketch")
-        pictures = {
-            "samples": rows_grid(drawn, self.translate(drawn), photos),
-            "cycles": rows_grid(photos, sketches, self.translate(sketches)),
-        }
+        return rows_grid(drawn, self.translate(drawn), photos)
+
+    def pictures_of_faces(self, count, seed, stream):
+        photos, drawn = self.pairs(count, seed, stream)
+        sketches, again = self.cycle(photos, "sketch")
+        pictures = {"cycles": rows_grid(photos, sketches, again)}
         if stream.labels == "sketch":
             pictures["sketches"] = rows_grid(photos, drawn, sketches)
         return pictures
@@ -331,11 +328,10 @@ class CycleGAN(FaceModel):
         return photos, self.sketch(photos)
 
     def signatures(self):
-        shape = (self.image_size, self.image_size, self.channels)
         photo, sketch = self.averaged("sketch_to_photo"), self.averaged("photo_to_sketch")
         return {
-            "sketch_to_photo": ({"sketches": shape}, lambda x: photo(x, training=False)),
-            "photo_to_sketch": ({"photos": shape}, lambda x: sketch(x, training=False)),
+            "sketch_to_photo": ({"sketches": self.image_shape}, lambda x: photo(x, training=False)),
+            "photo_to_sketch": ({"photos": self.image_shape}, lambda x: sketch(x, training=False)),
         }
 
 

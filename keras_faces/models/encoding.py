@@ -92,19 +92,17 @@ class EncodingModel(FaceModel):
         originals = stream.sample(count, seed)
         return originals, self.reconstruct(originals)
 
-    def gallery(self, count, seed, sampler, stream):
-        pictures = super().gallery(count, seed, sampler, stream)
-        if stream is not None and (both := self.faces_and_copies(min(30, count), seed, stream)):
-            pictures["reconstructions"] = rows_grid(*both)
-        return pictures
+    def pictures_of_faces(self, count, seed, stream):
+        both = self.faces_and_copies(count, seed, stream)
+        return {"reconstructions": rows_grid(*both)} if both else {}
 
     def signatures(self):
-        shape = (self.image_size, self.image_size, self.channels)
+        faces = {"faces": self.image_shape}
         return {
             **super().signatures(),
-            "encode": ({"faces": shape}, self.latents_from_faces),
+            "encode": (faces, self.latents_from_faces),
             "reconstruct": (
-                {"faces": shape},
+                faces,
                 lambda faces: self.faces_from_latents(self.latents_from_faces(faces)),
             ),
         }

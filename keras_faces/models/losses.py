@@ -55,16 +55,15 @@ def kl_divergence(mean, log_variance):
     return ops.mean(ops.sum(0.5 * terms, axis=-1))
 
 
-def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
+def active_units(means: np.ndarray) -> int:
     """Count latent units whose posterior mean varies with the image.
 
     Burda et al., 2016, https://arxiv.org/abs/1509.00519: variance over images above 0.01.
 
     Args:
         means: Posterior means of different images, of shape `(count, latent_dim)`.
-        threshold: The least variance of an active unit.
     """
-    return int((np.var(means, axis=0) > threshold).sum())
+    return int((np.var(means, axis=0) > 0.01).sum())
 
 
 def posterior_collapse(means: np.ndarray) -> list[str]:

@@ -6,7 +6,8 @@ the contract test find it there.
 
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections import UserDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from keras_faces.errors import UserError, unknown_name
@@ -16,49 +17,29 @@ if TYPE_CHECKING:
     from keras_faces.models.base import FaceModel
 
 
-class Models(MutableMapping):
+class Models(UserDict):
     """The models' classes by name, imported when one is first asked for.
 
-    All of them at once: Keras finds only classes that are imported in the files it loads.
-
-    Args:
-        classes: The names of the classes, each in the file of the model's name.
+    All of them at once: Keras finds only classes that are imported in the files it loads. Until
+    then `data` holds their names; each is in the file of the model's name.
     """
 
-    def __init__(self, classes: Mapping[str, str]):
-        self._classes: dict[str, str | type[FaceModel]] = dict(classes)
-
     def __getitem__(self, name: str) -> "type[FaceModel]":
-        if isinstance(self._classes[name], str):
-            for known, found in self._classes.items():
+        if isinstance(self.data[name], str):
+            for known, found in self.data.items():
                 if isinstance(found, str):
                     module = importlib.import_module(f"{__package__}.{known}")
-                    self._classes[known] = getattr(module, found)
-        return self._classes[name]
-
-    def __setitem__(self, name: str, model: "type[FaceModel]") -> None:
-        self._classes[name] = model
-
-    def __delitem__(self, name: str) -> None:
-        del self._classes[name]
-
-    def __contains__(self, name) -> bool:
-        return name in self._classes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._classes)
-
-    def __len__(self) -> int:
-        return len(self._classes)
+                    self.data[known] = getattr(module, found)
+        return self.data[name]
 
     def class_names(self) -> dict[str, str]:
         """Return the names of the classes by those of the models."""
-        found = self._classes.items()
+        found = self.data.items()
         return {name: c if isinstance(c, str) else c.__name__ for name, c in found}
 
     def unloaded(self, name: str) -> "str | type[FaceModel]":
         """Return a class, or where it is not imported yet, its place as `module:NAME`."""
-        found = self._classes[name]
+        found = self.data[name]
         return f"{__package__}.{name}:{found}" if isinstance(found, str) else found
 
 

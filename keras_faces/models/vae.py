@@ -68,9 +68,9 @@ class VAE(EncodingModel):
         self.kl_weight = kl_weight
         self.learning_rate = learning_rate
         with self.building():
-            shape = (filters, hidden_units)
-            self.encoder = build_encoder(image_size, channels, 2 * latent_dim, *shape)
-            self.decoder = build_decoder(image_size, channels, latent_dim, *shape)
+            sizes = (filters, hidden_units)
+            self.encoder = build_encoder(image_size, channels, 2 * latent_dim, *sizes)
+            self.decoder = build_decoder(image_size, channels, latent_dim, *sizes)
 
     @property
     def players(self):

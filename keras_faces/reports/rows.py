@@ -5,13 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from keras_faces.errors import UserError
-from keras_faces.metrics.scores import (
-    Value,
-)
-from keras_faces.metrics.tables import (
-    format_differences,
-    protocol_of,
-)
+from keras_faces.metrics.scores import Value
+from keras_faces.metrics.tables import format_differences, protocol_of
 from keras_faces.reports.schema import Column, Report, Trained
 
 REAL = "real faces"

@@ -3,10 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from keras_faces.metrics.scores import (
-    COPY_SCORES,
-    SCORES,
-)
+from keras_faces.metrics.scores import COPY_SCORES, SCORES
 from keras_faces.runs import Run
 
 

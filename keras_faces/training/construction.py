@@ -52,7 +52,7 @@ class SeededModel(keras.Model):
         # Counting takes as long as building, which models of a usual size are spared.
         sizes = {n: given[n] for n in given if n in known and known[n].annotation is int}
         if not counting() and any(size > 4 * max(known[n].default, 1) for n, size in sizes.items()):
-            require_memory(lambda: cls(*args, **kwargs), *cls._of_memory(sizes))
+            require_memory(lambda: cls(*args, **kwargs), *cls._memory_arguments(sizes))
         return super().__new__(cls, *args, **kwargs)
 
     @classmethod
@@ -77,7 +77,7 @@ class SeededModel(keras.Model):
         random.seed(self.seed)  # where Keras's initializers take their seeds from
         keras.config.set_dtype_policy(self.dtype_policy)
         try:
-            with within_memory(*self._of_memory(self._sizes)):
+            with within_memory(*self._memory_arguments(self._sizes)):
                 yield
             name_layers(self)
         finally:
@@ -91,7 +91,7 @@ class SeededModel(keras.Model):
         return {n: getattr(self, n, 0) for n in known if known[n].annotation is int}
 
     @classmethod
-    def _of_memory(cls, sizes: Mapping[str, int], copies: int = 3) -> tuple[str, str, int]:
+    def _memory_arguments(cls, sizes: Mapping[str, int], copies: int = 3) -> tuple[str, str, int]:
         """Return the arguments of `within_memory`."""
         usual = {name: known.default for name, known in cls.hyperparameters().items()}
         no_sizes = ("seed", "decay_steps", "decay_after")

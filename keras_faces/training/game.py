@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_faces.data.stream import FaceStream
+from keras_faces.data.stream import FaceStream, stream_of
 from keras_faces.errors import UserError, require_decay
 from keras_faces.pixels import to_float
 from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
@@ -164,7 +164,10 @@ class Game(Steps, SeededModel):
         """
 
     def forget_density(self) -> None:
-        """Forget what was fitted once training was done, which more of it makes untrue: nothing."""
+        """Forget what was fitted once training was done, as more of it makes that untrue.
+
+        Here, nothing was.
+        """
 
     # One round of the game.
 
@@ -175,21 +178,19 @@ class Game(Steps, SeededModel):
             groups = {player.name: player.variables for player in players}
             moving = {id(variable) for group in groups.values() for variable in group}
             (losses, terms), gradients = losses_and_gradients(
-                lambda batch=batch: self._summed(batch, training=True),
+                lambda batch=batch: self._losses_and_terms(batch, training=True),
                 groups,
                 state=[variable for variable in self.variables if id(variable) not in moving],
             )
             masks = self.update_masks(terms)
-            for player in players:
-                name = player.name
-                with self._masked(masks.get(name), groups[name], self.optimizer[name]):
-                    self.optimizer[name].apply(gradients[name], groups[name])
-                self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
-                all_terms[player.name] = terms[player.name]
-            all_terms["measures"] = terms.get("measures", {})
+            for name, variables in groups.items():
+                with self._masked(masks.get(name), variables, self.optimizer[name]):
+                    self.optimizer[name].apply(gradients[name], variables)
+            self._log_losses(players, losses)
+            all_terms |= _terms_of(players, terms)
         self.adjust(all_terms)
-        self._average()
-        self._track(all_terms)
+        self._update_averages()
+        self._log_terms(all_terms)
         return self.get_metrics_result()
 
     def test_round(self, data):
@@ -200,16 +201,15 @@ class Game(Steps, SeededModel):
         noise = ops.copy(self.noise.state)
         all_terms = {}
         for players, batch in self.turns(*_images_and_labels(data)):
-            losses, terms = self._summed(batch, training=False)
-            for player in players:
-                self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
-                all_terms[player.name] = terms[player.name]
-            all_terms["measures"] = terms.get("measures", {})
+            losses, terms = self._losses_and_terms(batch, training=False)
+            self._log_losses(players, losses)
+            all_terms |= _terms_of(players, terms)
             self.noise.state.assign(noise)
-        self._track(all_terms)
+        self._log_terms(all_terms)
         return self.get_metrics_result()
 
-    def _summed(self, batch, training):
+    def _losses_and_terms(self, batch, training):
+        """Return every player's loss, and the terms that it is the sum of."""
         terms = self.losses(batch, training)
         # Stacked and summed, not added: TensorFlow's graph optimizer merges a chain of additions,
         # the logged mean's among them, in an order that differs from process to process.
@@ -218,6 +218,10 @@ class Game(Steps, SeededModel):
             for player in self.players
         }
         return losses, terms
+
+    def _log_losses(self, players, losses):
+        for player in players:
+            self.trackers[f"{player.name}_loss"].update_state(losses[player.name])
 
     @contextlib.contextmanager
     def _masked(self, mask, variables, optimizer):
@@ -231,7 +235,7 @@ class Game(Steps, SeededModel):
         for variable, value in zip(held, before, strict=True):
             variable.assign(ops.where(mask, ops.convert_to_tensor(variable), value))
 
-    def _track(self, terms):
+    def _log_terms(self, terms):
         for player in self.players:
             if len(player.terms) > 1:
                 for term in player.terms:
@@ -239,7 +243,7 @@ class Game(Steps, SeededModel):
         for name, value in self.measure(terms).items():
             self.trackers[name].update_state(value)
 
-    def _average(self):
+    def _update_averages(self):
         self.rounds.assign(self.rounds + 1)
         if not self.ema:
             return
@@ -323,7 +327,7 @@ class Game(Steps, SeededModel):
         # Metrics must exist before the first step; those of an earlier `compile` stay.
         if not hasattr(self, "trackers"):
             self.trackers = {name: keras.metrics.Mean(name=name) for name in self.log_names}
-        with within_memory(*self._of_memory(self._sizes, copies=1)):
+        with within_memory(*self._memory_arguments(self._sizes, copies=1)):
             optimizer.build_players(self.players)
 
     def compile_from_config(self, config):
@@ -361,13 +365,13 @@ class Game(Steps, SeededModel):
         Args:
             x: What `kf.data.load` or `kf.data.open_faces` returned; any other data that Keras
                 takes works too, without `initial_step`.
+            y: Labels, which the model may use.
+            batch_size: Images in a batch where `x` is an array.
             epochs: The epoch at which to stop.
             initial_epoch: The epoch at which to begin.
             initial_step: The step within `initial_epoch` at which to begin.
             steps_per_epoch: Steps in an epoch; None takes all of the data once.
             callbacks: Keras callbacks.
-            y: Labels, which the model may use.
-            batch_size: Images in a batch where `x` is an array.
             **kwargs: Further arguments of `keras.Model.fit`.
 
         Returns:
@@ -380,27 +384,34 @@ class Game(Steps, SeededModel):
         self.check_replicas()
         self.forget_density()
         self._check_batches(x, y, batch_size)
-        stream = x if isinstance(x, FaceStream) else getattr(x, "stream", None)
-        if stream is None:
-            if initial_step:
-                raise UserError("initial_step needs data from kf.data.load or kf.data.open_faces.")
-            self.fit_plan = FitPlan(None, steps_per_epoch, 0)
-            with _closing_unless_done(callbacks):
-                return super().fit(
-                    x,
-                    y,
-                    batch_size,
-                    epochs=epochs,
-                    initial_epoch=initial_epoch,
-                    steps_per_epoch=steps_per_epoch,
-                    callbacks=callbacks,
-                    **kwargs,
+        stream = stream_of(x)
+        if stream is not None:
+            if y is not None or batch_size is not None:
+                raise UserError(
+                    "Faces from kf.data come in batches, with their labels: give labels= and "
+                    "batch_size= to kf.data.load, not to fit."
                 )
-        if y is not None or batch_size is not None:
-            raise UserError(
-                "Faces from kf.data come in batches, with their labels: give labels= and "
-                "batch_size= to kf.data.load, not to fit."
+            return self._fit_stream(
+                stream, epochs, initial_epoch, initial_step, steps_per_epoch, callbacks, kwargs
             )
+        if initial_step:
+            raise UserError("initial_step needs data from kf.data.load or kf.data.open_faces.")
+        self.fit_plan = FitPlan(None, steps_per_epoch, 0)
+        with _closing_unless_done(callbacks):
+            return super().fit(
+                x,
+                y,
+                batch_size,
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=callbacks,
+                **kwargs,
+            )
+
+    def _fit_stream(
+        self, stream, epochs, initial_epoch, initial_step, steps_per_epoch, callbacks, kwargs
+    ):
         self.check_shape(stream.image_shape)
         steps = steps_per_epoch or stream.steps_per_epoch
         if steps % self.steps_per_execution or initial_step % self.steps_per_execution:
@@ -445,7 +456,7 @@ class Game(Steps, SeededModel):
         self._check_batches(stream, None, None)
 
     def _check_batches(self, x, y, batch_size):
-        stream = x if isinstance(x, FaceStream) else getattr(x, "stream", None)
+        stream = stream_of(x)
         if stream is not None:
             sizes = [stream.batch_size, stream.count % stream.batch_size]
             sizes = sizes[:1] if stream.drop_remainder else sizes
@@ -480,6 +491,12 @@ def _closing_unless_done(callbacks: Sequence | None) -> Iterator[None]:
 def _images_and_labels(data):
     """Return the images of a batch, and its labels or None."""
     return keras.utils.unpack_x_y_sample_weight(data)[:2]
+
+
+def _terms_of(players: Sequence[Player], terms: Mapping) -> dict:
+    """Return the loss terms of some players, and what is only watched."""
+    of_each = {player.name: terms[player.name] for player in players}
+    return {**of_each, "measures": terms.get("measures", {})}
 
 
 def training_data(stream: FaceStream, start: int, count: int):

@@ -26,7 +26,7 @@ class Directions(NamedTuple):
     shares: np.ndarray
 
 
-def main_directions(model, count: int, samples: int | None = None, seed: int = 0) -> Directions:
+def main_directions(model, count: int, samples: int | None = None) -> Directions:
     """Find the directions along which faces change most, the most important first.
 
     Latents of the model's default sampler are drawn and decoded, and pixels regressed on them. In
@@ -38,10 +38,9 @@ def main_directions(model, count: int, samples: int | None = None, seed: int = 0
         model: A model with latents. Conditions are drawn with the latents.
         count: How many; no more than the latents have dimensions.
         samples: How many faces are decoded; None for as many as the latents' dimensions ask for.
-        seed: Seed of their latents.
     """
     samples = samples or max(SAMPLES, SAMPLES_EACH * model.latent_dim)
-    codes = model.sample_latents(samples, seed)
+    codes = model.sample_latents(samples)
     with tqdm(total=samples, desc="Directions", unit=" faces", disable=None) as bar:
         pixels = []
         for batch in np.array_split(codes, -(-samples // BATCH)):
