@@ -30,6 +30,7 @@ from keras_faces.cli import main
 from keras_faces.commands import parse
 from keras_faces.data import remote
 from keras_faces.data.decode import BadPicture
+from keras_faces.data.preparation import people_folders
 from keras_faces.data.sources import open_source
 from keras_faces.data.sources.shards import split_of
 
@@ -500,6 +501,25 @@ def test_damaged_parquet_is_said(tmp_path):
     path.write_bytes(data)
     pictures = [picture for _, picture in open_source(f"parquet:{path}?identity=no").pictures()]
     assert len(pictures) == 12 and "damaged" in str(pictures[0])
+
+
+@pytest.mark.parametrize("kind", ["a.parquet", "a.tar.gz", "a.npz"])
+def test_people_get_folders_out_of_files_that_are_read_one_after_the_other(tmp_path, kind):
+    path = tmp_path / kind
+    if kind == "a.parquet":
+        parquet(mirror(5), path)
+    elif kind == "a.npz":
+        np.savez_compressed(path, images=photos(5), identity=np.arange(5) // 3)
+    else:
+        people = {f"{n // 3}/{n}.jpg": layouts.face(n, 16, 16) for n in range(5)}
+        layouts.tarred(people, path, "w:gz")
+    source = open_source(path)
+    made = people_folders(path, tmp_path / "out", progress=False)
+    assert (made.people, made.pictures) == (2, 5)
+    again = open_source(tmp_path / "out")
+    pictures = [picture for _, picture in source.pictures()]
+    assert [again.read(name) for name in again.names()] == pictures
+    assert [e.identity for e in again.entries()] == ["0", "0", "0", "1", "1"]
 
 
 # ---------------------------------------------------------------------------------------------
