@@ -31,7 +31,7 @@ from keras_faces.commands import parse
 from keras_faces.data import remote
 from keras_faces.data.decode import BadPicture
 from keras_faces.data.preparation import people_folders
-from keras_faces.data.sources import open_source
+from keras_faces.data.sources import open_source, shards
 from keras_faces.data.sources.shards import split_of
 
 
@@ -78,6 +78,33 @@ def is_refused(path, *words: str) -> None:
 )
 def test_a_files_name_tells_its_split(name, split):
     assert split_of(name) == split
+
+
+def test_a_folder_of_pictures_stays_one_whatever_lies_beside_them(tmp_path):
+    layouts.write(faces(2, folder="a/b/c/"), tmp_path)
+    np.save(tmp_path / "features.npy", np.zeros((2, 8)))
+    source = open_source(tmp_path)
+    assert source.address == str(tmp_path) and len(source.entries()) == 2
+
+
+def test_more_files_than_a_process_may_open_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "KEPT_OPEN", 3)
+    for number in range(5):
+        np.save(tmp_path / f"{number}.npy", photos(2))
+    before = len(os.listdir("/dev/fd"))
+    source = open_source(tmp_path)
+    assert len(read_all(source)) == 10
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_zip_file_is_opened_by_one_thread_alone(tmp_path, monkeypatch):
+    path = layouts.zipped(faces(40), tmp_path / "a.zip")
+    source = open_source(path)
+    opened = []
+    make = zipfile.ZipFile
+    monkeypatch.setattr(zipfile, "ZipFile", lambda path: opened.append(path) or make(path))
+    assert len(list(source.pictures())) == 40
+    assert len(opened) == 1
 
 
 # ---------------------------------------------------------------------------------------------

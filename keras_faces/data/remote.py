@@ -125,6 +125,7 @@ class RangeReader:
 
     Args:
         path: A file, or a URL.
+        kept_open: Whether it is kept open between reads, as a process may keep some hundreds.
 
     Attributes:
         path: The path, or the URL as text.
@@ -135,7 +136,7 @@ class RangeReader:
         UserError: If it cannot be read.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, kept_open: bool = True):
         self.path = os.fspath(path)
         self.name = Path(without_query(self.path) if is_url(path) else path).name
         self._lock = threading.Lock()
@@ -148,6 +149,9 @@ class RangeReader:
         except OSError as error:
             raise UserError(f"Cannot read {self.path!r}: {error.strerror}.") from error
         status = os.fstat(self._file)
+        if not kept_open:
+            os.close(self._file)
+            self._file = None
         self.size = status.st_size
         self._stamp = f"{os.path.realpath(self.path)} {self.size} {status.st_mtime_ns}"
 
@@ -155,7 +159,8 @@ class RangeReader:
         self._fs, self._root = file_system(self.path)
         try:
             info = persistent(lambda: self._fs.info(self._root))
-            start = b"" if not info.get("size") else self._fetch(0, 4)
+            web = self.path.startswith("http") and info.get("size")
+            start = self._fetch(0, 4) if web else b""
         except Exception as error:  # each file system raises its own
             raise cannot_reach(self.path, error) from error
         self.size = info.get("size")
@@ -186,6 +191,10 @@ class RangeReader:
             if self._fs is not None:
                 count = min(count, self.size - offset)
                 return self._fetch(offset, count) if count > 0 else b""
+            if self._file is None:
+                with open(open_regular(self.path), "rb", 0) as file:
+                    file.seek(offset)
+                    return file.read(count)
             if hasattr(os, "pread"):
                 return os.pread(self._file, count, offset)
             with self._lock:  # Windows reads only from the file's one position
@@ -268,10 +277,10 @@ class _Raw(io.RawIOBase):
         return len(data)
 
 
-def read_ahead(
-    read: Callable[[Item], Result], items: Sequence[Item], count: int = AT_ONCE
+def read_all(
+    read: Callable[[Item], Result], items: Sequence[Item], at_once: int = AT_ONCE
 ) -> Iterator[Result | BadPicture]:
-    """Yield what is read of items in their order, of which some are read at the same time."""
+    """Yield what is read of items in their order, of which so many are read at the same time."""
 
     def fetch(item: Item) -> Result | BadPicture:
         try:
@@ -279,12 +288,15 @@ def read_ahead(
         except BadPicture as error:
             return error
 
-    with ThreadPoolExecutor(count) as pool:
+    if at_once == 1:
+        yield from map(fetch, items)
+        return
+    with ThreadPoolExecutor(at_once) as pool:
         waiting: deque = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(fetch, item))
-                if len(waiting) > count:
+                if len(waiting) > at_once:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_faces.data.decode import SUFFIXES, BadPicture, read_file
 from keras_faces.data.labels import Attributes, Landmarks, read_attributes
-from keras_faces.data.remote import read_ahead
+from keras_faces.data.remote import AT_ONCE, read_all
 from keras_faces.errors import UserError
 from keras_faces.screen import visible
 
@@ -105,7 +105,8 @@ class Source:
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | np.ndarray | Exception]]:
         """Yield the entries from number `start` with their pictures, or with a `BadPicture`."""
         entries = self.entries()[start:]
-        for entry, picture in zip(entries, read_ahead(lambda e: self.read(e.name), entries)):
+        at_once = AT_ONCE if self.sequential else 1
+        for entry, picture in zip(entries, read_all(lambda e: self.read(e.name), entries, at_once)):
             if isinstance(picture, BadPicture):
                 self.check_still_there()
             yield entry, picture

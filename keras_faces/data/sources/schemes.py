@@ -63,9 +63,9 @@ def open_source(source: SourceLike | Source) -> Source:
     Args:
         source: A key of `DATASETS`; `scheme:PATH` with a key of `SCHEMES`, to which options may be
             added as in `video:clip.mp4?every=10`; a key of `SCHEMES` alone, for a data set in the
-            folder that the environment variable `KERAS_FACES_DATA` names; a folder of pictures; or
-            a zip file of pictures; or a source that is open already; or a list of these, for all
-            their pictures: see `SeveralSource`.
+            folder that the environment variable `KERAS_FACES_DATA` names; a folder, or a zip, tar,
+            Parquet, .npy or .npz file of pictures, or the URL of one; or a source that is open
+            already; or a list of these, for all their pictures: see `SeveralSource`.
 
     Raises:
         UserError: If there is no such source, no such option, or no picture in it; or the list has
@@ -102,7 +102,14 @@ def open_source(source: SourceLike | Source) -> Source:
         if path.exists() and known.recognises(path):
             return known(path)
     if path.is_dir():
-        return FolderSource(path)
+        try:
+            return FolderSource(path)
+        except UserError as error:
+            if error.__cause__ is None:  # it may be read, and has no picture
+                for known in SHARDS:
+                    if known.lie_in(path):
+                        return known(path)
+            raise
     if path.is_file():
         if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
             return ZipSource(path)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import file_name, hidden, is_picture
-from keras_faces.data.remote import RangeReader, is_url
+from keras_faces.data.remote import RangeReader, is_url, read_all
 from keras_faces.data.sources.base import Entry, no_picture, with_identities
 from keras_faces.data.sources.shards import ShardSource, are_people
 from keras_faces.errors import UserError
@@ -95,7 +95,7 @@ class TarSource(ShardSource):
         self._query = "&".join(f"{name}={value}" for name, value in options.items() if value)
         self.address = f"tar:{self.path}" + (self._query and f"?{self._query}")
         self._image, self._identity = image, identity
-        self._openers = [_opener(file) for file in self.files]
+        self._openers = list(read_all(_opener, self.files))
         self.sequential = any(self._openers) or is_url(self.path)
         self._found: Found | None = None
 
