@@ -418,9 +418,14 @@ def test_what_is_no_tar_file_or_holds_no_picture_is_refused(tmp_path):
     assert source.mismatches
 
 
-def test_other_archives_are_still_to_be_unpacked(tmp_path):
+def test_other_archives_and_those_of_data_sets_are_still_to_be_unpacked(tmp_path):
     (tmp_path / "a.7z").write_bytes(b"7z")
     is_refused(tmp_path / "a.7z", "7z x")
+    for name in ("lfw.tgz", "UTKFace.tar.gz", "img_align_celeba.tar.bz2"):
+        path = layouts.tarred(faces(2, folder="lfw/Ann/"), tmp_path / name, "w:gz")
+        is_refused(path, "must be unpacked first")
+        assert len(open_source(f"tar:{path}").entries()) == 2
+    assert len(open_source(layouts.tarred(faces(2), tmp_path / "celeba-000.tar")).entries()) == 2
 
 
 # ---------------------------------------------------------------------------------------------
@@ -653,6 +658,8 @@ def test_a_change_behind_a_url_is_noticed(memory):
         ("memory://nothing.tar", ("Cannot reach", "not there")),
         ("memory://a/*.tar", ("There is no file",)),
         ("nosuch://bucket/a", ("no kind of URL named 'nosuch'",)),
+        ("reference::memory://a.json", ("A URL within a URL",)),
+        ("tar:memory://a.tar::reference://", ("A URL within a URL",)),
         ("celeba:memory://bucket", ("reads what lies on this machine",)),
         ("parquet:memory://bucket", ("Cannot reach", "not there")),
     ],

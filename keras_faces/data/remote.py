@@ -18,7 +18,7 @@ from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import open_regular
 
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z][A-Za-z0-9+.-]*)*://")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z0-9+.-]+)*://")
 ATTEMPTS = 3
 AT_ONCE = 16  # pictures that are fetched at the same time
 BUFFER = 1 << 16  # bytes that are fetched at once where few are asked for
@@ -43,12 +43,16 @@ def file_system(url: str):
     """Return the fsspec file system of a URL, and what the URL is called there.
 
     Raises:
-        UserError: If there is no such kind of URL, or it needs a library that is not installed.
+        UserError: If there is no such kind of URL, or it needs a library that is not installed, or
+            it holds another URL: of these some run what a file says, and a run's config may be a
+            stranger's.
     """
     import fsspec
     from fsspec.core import url_to_fs
 
     scheme = url.partition("://")[0]
+    if "::" in url:
+        raise UserError(f"A URL within a URL is not read. Received: {url!r}. Give one alone.")
     try:
         return url_to_fs(url)
     except ImportError as error:
@@ -59,8 +63,8 @@ def file_system(url: str):
         ) from error
     except ValueError as error:
         known = fsspec.available_protocols()
-        if unknown := [one for one in scheme.split("::") if one not in known]:
-            raise unknown_name("kind of URL", unknown[0], known) from error
+        if scheme not in known:
+            raise unknown_name("kind of URL", scheme, known) from error
         raise cannot_reach(url, error) from error
     except Exception as error:  # each file system raises its own
         raise cannot_reach(url, error) from error

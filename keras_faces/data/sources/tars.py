@@ -12,9 +12,11 @@ import json
 import lzma
 import os
 import posixpath
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +36,7 @@ VERSION = 1  # of what is remembered of a pass
 UNPACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 AHEAD = 1 << 20  # bytes of a URL that the pass fetches at once
 LABELS = (".cls", ".json")
+PUBLISHED = re.compile(r"(celeba|img_align|lfw|utkface|ffhq).*\.(tar\.\w+|t[gbx]z2?)$")
 MOST_LABEL_BYTES = 1 << 20
 IDENTITIES = ("identity", "person", "subject", "celeb_id")
 BITS = {1: 1, 0: 0, -1: 0}  # True and False are 1 and 0
@@ -88,6 +91,12 @@ class TarSource(ShardSource):
         "put KEY.json with true and false beside each KEY.jpg of the tar file, or a file "
         "attributes.csv into it."
     )
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        # Of these only the layout tells splits and attributes, which is known once they are
+        # unpacked.
+        return super().recognises(path) and not PUBLISHED.match(path.name.lower())
 
     def __init__(self, path: str | os.PathLike, image: str = "", identity: str = ""):
         self.find(path)
