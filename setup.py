@@ -21,6 +21,7 @@ litert = ["ai-edge-litert>=2.1"]
 plots = ["scikit-learn>=1.5"]
 notebooks = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 docs = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6"]
+http = ["aiohttp>=3.9"]  # for URLs; s3fs, gcsfs and the like pin fsspec, so they are the user's
 web = ["gradio>=6.31,<7"]
 beam = ["apache-beam>=2.60"]
 # Clusters that joblib hands work to.
@@ -38,6 +39,7 @@ dev = [
     *plots,
     *notebooks,
     *web,
+    *http,
     *docs,
     *dask,
     *ray,
@@ -113,6 +115,7 @@ setup(
         "notebooks": notebooks,
         "docs": docs,
         "web": web,
+        "http": http,
         "beam": beam,
         "dask": dask,
         "ray": ray,

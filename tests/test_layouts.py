@@ -200,7 +200,7 @@ def test_lfw_packed_says_how_to_unpack_it(tmp_path):
     path.parent.mkdir()
     with tarfile.open(path, "w:gz") as archive:
         archive.add(folder, "lfw")
-    for address in (f"lfw:{path}", f"lfw:{path.parent}"):
+    for address in (path, f"lfw:{path}", f"lfw:{path.parent}"):
         with pytest.raises(kf.UserError, match=r"must be unpacked first.*tar -xzf lfw\.tgz"):
             open_source(address)
 
@@ -337,7 +337,7 @@ def test_other_pictures_are_not_utkface(orl_folder, tmp_path):
         open_source(f"utkface:{orl_folder}").entries()
     (tmp_path / "UTKFace.tar.gz").write_bytes(b"")
     with pytest.raises(kf.UserError, match=r"tar -xzf UTKFace\.tar\.gz"):
-        open_source(f"utkface:{tmp_path / 'UTKFace.tar.gz'}")
+        open_source(tmp_path / "UTKFace.tar.gz")
 
 
 # ---------------------------------------------------------------------------------------------

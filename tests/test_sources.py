@@ -30,7 +30,8 @@ from keras_faces.cli import main
 from keras_faces.commands import parse
 from keras_faces.data import remote
 from keras_faces.data.decode import BadPicture
-from keras_faces.data.sources import open_source
+from keras_faces.data.preparation import people_folders
+from keras_faces.data.sources import open_source, shards
 from keras_faces.data.sources.shards import split_of
 
 
@@ -77,6 +78,33 @@ def is_refused(path, *words: str) -> None:
 )
 def test_a_files_name_tells_its_split(name, split):
     assert split_of(name) == split
+
+
+def test_a_folder_of_pictures_stays_one_whatever_lies_beside_them(tmp_path):
+    layouts.write(faces(2, folder="a/b/c/"), tmp_path)
+    np.save(tmp_path / "features.npy", np.zeros((2, 8)))
+    source = open_source(tmp_path)
+    assert source.address == str(tmp_path) and len(source.entries()) == 2
+
+
+def test_more_files_than_a_process_may_open_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "KEPT_OPEN", 3)
+    for number in range(5):
+        np.save(tmp_path / f"{number}.npy", photos(2))
+    before = len(os.listdir("/dev/fd"))
+    source = open_source(tmp_path)
+    assert len(read_all(source)) == 10
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_zip_file_is_opened_by_one_thread_alone(tmp_path, monkeypatch):
+    path = layouts.zipped(faces(40), tmp_path / "a.zip")
+    source = open_source(path)
+    opened = []
+    make = zipfile.ZipFile
+    monkeypatch.setattr(zipfile, "ZipFile", lambda path: opened.append(path) or make(path))
+    assert len(list(source.pictures())) == 40
+    assert len(opened) == 1
 
 
 # ---------------------------------------------------------------------------------------------
@@ -390,9 +418,14 @@ def test_what_is_no_tar_file_or_holds_no_picture_is_refused(tmp_path):
     assert source.mismatches
 
 
-def test_other_archives_are_still_to_be_unpacked(tmp_path):
+def test_other_archives_and_those_of_data_sets_are_still_to_be_unpacked(tmp_path):
     (tmp_path / "a.7z").write_bytes(b"7z")
     is_refused(tmp_path / "a.7z", "7z x")
+    for name in ("lfw.tgz", "UTKFace.tar.gz", "img_align_celeba.tar.bz2"):
+        path = layouts.tarred(faces(2, folder="lfw/Ann/"), tmp_path / name, "w:gz")
+        is_refused(path, "must be unpacked first")
+        assert len(open_source(f"tar:{path}").entries()) == 2
+    assert len(open_source(layouts.tarred(faces(2), tmp_path / "celeba-000.tar")).entries()) == 2
 
 
 # ---------------------------------------------------------------------------------------------
@@ -502,6 +535,25 @@ def test_damaged_parquet_is_said(tmp_path):
     assert len(pictures) == 12 and "damaged" in str(pictures[0])
 
 
+@pytest.mark.parametrize("kind", ["a.parquet", "a.tar.gz", "a.npz"])
+def test_people_get_folders_out_of_files_that_are_read_one_after_the_other(tmp_path, kind):
+    path = tmp_path / kind
+    if kind == "a.parquet":
+        parquet(mirror(5), path)
+    elif kind == "a.npz":
+        np.savez_compressed(path, images=photos(5), identity=np.arange(5) // 3)
+    else:
+        people = {f"{n // 3}/{n}.jpg": layouts.face(n, 16, 16) for n in range(5)}
+        layouts.tarred(people, path, "w:gz")
+    source = open_source(path)
+    made = people_folders(path, tmp_path / "out", progress=False)
+    assert (made.people, made.pictures) == (2, 5)
+    again = open_source(tmp_path / "out")
+    pictures = [picture for _, picture in source.pictures()]
+    assert [again.read(name) for name in again.names()] == pictures
+    assert [e.identity for e in again.entries()] == ["0", "0", "0", "1", "1"]
+
+
 # ---------------------------------------------------------------------------------------------
 # URLs
 
@@ -606,6 +658,8 @@ def test_a_change_behind_a_url_is_noticed(memory):
         ("memory://nothing.tar", ("Cannot reach", "not there")),
         ("memory://a/*.tar", ("There is no file",)),
         ("nosuch://bucket/a", ("no kind of URL named 'nosuch'",)),
+        ("reference::memory://a.json", ("A URL within a URL",)),
+        ("tar:memory://a.tar::reference://", ("A URL within a URL",)),
         ("celeba:memory://bucket", ("reads what lies on this machine",)),
         ("parquet:memory://bucket", ("Cannot reach", "not there")),
     ],

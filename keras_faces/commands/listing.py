@@ -38,6 +38,9 @@ def list_(
         lines = {name: source.__doc__.splitlines()[0] for name, source in known.items()}
         lines["FOLDER"] = "Pictures in a folder: flat, one folder a person, or nested deeper."
         lines["FILE.zip"] = "Pictures in a zip file, read in place."
+        lines["URL"] = (
+            "A folder or a zip, tar, Parquet or array file at s3://, https://, hf://, ..."
+        )
     elif what == "reports":
         from keras_faces.reports import REPORTS
 

@@ -307,7 +307,8 @@ def _remembered(source: Source, listing: str) -> dict | None:
     if kept is None:
         return None
     known = json.loads(kept)
-    for name in known["unreadable"]:  # it may be readable now
+    # They may be readable now. To look for one may take as long as all take that come before it.
+    for name in known["unreadable"][: 1 if source.sequential else None]:
         with contextlib.suppress(decode.BadPicture):
             source.read(name)
             return None

@@ -50,9 +50,10 @@ def load(
 
     Args:
         source: A name from `kf.list_datasets()`, a folder of pictures (flat, or one folder for
-            each person, nested), a zip file of pictures, which is read in place, or
-            `scheme:PATH?option=value` of a published data set, sketches, a video or TFDS; see
-            `kf.data.open_source`. Or a list of these for all their pictures.
+            each person, nested), a zip, tar, Parquet, .npy or .npz file of pictures, which is read
+            in place, the URL of any of these, or `scheme:PATH?option=value` of a published data
+            set, sketches, a video or TFDS; see `kf.data.open_source`. Or a list of these for all
+            their pictures.
         image_size: Width and height in pixels.
         batch_size: Pictures in a batch.
         split: `"train"`, `"validation"` (where the source has one of its own), `"test"` or

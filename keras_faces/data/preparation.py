@@ -9,7 +9,7 @@ import io
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +17,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from keras_faces.data import decode
 from keras_faces.data.annotations import Table, read_table
-from keras_faces.data.decode import BadPicture
+from keras_faces.data.decode import BadPicture, FaceIn
+from keras_faces.data.names import is_picture
 from keras_faces.data.sources import Entry, Source, open_source
 from keras_faces.data.sources.base import UnmatchedAnnotations
 from keras_faces.data.sources.celeba import ATTRIBUTES, CelebaSource
@@ -132,6 +134,7 @@ def people_folders(
     folder = Path(out).expanduser()
     mark = begin(folder, opened.address, [folder])
     bad = []
+    read = _reader(opened)
     bar = tqdm(
         _with_paths(known),
         total=len(known),
@@ -144,7 +147,10 @@ def people_folders(
         if os.path.lexists(target):  # of an earlier call
             continue
         try:
-            _put(opened, entry, target, link)
+            if link == "none":
+                _copy(read(entry), target)
+            else:
+                _link(opened.file(entry.name), target, link)
         except BadPicture as error:
             bad.append((entry.name, str(error)))
     mark.unlink()
@@ -214,26 +220,55 @@ def _with_paths(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Path]]:
         yield entry, path
 
 
-def _put(source: Source, entry: Entry, target: Path, link: str) -> None:
+def _reader(source: Source) -> Callable[[Entry], bytes | np.ndarray]:
+    """Return what reads pictures that are asked for in the source's order."""
+    if not source.sequential:
+        return lambda entry: source.read(entry.name)
+    following = source.pictures()
+
+    def read(entry: Entry) -> bytes | np.ndarray:
+        picture = next(picture for one, picture in following if one.name == entry.name)
+        if isinstance(picture, Exception):
+            raise picture
+        return picture.cut_out()[0] if isinstance(picture, FaceIn) else picture
+
+    return read
+
+
+def _copy(data: bytes | np.ndarray, target: Path) -> None:
+    if isinstance(data, np.ndarray):
+        buffer = io.BytesIO()
+        Image.fromarray(data.squeeze()).save(buffer, "PNG")
+        data = buffer.getvalue()
+        target = target.with_suffix(".png") if is_picture(target.name) else target
+    if not is_picture(target.name):  # rows and records are numbers
+        target = target.with_name(target.name + _suffix(data))
     target.parent.mkdir(parents=True, exist_ok=True)
-    if link == "none":
-        data = source.read(entry.name)
-        if isinstance(data, np.ndarray):
-            buffer = io.BytesIO()
-            Image.fromarray(data.squeeze()).save(buffer, "PNG")
-            data = buffer.getvalue()
-            # The second face of a.jpg, a.jpg#2, is not a.png.
-            name = target.name if "#" in target.suffix else target.stem
-            target = target.with_name(f"{name}.png")
-        part = target.with_name(f".{target.name}.part")  # hidden, so never taken for a picture
-        try:
-            part.write_bytes(data)
-            part.replace(target)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise cannot_write(target, error, "; or link with --link") from error
-        return
-    file = Path(source.file(entry.name)).resolve()
+    part = target.with_name(f".{target.name}.part")  # hidden, so never taken for a picture
+    try:
+        part.write_bytes(data)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise cannot_write(target, error, "; or link with --link") from error
+
+
+def _suffix(data: bytes) -> str:
+    """Return how the name of a picture's file ends.
+
+    Raises:
+        BadPicture: If it is none.
+    """
+    try:
+        kind = decode.opened(data)[0].format.lower()
+    except Exception as error:  # as many types as formats
+        raise BadPicture("not a picture in a format that is read here") from error
+    return {"jpeg": ".jpg"}.get(kind, f".{kind}")
+
+
+def _link(path: str, target: Path, link: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    file = Path(path).resolve()
     try:
         if link == "hard":
             os.link(file, target)

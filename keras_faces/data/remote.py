@@ -18,7 +18,7 @@ from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import open_regular
 
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z][A-Za-z0-9+.-]*)*://")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z0-9+.-]+)*://")
 ATTEMPTS = 3
 AT_ONCE = 16  # pictures that are fetched at the same time
 BUFFER = 1 << 16  # bytes that are fetched at once where few are asked for
@@ -43,12 +43,16 @@ def file_system(url: str):
     """Return the fsspec file system of a URL, and what the URL is called there.
 
     Raises:
-        UserError: If there is no such kind of URL, or it needs a library that is not installed.
+        UserError: If there is no such kind of URL, or it needs a library that is not installed, or
+            it holds another URL: of these some run what a file says, and a run's config may be a
+            stranger's.
     """
     import fsspec
     from fsspec.core import url_to_fs
 
     scheme = url.partition("://")[0]
+    if "::" in url:
+        raise UserError(f"A URL within a URL is not read. Received: {url!r}. Give one alone.")
     try:
         return url_to_fs(url)
     except ImportError as error:
@@ -59,8 +63,8 @@ def file_system(url: str):
         ) from error
     except ValueError as error:
         known = fsspec.available_protocols()
-        if unknown := [one for one in scheme.split("::") if one not in known]:
-            raise unknown_name("kind of URL", unknown[0], known) from error
+        if scheme not in known:
+            raise unknown_name("kind of URL", scheme, known) from error
         raise cannot_reach(url, error) from error
     except Exception as error:  # each file system raises its own
         raise cannot_reach(url, error) from error
@@ -125,6 +129,7 @@ class RangeReader:
 
     Args:
         path: A file, or a URL.
+        kept_open: Whether it is kept open between reads, as a process may keep some hundreds.
 
     Attributes:
         path: The path, or the URL as text.
@@ -135,7 +140,7 @@ class RangeReader:
         UserError: If it cannot be read.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, kept_open: bool = True):
         self.path = os.fspath(path)
         self.name = Path(without_query(self.path) if is_url(path) else path).name
         self._lock = threading.Lock()
@@ -148,6 +153,9 @@ class RangeReader:
         except OSError as error:
             raise UserError(f"Cannot read {self.path!r}: {error.strerror}.") from error
         status = os.fstat(self._file)
+        if not kept_open:
+            os.close(self._file)
+            self._file = None
         self.size = status.st_size
         self._stamp = f"{os.path.realpath(self.path)} {self.size} {status.st_mtime_ns}"
 
@@ -155,7 +163,8 @@ class RangeReader:
         self._fs, self._root = file_system(self.path)
         try:
             info = persistent(lambda: self._fs.info(self._root))
-            start = b"" if not info.get("size") else self._fetch(0, 4)
+            web = self.path.startswith("http") and info.get("size")
+            start = self._fetch(0, 4) if web else b""
         except Exception as error:  # each file system raises its own
             raise cannot_reach(self.path, error) from error
         self.size = info.get("size")
@@ -186,6 +195,10 @@ class RangeReader:
             if self._fs is not None:
                 count = min(count, self.size - offset)
                 return self._fetch(offset, count) if count > 0 else b""
+            if self._file is None:
+                with open(open_regular(self.path), "rb", 0) as file:
+                    file.seek(offset)
+                    return file.read(count)
             if hasattr(os, "pread"):
                 return os.pread(self._file, count, offset)
             with self._lock:  # Windows reads only from the file's one position
@@ -268,10 +281,10 @@ class _Raw(io.RawIOBase):
         return len(data)
 
 
-def read_ahead(
-    read: Callable[[Item], Result], items: Sequence[Item], count: int = AT_ONCE
+def read_all(
+    read: Callable[[Item], Result], items: Sequence[Item], at_once: int = AT_ONCE
 ) -> Iterator[Result | BadPicture]:
-    """Yield what is read of items in their order, of which some are read at the same time."""
+    """Yield what is read of items in their order, of which so many are read at the same time."""
 
     def fetch(item: Item) -> Result | BadPicture:
         try:
@@ -279,12 +292,15 @@ def read_ahead(
         except BadPicture as error:
             return error
 
-    with ThreadPoolExecutor(count) as pool:
+    if at_once == 1:
+        yield from map(fetch, items)
+        return
+    with ThreadPoolExecutor(at_once) as pool:
         waiting: deque = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(fetch, item))
-                if len(waiting) > count:
+                if len(waiting) > at_once:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

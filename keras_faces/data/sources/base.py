@@ -12,7 +12,7 @@ from keras_faces.data.annotations import text_of
 from keras_faces.data.decode import SUFFIXES, BadPicture, FaceIn
 from keras_faces.data.labels import Attributes, Landmarks, read_attributes
 from keras_faces.data.names import suffix_counts
-from keras_faces.data.remote import read_ahead
+from keras_faces.data.remote import AT_ONCE, read_all
 from keras_faces.errors import UserError
 
 LEFT_OUT = "left out"
@@ -111,7 +111,8 @@ class Source:
     def pictures(self, start: int = 0) -> Iterator[tuple[Entry, bytes | np.ndarray | Exception]]:
         """Yield the entries from number `start` with their pictures, or with a `BadPicture`."""
         entries = self.entries()[start:]
-        for entry, picture in zip(entries, read_ahead(lambda e: self.read(e.name), entries)):
+        at_once = AT_ONCE if self.sequential else 1
+        for entry, picture in zip(entries, read_all(lambda e: self.read(e.name), entries, at_once)):
             if isinstance(picture, BadPicture):
                 self.check_still_there()
             yield entry, picture

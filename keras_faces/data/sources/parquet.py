@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import Attributes
-from keras_faces.data.remote import RangeReader
+from keras_faces.data.remote import RangeReader, read_all
 from keras_faces.data.sources.base import Entry
 from keras_faces.data.sources.shards import ShardSource, are_people
 from keras_faces.errors import UserError, unknown_name
@@ -64,7 +64,7 @@ class ParquetSource(ShardSource):
         options = {"image": image, "identity": identity}
         self._query = "&".join(f"{name}={value}" for name, value in options.items() if value)
         self.address = f"parquet:{self.path}" + (self._query and f"?{self._query}")
-        self._metadata = [_opened(file).metadata for file in self.files]
+        self._metadata = list(read_all(lambda file: _opened(file).metadata, self.files))
         schemas = [metadata.schema.to_arrow_schema() for metadata in self._metadata]
         for file, schema in zip(self.files, schemas):
             kinds = [{field.name: field.type for field in one} for one in (schemas[0], schema)]

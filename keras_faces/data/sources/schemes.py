@@ -75,11 +75,11 @@ def open_source(
     Args:
         source: A key of `DATASETS`; `scheme:PATH` with a key of `SCHEMES`, to which options may be
             added as in `video:clip.mp4?every=10`; a key of `SCHEMES` alone, for a data set in the
-            folder that the environment variable `KERAS_FACES_DATA` names; a folder of pictures; or
-            a zip file of pictures; or a source that is open already; or a list of these, for all
-            their pictures: see `SeveralSource`. To each the options `faces`, `per_photo`,
-            `min_face`, `max_turn` and `min_sharpness` may be added, as in
-            `photos?faces=aligned&min_face=80`.
+            folder that the environment variable `KERAS_FACES_DATA` names; a folder, or a zip, tar,
+            Parquet, .npy or .npz file of pictures, or the URL of one; or a source that is open
+            already; or a list of these, for all their pictures: see `SeveralSource`. To each the
+            options `faces`, `per_photo`, `min_face`, `max_turn` and `min_sharpness` may be added,
+            as in `photos?faces=aligned&min_face=80`.
         people: What the folders in a folder or a zip file are: `"folders"`, each is a person, who
             is held out whole; `"classes"`, labels, whose pictures are held out; `"none"`, nothing.
             None decides by their number, sizes and names, and says so in `source.remarks()`.
@@ -217,7 +217,14 @@ def _opened_alone(source: object, how: dict[str, str]) -> Source:
         if path.exists() and known.recognises(path):
             return known(path)
     if path.is_dir():
-        return FolderSource(path, **how)
+        try:
+            return FolderSource(path, **how)
+        except UserError as error:
+            if error.__cause__ is None:  # it may be read, and has no picture
+                for known in SHARDS:
+                    if known.lie_in(path):
+                        return known(path)
+            raise
     if path.is_file():
         if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
             return ZipSource(path, **how)

@@ -1,6 +1,7 @@
 """Files that hold many pictures each: arrays, tar files, Parquet; on a disk or behind a URL."""
 
 import bisect
+import functools
 import glob
 import os
 import re
@@ -16,6 +17,7 @@ from keras_faces.data.remote import (
     file_system,
     is_url,
     list_files,
+    read_all,
     without_query,
 )
 from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
@@ -38,6 +40,7 @@ SPLITS = {
 PEOPLE = 20
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")  # as in shard-{000..012}.tar
+KEPT_OPEN = 100  # files, of which a process may open some hundreds
 MOST = 100_000  # files that braces may stand for
 
 
@@ -57,12 +60,12 @@ class ShardSource(Source):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        if path.is_file():
-            return path.name.lower().endswith(cls.suffixes)
-        seen = glance(path)
-        return not seen.pictures and any(
-            file.lower().endswith(cls.suffixes) for file in seen.others
-        )
+        return path.is_file() and path.name.lower().endswith(cls.suffixes)
+
+    @classmethod
+    def lie_in(cls, folder: Path) -> bool:
+        """Return whether there are such files in a folder without pictures, or in its folders."""
+        return any(name.lower().endswith(cls.suffixes) for name in glance(folder).others)
 
     def find(self, path: str | os.PathLike) -> None:
         """Find the files: a file, those of a folder and its folders, or what a pattern stands for.
@@ -78,7 +81,9 @@ class ShardSource(Source):
                 f"There is no file {', '.join(f'*{suffix}' for suffix in self.suffixes)} in "
                 f"{self.title!r}. Check the path."
             )
-        self.files = [RangeReader(file) for file in in_natural_order(list(dict.fromkeys(found)))]
+        paths = in_natural_order(list(dict.fromkeys(found)))
+        opened = functools.partial(RangeReader, kept_open=len(paths) <= KEPT_OPEN)
+        self.files = list(read_all(opened, paths))
         top = _common_folder([file.path for file in self.files])
         self._names = [visible(file.path.removeprefix(top).lstrip("/")) for file in self.files]
         if len(self.files) == 1:

@@ -12,9 +12,11 @@ import json
 import lzma
 import os
 import posixpath
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +25,7 @@ from tqdm import tqdm
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import file_name, hidden, is_picture
-from keras_faces.data.remote import RangeReader, is_url
+from keras_faces.data.remote import RangeReader, is_url, read_all
 from keras_faces.data.sources.base import Entry, no_picture
 from keras_faces.data.sources.files import EACH_FOLDER, entries_of, read_folders
 from keras_faces.data.sources.shards import ShardSource, are_people
@@ -35,6 +37,7 @@ VERSION = 1  # of what is remembered of a pass
 UNPACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 AHEAD = 1 << 20  # bytes of a URL that the pass fetches at once
 LABELS = (".cls", ".json")
+PUBLISHED = re.compile(r"(celeba|img_align|lfw|utkface|ffhq).*\.(tar\.\w+|t[gbx]z2?)$")
 MOST_LABEL_BYTES = 1 << 20
 IDENTITIES = ("identity", "person", "subject", "celeb_id")
 BITS = {1: 1, 0: 0, -1: 0}  # True and False are 1 and 0
@@ -90,13 +93,19 @@ class TarSource(ShardSource):
         "attributes.csv into it."
     )
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        # Of these only the layout tells splits and attributes, which is known once they are
+        # unpacked.
+        return super().recognises(path) and not PUBLISHED.match(path.name.lower())
+
     def __init__(self, path: str | os.PathLike, image: str = "", identity: str = ""):
         self.find(path)
         options = {"image": image, "identity": identity}
         self._query = "&".join(f"{name}={value}" for name, value in options.items() if value)
         self.address = f"tar:{self.path}" + (self._query and f"?{self._query}")
         self._image, self._identity = image, identity
-        self._openers = [_opener(file) for file in self.files]
+        self._openers = list(read_all(_opener, self.files))
         self.sequential = any(self._openers) or is_url(self.path)
         self._found: Found | None = None
 
