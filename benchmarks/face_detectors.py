@@ -237,7 +237,14 @@ def centerface_at(side, threshold=0.5):
     return run
 
 
+def ours():
+    from keras_faces.detection.photographs import find_faces
+
+    return lambda pixels: as_eyes([face.eyes for face in find_faces(pixels)])
+
+
 CONTESTANTS = {
+    "keras_faces": (ours, "keras_faces.detection.photographs"),
     "dlib HOG at 960": (lambda: hog_at(960), "dlib"),
     "dlib HOG at 1600, enlarged": (lambda: hog_at(1600, 1), "dlib"),
     "dlib CNN at 1600": (lambda: cnn_at(1600), "dlib"),

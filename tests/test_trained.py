@@ -511,7 +511,7 @@ def test_a_picture_unlike_all_that_a_model_has_learnt_is_said_to_be(learnt):
     )
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), mean=st.floats(-0.5, 0.5), deviation=st.floats(0, 0.5))
 def test_noise_of_any_brightness_and_contrast_is_unlike_faces(learnt, seed, mean, deviation):
     noise = np.random.default_rng(seed).normal(mean, deviation, (32, 32, 1)).clip(-1, 1)

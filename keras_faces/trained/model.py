@@ -28,8 +28,8 @@ from keras_faces.trained.pictures import (
 )
 
 MEASURED_FACES = 64
-LEAST_CONTRAST = 1 / 127.5  # a grey level: even pictures have none
-CLEARLY = 1.1  # times the worst error of faces that are known to be some
+LEAST_CONTRAST = 0.05  # standard deviation, six grey levels: even pictures have none
+CLEARLY = 1.05  # times the worst error of faces that are known to be some
 UNKNOWN_FRAME = " (Where faces lay in training is not known here, so as in the ORL faces.)"
 
 # Keras keeps state of the whole process, and more threads than cores make nothing quicker.
@@ -247,7 +247,7 @@ class TrainedModel:
         if error is None or (known := self.cached("known error", self._known_error)) is None:
             return []
         worst, told = known
-        times = float(_to_contrast(error, face[None])[0]) / worst
+        times = (_to_contrast(error, face[None]) / worst).max()
         if times < CLEARLY:
             return []
         return [
@@ -255,13 +255,13 @@ class TrainedModel:
             f"{times:.1f} times as far off as that of the worst of {told}."
         ]
 
-    def _known_error(self) -> tuple[float, str] | None:
-        """Return the worst error of faces that the model should know, and what these are."""
+    def _known_error(self) -> tuple[np.ndarray, str] | None:
+        """Return the worst errors of faces that the model should know, and what these are."""
         held_out = self.data_config.get("split", "all") != "all"
         with contextlib.suppress(UserError):  # the faces are not here
             faces = self.faces(split="test" if held_out else None).sample(MEASURED_FACES)
             told = f"{len(faces)} {'held-out faces' if held_out else 'faces that it learnt from'}"
-            return float(_to_contrast(self._reconstruction_error(), faces).max()), told
+            return _to_contrast(self._reconstruction_error(), faces).max(axis=0), told
         return None
 
     def _learnt_from(self, face) -> bool:
@@ -296,12 +296,16 @@ class TrainedModel:
 
 
 def _to_contrast(error: Callable, faces: np.ndarray) -> np.ndarray:
-    """Return the reconstruction errors of faces, over their standard deviations.
+    """Return the reconstruction errors of faces over their standard deviations and variances.
 
-    The error alone is small of pictures with little contrast, and as a share of the variance it is
-    small of those with much.
+    The error alone is small of pictures with little contrast, as a share of the variance it is
+    small of those with much. Noise stands out by the second, a face on its head by the first.
+
+    Returns:
+        An array of shape `(count, 2)`.
     """
-    return error(faces) / np.maximum(faces.std(axis=(1, 2, 3)), LEAST_CONTRAST)
+    contrast = np.maximum(faces.std(axis=(1, 2, 3)), LEAST_CONTRAST)
+    return (error(faces) / np.stack([contrast, contrast**2])).T
 
 
 def _labels_for(model, source) -> str | None:
