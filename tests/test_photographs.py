@@ -307,3 +307,68 @@ def test_training_says_that_photos_are_whole_and_aligns_them_when_asked(
     assert recorded["source"] == f"{folder}?faces=aligned"
     # The run opens the same faces again, for whatever is asked of it.
     assert kf.TrainedModel("faces").faces().count == recorded["pictures"]
+
+
+# ---------------------------------------------------------------------------------------------
+# Whatever else takes sources
+
+
+def test_a_run_on_faces_of_photos_that_moved_goes_on(photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(6):
+        photo([(number + 1, 150, 40 * number, 90)]).save(folder / f"{number}.png")
+    given = {"image_size": 32, "batch_size": 2, "count": 0, "run": tmp_path / "run"}
+    kf.train("autoencoder", folder, faces="aligned", per_photo="largest", steps=2, **given)
+    moved = folder.rename(tmp_path / "moved")
+    with pytest.raises(kf.UserError, match=r"cannot be opened.*--data SOURCE"):
+        kf.resume(tmp_path / "run")
+    kf.resume(tmp_path / "run", data=moved)
+    recorded = Run(tmp_path / "run").config()["data"]["source"]
+    assert recorded == f"{moved}?faces=aligned&per_photo=largest"
+
+
+def test_several_sources_give_their_faces(album, photo, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    photo([(8, 180, 150, 60)]).save(other / "a.png")
+    source = open_source([album, other], faces="aligned")
+    names = ["1/one.jpg", "1/two.jpg", "1/two.jpg#2", "2/a.png"]
+    assert [entry.name for entry in source.entries()] == names
+    assert open_source(source.address).entries()[2].photograph == "1/two.jpg"
+    assert len(faces_of([album, other], faces="found")) == 4
+
+
+def test_people_folders_hold_every_face_of_a_photo(photo, tmp_path):
+    for person in (1, 5):
+        tmp_path.joinpath(f"p/{person}").mkdir(parents=True)
+        people = [(person, 180, 30, 60), (person + 1, 150, 260, 60)]
+        photo(people).save(tmp_path / f"p/{person}/a.jpg", quality=95)
+    address = f"{tmp_path / 'p'}?faces=aligned"
+    assert main(["data", "people", address, "--out", str(tmp_path / "made")]) in (0, None)
+    made = sorted(str(file.relative_to(tmp_path / "made")) for file in tmp_path.rglob("made/*/*"))
+    assert made == ["1/a.jpg#2.png", "1/a.png", "5/a.jpg#2.png", "5/a.png"]
+
+
+def test_pairs_of_photos_and_sketches_are_taken_as_they_are(photo, tmp_path):
+    for side in ("photos", "sketches"):
+        tmp_path.joinpath(side).mkdir()
+        photo([(1, 180, 150, 60)]).save(tmp_path / side / "a.png")
+    with pytest.raises(kf.UserError, match="pairs of photos and sketches"):
+        open_source(f"pairs:{tmp_path}", faces="aligned")
+
+
+def test_flags_on_faces_need_data_where_a_run_has_its_own(tmp_path, capsys, trained_run):
+    assert main(["evaluate", str(trained_run), "--faces", "aligned"]) == 2
+    assert "--faces says what --data is. Give --data as well" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def trained_run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    model = kf.create_model("autoencoder", image_size=32, channels=1)
+    model.compile()
+    folder.mkdir()
+    kf.saving.save_model(model, folder / "model.keras")
+    return folder
