@@ -31,8 +31,7 @@ from keras_faces.data.decode import (
     row_words,
     silent_pillow,
 )
-from keras_faces.data.sources.base import LEFT_OUT, Entry, Source
-from keras_faces.data.splits import split_hashes
+from keras_faces.data.sources.base import LEFT_OUT, Source, held_out_by
 from keras_faces.errors import UserError
 from keras_faces.files import read_checked, write_checked, write_whole
 from keras_faces.parallel import in_parallel
@@ -248,7 +247,7 @@ class Making:
             raise self._nothing(rows["reason"][:5].to_pylist())
         hashes = np.zeros(len(rows), np.uint64)
         kept = [self.entries[number] for number in good.tolist()]
-        hashes[good] = _hashes(kept, self.source.whole_people)
+        hashes[good], _ = held_out_by(self.source, kept)
         index = {
             "name": texts([_bytes(entry.name) for entry in self.entries]),
             "identity": texts([_bytes(entry.identity) for entry in self.entries]),
@@ -314,15 +313,6 @@ def as_parquet(table: pa.Table) -> bytes:
 def read_columns(file: Path | pa.BufferReader, *names: str) -> pa.Table:
     """Read columns of a Parquet file, or all."""
     return pq.ParquetFile(file).read(list(names) or None, use_threads=False)
-
-
-def _hashes(entries: list[Entry], whole_people: bool) -> np.ndarray:
-    """Return what each picture's place in a split depends on: its person, or its name."""
-    people: dict[str | None, int] = {}
-    codes = [people.setdefault(entry.identity, len(people)) for entry in entries]
-    if whole_people and len(people) > 1 and None not in people:
-        return split_hashes(people)[codes]
-    return split_hashes(entry.photograph or entry.name for entry in entries)
 
 
 def _unseen(what: str) -> UserError:

@@ -213,8 +213,7 @@ class PhotographsSource(Source):
         photographs = self.source.entries()
         entries = [
             photographs[number]._replace(
-                name=photographs[number].name + (f"#{rank}" if rank > 1 else ""),
-                photograph=photographs[number].name,
+                name=photographs[number].name + (f"#{rank}" if rank > 1 else "")
             )
             for number, rank, _ in self._taken
         ]
@@ -257,8 +256,11 @@ class PhotographsSource(Source):
 
     def undecoded(self, name: str) -> FaceIn | BadPicture:
         place = self._places[name]
-        photograph = self.source.undecoded(self._entries[place].photograph)
-        return self._face_in(self._taken[place][2], photograph)
+        return self._face_in(self._taken[place][2], self.source.undecoded(self.unit(name)))
+
+    def unit(self, name: str) -> str:
+        _, rank, _ = self._taken[self._places[name]]
+        return name.removesuffix(f"#{rank}") if rank > 1 else name
 
     def _face_in(self, row: int, picture) -> FaceIn | BadPicture:
         if row < 0 or isinstance(picture, BadPicture):

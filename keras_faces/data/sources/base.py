@@ -13,6 +13,7 @@ from keras_faces.data.decode import SUFFIXES, BadPicture, FaceIn
 from keras_faces.data.labels import Attributes, Landmarks, read_attributes
 from keras_faces.data.names import suffix_counts
 from keras_faces.data.remote import AT_ONCE, read_all
+from keras_faces.data.splits import split_hashes
 from keras_faces.errors import UserError
 
 LEFT_OUT = "left out"
@@ -44,13 +45,11 @@ class Entry(NamedTuple):
         identity: Name of the person it shows, or None where the source does not know.
         split: The side on which the source itself puts it: `"train"`, `"validation"` or `"test"`;
             `LEFT_OUT` where it belongs to none of them; None where the source does not say.
-        photograph: Name of the photograph of which it is a part, or None.
     """
 
     name: str
     identity: str | None = None
     split: str | None = None
-    photograph: str | None = None
 
 
 class Source:
@@ -135,6 +134,10 @@ class Source:
         except BadPicture as error:
             return error
 
+    def unit(self, name: str) -> str:
+        """Return what a split keeps together: the picture alone, or the photograph it is from."""
+        return name
+
     def check_still_there(self) -> None:
         """Refuse to go on when the whole source has vanished, and not one picture of it.
 
@@ -185,6 +188,23 @@ class Source:
     def sketches(self) -> "Source | None":
         """Return a source of the sketches of these faces, with the same entries, or None."""
         return None
+
+
+def held_out_by(source: Source, entries: Sequence[Entry]) -> tuple[np.ndarray, str]:
+    """Return what each picture's place in a split depends on, and whether that is people.
+
+    Args:
+        source: The source.
+        entries: Its entries, or some.
+
+    Returns:
+        uint64 array of hashes, see `splits.split_hashes`; and `"people"` or `"pictures"`.
+    """
+    people: dict[str | None, int] = {}
+    codes = [people.setdefault(entry.identity, len(people)) for entry in entries]
+    if source.whole_people and len(people) > 1 and None not in people:
+        return split_hashes(people)[codes], "people"
+    return split_hashes(source.unit(entry.name) for entry in entries), "pictures"
 
 
 def attributes_in(data: bytes, title: str) -> Attributes:

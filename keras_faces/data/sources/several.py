@@ -13,8 +13,8 @@ import numpy as np
 
 from keras_faces.data.decode import BadPicture, FaceIn
 from keras_faces.data.labels import Attributes, Landmarks
-from keras_faces.data.sources.base import Entry, Source
-from keras_faces.data.splits import split_hashes, split_indices
+from keras_faces.data.sources.base import Entry, Source, held_out_by
+from keras_faces.data.splits import split_indices
 from keras_faces.errors import UserError
 from keras_faces.schema import mismatch
 
@@ -78,7 +78,7 @@ class SeveralSource(Source):
 
     def entries(self) -> Sequence[Entry]:
         if self._entries is None:
-            listed = [_Listed.of(part.entries(), part.whole_people) for part in self.parts]
+            listed = list(map(_Listed.of, self.parts))
             self.mismatches = tuple(chain(*(part.mismatches for part in self.parts)))
             self._entries = _Entries(listed)
         return self._entries
@@ -102,6 +102,10 @@ class SeveralSource(Source):
     def undecoded(self, name: str) -> str | bytes | np.ndarray | FaceIn | BadPicture:
         part, name = self._own(name)
         return part.undecoded(name)
+
+    def unit(self, name: str) -> str:
+        part, own = self._own(name)
+        return name.removesuffix(own) + part.unit(own)
 
     def passed_over(self) -> list[str]:
         return [name for part in self.parts for name in part.passed_over()]
@@ -219,18 +223,15 @@ class _Listed(NamedTuple):
     tested: np.ndarray | None
 
     @classmethod
-    def of(cls, entries: Sequence[Entry], whole_people: bool) -> "_Listed":
+    def of(cls, source: Source) -> "_Listed":
+        entries = source.entries()
         if any(entry.split for entry in entries):
             return cls(entries, None, None)
-        people: dict[str | None, int] = {}
-        codes = [people.setdefault(entry.identity, len(people)) for entry in entries]
-        known = whole_people and len(people) > 1 and None not in people
-        units = people if known else (entry.photograph or entry.name for entry in entries)
-        hashes = split_hashes(units)[codes] if known else split_hashes(units)
+        hashes, held_out = held_out_by(source, entries)
         tested = np.zeros(len(entries), bool)
         if len(entries) > 1:
             tested[split_indices(hashes, np.zeros(len(entries), np.int8), "test")] = True
-        return cls(entries, "people" if known else "pictures", tested)
+        return cls(entries, held_out, tested)
 
 
 class _Entries(Sequence):
@@ -251,10 +252,8 @@ class _Entries(Sequence):
         part = bisect.bisect_right(self.starts, index) - 1
         entries, held_out, tested = self.listed[part]
         index -= self.starts[part]
-        name, person, split, photograph = entries[index]
+        name, person, split = entries[index]
         if held_out:
             split = "test" if tested[index] else "train"
         prefix = f"{part + 1}/"
-        person = None if person is None else prefix + person
-        photograph = None if photograph is None else prefix + photograph
-        return Entry(prefix + name, person, split, photograph)
+        return Entry(prefix + name, None if person is None else prefix + person, split)
