@@ -65,7 +65,7 @@ RunFolder = Annotated[str, _checked(_require_run)]
 Source = Annotated[str, _checked(_require_source)]
 # One after each flag: a list would swallow the words behind it.
 Sources = Annotated[
-    list[str],
+    list[str] | str,  # as a default is written
     Parameter(
         consume_multiple=False,
         validator=lambda kind, given: _require_sources(given),
