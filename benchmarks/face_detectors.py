@@ -422,7 +422,7 @@ def main():
     options = parser.parse_args()
     faces = with_eyes(read_faces(options.faces))
     if not faces:
-        raise SystemExit(f"{options.faces} has no picture in whose one face all three see the eyes.")
+        raise SystemExit(f"{options.faces} has no face in whose eyes the judges agree.")
     print(f"{len(faces)} faces in whose eyes the judges agree", flush=True)
     names = [
         name
