@@ -421,6 +421,8 @@ def main():
     parser.add_argument("--json", help="file for the results")
     options = parser.parse_args()
     faces = with_eyes(read_faces(options.faces))
+    if not faces:
+        raise SystemExit(f"{options.faces} has no face in whose eyes the judges agree.")
     print(f"{len(faces)} faces in whose eyes the judges agree", flush=True)
     names = [
         name
