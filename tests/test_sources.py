@@ -294,6 +294,7 @@ def test_people_may_be_named_in_json(tmp_path):
     assert [e.identity for e in named.entries()] == ["p0", "p1", "p0", "p1"]
     assert {e.identity for e in open_source(f"tar:{path}?identity=no").entries()} == {None}
     is_refused(f"tar:{path}?identity=nobody", "'nobody'", "identity=cls")
+    is_refused(f"tar:{path}?identity=cls", "There is no .cls")
 
 
 def test_a_plain_tar_file_may_hold_attributes(tmp_path):
@@ -714,6 +715,20 @@ def test_a_network_that_fails_for_a_moment_is_asked_again(line):
     line.fails = 3
     with pytest.raises(BadPicture, match="the line is dead"):
         source.read("a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_a_network_that_fails_in_a_tar_file_is_not_remembered_as_damage(
+    line, memory, tmp_path, name
+):
+    path = layouts.tarred(faces(6), tmp_path / name, "w:gz" if name.endswith("gz") else "w")
+    memory.pipe(f"/{name}", path.read_bytes())
+    source = open_source(f"memory://{name}")
+    line.fails = 10**6
+    with pytest.raises(kf.UserError, match=r"the line is dead.*Run the same again"):
+        source.entries()
+    line.fails = 0
+    assert len(open_source(f"memory://{name}").entries()) == 6
 
 
 @pytest.mark.parametrize("url", ["memory://faces", "memory://a.zip"])

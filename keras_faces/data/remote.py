@@ -252,8 +252,12 @@ class RangeReader:
             )
 
 
+class Unreachable(OSError):
+    """A file cannot be read now, which says nothing of what it holds."""
+
+
 class _Raw(io.RawIOBase):
-    """A `RangeReader` with a position. What cannot be read raises `OSError`, as files do."""
+    """A `RangeReader` with a position. What cannot be read raises `Unreachable`."""
 
     def __init__(self, reader: RangeReader):
         self._reader, self._at = reader, 0
@@ -275,7 +279,7 @@ class _Raw(io.RawIOBase):
         try:
             data = self._reader.read(self._at, len(buffer))
         except BadPicture as error:
-            raise OSError(str(error)) from error
+            raise Unreachable(str(error)) from error
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

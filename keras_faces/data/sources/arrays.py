@@ -75,14 +75,12 @@ class ArraySource(ShardSource):
         UserError: If there is none, or it holds other numbers.
     """
 
+    scheme = "arrays"
     suffixes = (".npy", ".npz")
+    attributes_hint = "arrays have none; a folder with attributes.csv, a tar or Parquet file may."
 
     def __init__(self, path: str | os.PathLike, images: str = "", identity: str = ""):
-        self.find(path)
-        options = {"images": images, "identity": identity}
-        query = "&".join(f"{name}={value}" for name, value in options.items() if value)
-        self.address = f"arrays:{self.path}" + (query and f"?{query}")
-        self._query = query
+        self.find(path, images=images, identity=identity)
         self._arrays, people = [], []
         for file in self.files:
             array, own = _opened(file, images, identity)
@@ -116,9 +114,6 @@ class ArraySource(ShardSource):
             if start < count:
                 yield from zip(entries[start:count], _pictures(array, start))
             entries, start = entries[count:], max(0, start - count)
-
-    def make_listing(self) -> str:
-        return self.listing_of(self._query)
 
 
 def _opened(file: RangeReader, images: str, identity: str) -> tuple[Array, np.ndarray | None]:

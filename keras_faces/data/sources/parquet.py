@@ -55,15 +55,13 @@ class ParquetSource(ShardSource):
         UserError: If there is no such file or column, or files have other columns than others.
     """
 
+    scheme = "parquet"
     suffixes = (".parquet",)
     sequential = True
     attributes_hint = "the columns of a Parquet file that are true or false are its attributes."
 
     def __init__(self, path: str | os.PathLike, image: str = "", identity: str = ""):
-        self.find(path)
-        options = {"image": image, "identity": identity}
-        self._query = "&".join(f"{name}={value}" for name, value in options.items() if value)
-        self.address = f"parquet:{self.path}" + (self._query and f"?{self._query}")
+        self.find(path, image=image, identity=identity)
         self._metadata = list(read_all(lambda file: _opened(file).metadata, self.files))
         schemas = [metadata.schema.to_arrow_schema() for metadata in self._metadata]
         for file, schema in zip(self.files, schemas):
@@ -105,7 +103,7 @@ class ParquetSource(ShardSource):
         )
         encoded = values.cast(pa.string()).combine_chunks().dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int32)
-        if column == "label" and "identity=" not in self._query and not are_people(codes):
+        if column == "label" and "identity=" not in self.query and not are_people(codes):
             return None, []
         return codes, [visible(name) for name in encoded.dictionary.to_pylist()]
 
@@ -184,9 +182,6 @@ class ParquetSource(ShardSource):
                     first = own.stop
         rows = {entries[n].name: n for n in np.flatnonzero(known).tolist()}
         return Attributes(tuple(map(visible, names)), rows, values, self.attributes_hint)
-
-    def make_listing(self) -> str:
-        return self.listing_of(self._query)
 
 
 def _opened(file: RangeReader) -> pq.ParquetFile:

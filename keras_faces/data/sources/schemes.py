@@ -264,7 +264,9 @@ def _open_url(url: str, how: dict[str, str]) -> Source:
 
 def _with_options(scheme: str, path: str, query: str, how: dict[str, str]) -> Source:
     kind = SCHEMES[scheme]
-    if is_url(path) and kind not in SHARDS:
+    if is_url(path) and kind is FolderSource:
+        kind = UrlSource
+    if is_url(path) and kind not in (*SHARDS, UrlSource, ZipSource):
         raise UserError(
             f"{scheme}: reads what lies on this machine. Received: {path!r}. Copy it here first; "
             f"or give the URL without {scheme}:, as a folder or a zip, tar, Parquet, .npy or .npz "

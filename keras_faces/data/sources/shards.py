@@ -47,15 +47,18 @@ MOST = 100_000  # files that braces may stand for
 class ShardSource(Source):
     """A source of one or several files that hold many pictures each.
 
-    Subclasses set `suffixes` and call `find`.
+    Subclasses set `scheme` and `suffixes`, and call `find`.
 
     Attributes:
+        scheme: What `open_source` takes before the path.
         suffixes: How the files' names end.
+        query: The options that are given, as behind a question mark.
         files: The files, in natural order.
         sides: The split that each file's name or folder tells, where these tell several.
     """
 
     examined = True
+    scheme: str
     suffixes: tuple[str, ...]
 
     @classmethod
@@ -67,14 +70,20 @@ class ShardSource(Source):
         """Return whether there are such files in a folder without pictures, or in its folders."""
         return any(name.lower().endswith(cls.suffixes) for name in glance(folder).others)
 
-    def find(self, path: str | os.PathLike) -> None:
+    def find(self, path: str | os.PathLike, **options: str) -> None:
         """Find the files: a file, those of a folder and its folders, or what a pattern stands for.
 
+        Args:
+            path: The file, folder, pattern or URL.
+            **options: The source's options, empty where they are not given.
+
         Raises:
-            UserError: If there are none.
+            UserError: If there are no files.
         """
+        self.query = "&".join(f"{name}={value}" for name, value in options.items() if value)
         self.title = os.fspath(path)
         self.path = self.title if is_url(path) else os.path.abspath(Path(path).expanduser())
+        self.address = f"{self.scheme}:{self.path}" + (self.query and f"?{self.query}")
         found = [file for pattern in _without_braces(self.path) for file in self._matching(pattern)]
         if not found:
             raise UserError(
@@ -97,12 +106,14 @@ class ShardSource(Source):
         if not is_url(pattern):
             paths = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
             for path in [pattern] if os.path.exists(pattern) else paths:
+                path = path.replace(os.sep, "/")
                 if not os.path.isdir(path):
                     yield path
                     continue
                 for folder, folders, files in os.walk(path, onerror=_refuse):
                     folders[:] = sorted(name for name in folders if not hidden(name))
-                    yield from (f"{folder}/{name}" for name in files if self._is_wanted(name))
+                    within = folder.replace(os.sep, "/")
+                    yield from (f"{within}/{name}" for name in files if self._is_wanted(name))
             return
         place = without_query(pattern)
         if "*" not in place and self._is_wanted(place):
@@ -118,9 +129,8 @@ class ShardSource(Source):
     def check_still_there(self) -> None:
         self.files[0].check_still_there()
 
-    def listing_of(self, *options: str) -> str:
-        """Return a digest of the files as they are, and of options."""
-        return digest(*options, *(file.stamp() for file in self.files))
+    def make_listing(self) -> str:
+        return digest(self.query, *(file.stamp() for file in self.files))
 
     def numbered(
         self, counts: Sequence[int], people: np.ndarray | None, known: Sequence[str]

@@ -25,9 +25,9 @@ from tqdm import tqdm
 from keras_faces.data.decode import MAX_FILE_BYTES, BadPicture
 from keras_faces.data.labels import ATTRIBUTES_FILE, Attributes, read_attributes
 from keras_faces.data.names import file_name, hidden, is_picture
-from keras_faces.data.remote import RangeReader, is_url, read_all
+from keras_faces.data.remote import RangeReader, Unreachable, is_url, read_all
 from keras_faces.data.sources.base import Entry, no_picture
-from keras_faces.data.sources.files import EACH_FOLDER, entries_of, read_folders
+from keras_faces.data.sources.files import Reading, entries_of, read_folders
 from keras_faces.data.sources.shards import ShardSource, are_people
 from keras_faces.errors import UserError
 from keras_faces.files import cache_folder, remembered, write_checked
@@ -87,6 +87,7 @@ class TarSource(ShardSource):
         UserError: If there is no tar file, or no picture in it.
     """
 
+    scheme = "tar"
     suffixes = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
     attributes_hint = (
         "put KEY.json with true and false beside each KEY.jpg of the tar file, or a file "
@@ -100,19 +101,17 @@ class TarSource(ShardSource):
         return super().recognises(path) and not PUBLISHED.match(path.name.lower())
 
     def __init__(self, path: str | os.PathLike, image: str = "", identity: str = ""):
-        self.find(path)
-        options = {"image": image, "identity": identity}
-        self._query = "&".join(f"{name}={value}" for name, value in options.items() if value)
-        self.address = f"tar:{self.path}" + (self._query and f"?{self._query}")
+        self.find(path, image=image, identity=identity)
         self._image, self._identity = image, identity
         self._openers = list(read_all(_opener, self.files))
         self.sequential = any(self._openers) or is_url(self.path)
         self._found: Found | None = None
+        self._reading = Reading("none")
 
     def found(self) -> Found:
         """Return what is in the files."""
         if self._found is None:
-            note = cache_folder() / "tars" / f"{self.listing()}.json"
+            note = cache_folder() / "tars" / f"{self.listing()}-{VERSION}.json"
             if (known := remembered(note)) is not None:
                 self._found = Found(*json.loads(known))
             else:
@@ -151,7 +150,7 @@ class TarSource(ShardSource):
                         labels[key] = _label(tar, member, suffix, self._identity)
                     elif name == ATTRIBUTES_FILE and member.isreg():
                         text = tar.extractfile(member).read(MAX_FILE_BYTES)
-                        found = found._replace(attributes=text.decode("utf-8", "replace"))
+                        found = found._replace(attributes=text.decode("utf-8", "surrogateescape"))
                     else:
                         found.others.append(name)
         self._follow(found, links)
@@ -182,6 +181,10 @@ class TarSource(ShardSource):
                 if self._openers[number] is not None:
                     while tar.fileobj.fileobj.read(1 << 20):  # the checksum is behind all
                         pass
+        except Unreachable as error:  # which is not to be remembered as damage
+            raise UserError(
+                f"Cannot read {file.path!r}: {error}. Run the same again when it is back."
+            ) from error
         except UserError:
             raise
         except Exception as error:  # damage raises ReadError, EOFError, zlib.error, OSError, ...
@@ -206,34 +209,52 @@ class TarSource(ShardSource):
     def _list(self) -> list[Entry]:
         found = self._found
         people = self._people()
+        if people is None:  # folders say it
+            self._reading = read_folders(found.names)
+            told = entries_of(found.names, self._reading)
+        else:
+            told = map(Entry, found.names, people)
         entries = []
-        for name, shard, person in zip(found.names, found.shards, people):
+        for (name, person, split), shard in zip(told, found.shards):
             prefix = self._names[shard] and f"{self._names[shard]}/"
-            entries.append(Entry(prefix + name, person, self.sides[shard]))
+            entries.append(Entry(prefix + name, person, self.sides[shard] or split))
         return entries
 
-    def _people(self) -> list[str | None]:
+    @property
+    def whole_people(self) -> bool:
+        self.found()
+        return self._reading.people != "classes"
+
+    def taken_for(self) -> list[str]:
+        self.found()
+        return list(self._reading.remarks)
+
+    def remarks(self) -> list[str]:
+        return self.taken_for()
+
+    def _people(self) -> list[str | None] | None:
+        """Return who is on each picture, or None where folders say it."""
         found, wanted = self._found, self._identity
         told = [one.get("json") for one in found.labels]
         told = [one if isinstance(one, dict) else {} for one in told]
         classes = [one.get("cls") for one in found.labels]
-        if wanted == "cls" or (
-            not wanted and any(classes) and are_people(np.array([str(c) for c in classes]))
-        ):
-            return classes
-        for key in [wanted] if wanted not in ("", "no", "folder") else IDENTITIES:
-            people = [_person(one.get(key)) for one in told]
-            if any(people) and wanted not in ("no", "folder"):
-                return people
-        if wanted not in ("", "no", "folder"):
-            raise UserError(
-                f"No .json in {self.title!r} has a text or a number {wanted!r}. Give identity=cls, "
-                "folder, no, or the name of one."
-            )
+        by_class = not wanted and any(classes) and are_people(np.array([str(c) for c in classes]))
         if wanted == "no":
             return [None] * len(found.names)
-        reading = read_folders(found.names, **EACH_FOLDER)
-        return [entry.identity for entry in entries_of(found.names, reading)]
+        if by_class or (wanted == "cls" and any(classes)):
+            return classes
+        if wanted != "folder":
+            for key in [wanted] if wanted else IDENTITIES:
+                people = [_person(one.get(key)) for one in told]
+                if any(people):
+                    return people
+        if wanted not in ("", "folder"):
+            what = "There is no .cls" if wanted == "cls" else f"No .json has {wanted!r}"
+            raise UserError(
+                f"{what} in {self.title!r}. Give identity=cls, folder, no, or what a .json has as "
+                "text or a number."
+            )
+        return None
 
     def entries(self) -> list[Entry]:
         self.found()
@@ -308,9 +329,6 @@ class TarSource(ShardSource):
         if found.attributes is not None:
             return read_attributes(found.attributes, f"{ATTRIBUTES_FILE} in {self.title!r}")
         return None
-
-    def make_listing(self) -> str:
-        return self.listing_of(f"{VERSION} {self._query}")
 
 
 def _opener(file: RangeReader):
