@@ -518,7 +518,7 @@ def test_an_attribute_of_one_person_alone_cannot_be_learnt_from_others(tmp_path)
             Image.fromarray(drawn_face((bar,), person, rng)).save(tmp_path / name)
             lines.append(f"{name},{bar},{int(person == 3)}")
     (tmp_path / "attributes.csv").write_text("\n".join(lines))
-    stream = open_labelled(tmp_path, "attributes", split="all")
+    stream = open_labelled(tmp_path, "attributes", split="all", people="folders")
     result = condition_accuracy(obeying(stream), stream, 40)
     assert list(result["left_out"]) == ["alone"]
     assert "too few" in result["left_out"]["alone"]

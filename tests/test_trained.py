@@ -9,6 +9,7 @@ import zlib
 from types import SimpleNamespace
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -327,6 +328,7 @@ def test_of_several_faces_the_largest_is_taken_and_it_is_said(portrait, orl_path
     assert alike(found.face, alone.face) > 0.95
 
 
+pillow_heif.register_heif_opener()
 LOSSY = ("JPEG", "WEBP", "AVIF", "HEIF")
 
 
