@@ -262,8 +262,8 @@ def labels_of(source: SourceLike | Source, kind: str | None = None) -> tuple[str
     people = list(dict.fromkeys(entry.identity for entry in opened.entries()))
     if None in people or kind == "attributes":
         raise UserError(
-            f"{opened.title!r} has no {'such ' if kind else ''}labels. For identities: one folder "
-            f"for each person. For attributes: {opened.attributes_hint}"
+            f"{opened.title!r} has no {'such ' if kind else ''}labels. For attributes "
+            f"{opened.attributes_hint} Identities are one folder for each person."
         )
     return "identity", people
 
