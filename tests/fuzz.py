@@ -188,7 +188,12 @@ def crafted(name: str, data: bytes, chance: random.Random) -> tuple[bytes, str]:
     return changed, what
 
 
-DAMAGES = {"any": any_damage, "members": members, "crafted": crafted}
+DAMAGES = {
+    "any": any_damage,
+    "cut": lambda name, data, chance: cut(data, chance),
+    "members": members,
+    "crafted": crafted,
+}
 
 
 # ---------------------------------------------------------------------------------------------

@@ -284,8 +284,8 @@ def labels_of(source: SourceLike | Source, kind: str | None = None) -> tuple[str
     people = list(dict.fromkeys(entry.identity for entry in opened.entries()))
     if None in people or kind == "attributes":
         raise UserError(
-            f"{opened.title!r} has no {'such ' if kind else ''}labels. For attributes: "
-            f"{opened.attributes_hint} For identities: one folder for each person.{_nobody(opened)}"
+            f"{opened.title!r} has no {'such ' if kind else ''}labels. For attributes "
+            f"{opened.attributes_hint} Identities are one folder for each person.{_nobody(opened)}"
         )
     return "identity", people
 
