@@ -61,7 +61,7 @@ def test_the_reason_says_what_bytes_are_that_are_no_picture(what, data):
 
 
 def test_bytes_of_no_known_kind_are_no_picture():
-    with pytest.raises(BadPicture, match="not a picture in a format that is read here$"):
+    with pytest.raises(BadPicture, match=r"not a picture in a format that is read here$"):
         decode(b"some words", "center", 16, 3)
 
 
