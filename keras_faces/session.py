@@ -14,7 +14,7 @@ from keras_faces.callbacks import Budget, Checkpoint, Progress, recording
 from keras_faces.checkpoints import list_checkpoints, read_latest, restore
 from keras_faces.data import FaceStream, look_at_channels, open_faces, open_source
 from keras_faces.data.looking import look
-from keras_faces.data.overview import remarks
+from keras_faces.data.overview import passed_over
 from keras_faces.data.sources import as_recorded
 from keras_faces.data.sources.base import Source, SourceLike, each, named
 from keras_faces.errors import Interrupted, UserError, number_of
@@ -67,7 +67,8 @@ def train(
     said = [] if "channels" in plan.hyperparameters else [look_at_channels(source)[1]]
     plan = plan.with_source(source)
     shown = look(source)
-    for line in (*said, *remarks(source), *(shown.lines() if shown else ())):
+    said += [*source.taken_for(), *passed_over(source), *(shown.lines() if shown else [])]
+    for line in said:
         print_fn(line)
     # The model before the pictures: its mistakes should not wait until all are decoded.
     built = plan.build()

@@ -97,8 +97,8 @@ def decode_with_size(
         if isinstance(data, bytes):
             if rule.averaged and (record := _averaged(data, rule, size, channels)):
                 return record
-            image, upright = opened(data)
-            image = _loaded(image, 2 * size / min(image.size) if rule.scaled_decoding else None)
+            least = 2 * size if rule.scaled_decoding else None
+            image, upright = _whole(data, least=least)
         else:
             image = Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data)
             upright = image.size
@@ -230,9 +230,8 @@ def _upright(
     scale: float | None = None,
 ) -> tuple[np.ndarray, tuple[int, int]]:
     try:
-        image, size = opened(data, formats, max_pixels)
-        scale = least / min(size) if least else scale
-        image = _as_8_bit(_loaded(image, scale), channels)
+        image, size = _whole(data, formats, max_pixels, least, scale)
+        image = _as_8_bit(image, channels)
         pixels = np.asarray(image, dtype=np.uint8)
     except BadPicture:
         raise
@@ -398,11 +397,19 @@ def opened(
         Image.init()
     there = [name for name in formats if name in Image.OPEN]
     try:
-        image = Image.open(io.BytesIO(data), formats=there)
+        return _opened(data, there, max_pixels)
+    except BadPicture:
+        raise
     except Exception:  # as many types as its chunks have kinds
         if (pixels := _without_notes(data)) is None:
             raise
-        image = Image.open(io.BytesIO(pixels), formats=there)
+        return _opened(pixels, there, max_pixels)
+
+
+def _opened(
+    data: bytes, formats: Sequence[str], max_pixels: int
+) -> tuple[Image.Image, tuple[int, int]]:
+    image = Image.open(io.BytesIO(data), formats=formats)
     width, height = image.size
     _check_header(data, width, height, max_pixels)
     sideways = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
@@ -451,6 +458,24 @@ def _check_header(data: bytes, width: int, height: int, max_pixels: int = MAX_PI
     # Counting would take a tenth of the time of small pictures, of which many scans cost nothing.
     if width * height * len(data) > FREE_SCANS and _has_too_many_scans(data):
         raise BadPicture(f"a JPEG of more than {MAX_SCANS} scans")
+
+
+def _whole(
+    data: bytes,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int = MAX_PIXELS,
+    least: int | None = None,
+    scale: float | None = None,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Return a picture decoded and turned upright, and the upright size of all of it."""
+    image, size = opened(data, formats, max_pixels)
+    scale = least / min(size) if least else scale
+    try:
+        return _loaded(image, scale), size
+    except Exception:  # of notes behind the pixels too
+        if (pixels := _without_notes(data)) is None:
+            raise
+        return _loaded(opened(pixels, formats, max_pixels)[0], scale), size
 
 
 def _loaded(image: Image.Image, scale: float | None) -> Image.Image:

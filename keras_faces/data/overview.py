@@ -72,9 +72,14 @@ def describe(source: Source, cache: FaceCache) -> list[str]:
 
 
 def remarks(source: Source) -> list[str]:
-    """Return lines of text on what a source made of its files, and which it passed over."""
-    passed_over = suffix_counts(source.passed_over())
-    return source.remarks() + ([f"passed over: {passed_over}"] if passed_over else [])
+    """Return lines of text on a copy of a source, and which of its files are passed over."""
+    return [*source.remarks(), *passed_over(source)]
+
+
+def passed_over(source: Source) -> list[str]:
+    """Return a line of text on the files that a source passes over, if any."""
+    counts = suffix_counts(source.passed_over())
+    return [f"passed over: {counts}"] if counts else []
 
 
 def _attributes(source: Source, cache: FaceCache) -> list[str]:

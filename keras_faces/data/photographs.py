@@ -164,7 +164,7 @@ class PhotographsSource(Source):
         self.source.check_still_there()
 
     def taken_for(self) -> list[str]:
-        return self.source.taken_for()
+        return [*self.source.taken_for(), self.summary()]
 
     def passed_over(self) -> list[str]:
         return self.source.passed_over()
