@@ -562,16 +562,16 @@ def _make_unfinished(folder: Path) -> None:
 
     class Stopping(FolderSource):
         def file(self, name):
-            if name == "9.png" and self.reading:
+            if name == "9.png" and self.begun:
                 raise _Stopped
             return super().file(name)
 
         def entries(self):
-            self.reading = True
+            self.begun = True
             return super().entries()
 
     source = Stopping(folder / "faces")
-    source.reading = False
+    source.begun = False
     small = {"NOTE_BYTES": 4 * 3 * SIZE**2, "CHUNK": 1}
     kept = {name: getattr(decoding, name) for name in small}
     vars(decoding).update(small)

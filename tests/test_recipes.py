@@ -180,7 +180,7 @@ def test_what_is_given_goes_before_a_recipes_numbers(figure7, tmp_path, orl_fold
     config = train(tmp_path, data=orl_folder, **given).config()
     assert (config["epochs"], config["steps"]) == (1, None)
     facts = config["data"]
-    assert facts["source"] == str(orl_folder)
+    assert facts["source"] == kf.data.open_source(orl_folder).address
     assert (facts["batch_size"], facts["crop"], facts["split"]) == (4, "center", "all")
     assert config["hyperparameters"]["latent_dim"] == 5
     assert config["hyperparameters"]["filters"] == 2
