@@ -3,19 +3,17 @@
 Everything heavy is imported by the command that needs it, so that `--help` answers at once.
 """
 
-import contextlib
 import inspect
 import os
 import signal
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Sequence
 
 from keras_faces.commands import parse
 from keras_faces.errors import Interrupted, UserError, number_of
-from keras_faces.process import prepare_process
+from keras_faces.process import prepare_process, quiet
 from keras_faces.screen import guard_screen, visible
 
 BACKENDS = ("tensorflow", "jax")
@@ -87,35 +85,13 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
         return 128 + number_of(error)
 
 
-@contextlib.contextmanager
-def _quiet():
-    """Keep from the screen what TensorFlow's C++ side prints while it is imported.
-
-    Its log level does not hold back these lines, which say nothing that a user could act on. They
-    are shown where the import fails.
-    """
-    sys.stderr.flush()
-    screen = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            aside.seek(0)
-            os.write(screen, aside.read())
-            raise
-        finally:
-            os.dup2(screen, 2)
-            os.close(screen)
-
-
 def _import_keras(own_process: bool):
     chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
     if chosen not in BACKENDS:
         raise UserError(
             f"keras_faces runs on {' and '.join(BACKENDS)}. Received: KERAS_BACKEND={chosen}."
         )
-    with _quiet():
+    with quiet():
         from keras_faces.training import backend
 
         backend.jit_by_default()  # looks for accelerators, and says so at length

@@ -5,6 +5,8 @@ import ctypes
 import os
 import re
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Constants of glibc's malloc.h.
@@ -32,6 +34,32 @@ def prepare_process() -> None:
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(M_TOP_PAD, 256 * 2**20)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep from the screen what TensorFlow's C++ side prints while it is imported.
+
+    Its log level does not hold back these lines, which say nothing that a user could act on. They
+    are shown where the import fails.
+    """
+    try:
+        sys.stderr.flush()
+        screen = os.dup(2)
+    except (AttributeError, OSError, ValueError):  # there is no screen
+        yield
+        return
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(screen, aside.read())
+            raise
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
 
 
 def available_memory() -> int:

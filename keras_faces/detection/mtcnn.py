@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from keras_faces.optional import load, require
+from keras_faces.process import quiet
 
 # Pixels of the longer side to which a picture is brought: faces of a 64th of it are found, 20
 # pixels wide. The wheel's `min_face_size` stays as it is: above 20 its pyramid ends below what the
@@ -91,7 +92,8 @@ def require_detector() -> None:
 
 @functools.cache
 def _detector():
-    detector = load("mtcnn", "Finding faces in photographs").MTCNN(device="CPU:0")
+    with quiet():  # it imports TensorFlow
+        detector = load("mtcnn", "Finding faces in photographs").MTCNN(device="CPU:0")
     for stage, network in zip(detector.stages, NETWORKS, strict=True):
         stage._model = _function(stage.model.get_weights(), *network)
     return detector
