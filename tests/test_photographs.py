@@ -212,7 +212,13 @@ def test_damaged_photos_are_named_and_the_others_used(album):
     assert stream.cache.names == ["one.jpg", "two.jpg", "two.jpg#2"]
 
 
-def test_a_zip_and_grey_photos_serve_as_a_folder_does(album, tmp_path):
+def test_faces_of_grey_photos_are_grey(photo, tmp_path):
+    photo([(1, 180, 150, 60)]).convert("L").save(tmp_path / "a.png")
+    stream = kf.data.open_faces(tmp_path, 32, 1, "all", faces="aligned", progress=False)
+    assert stream.cache.image_shape == (32, 32, 1)
+
+
+def test_a_zip_serves_as_a_folder_does(album, tmp_path):
     packed = tmp_path / "album.zip"
     with zipfile.ZipFile(packed, "w") as archive:
         for file in album.iterdir():

@@ -11,6 +11,7 @@ from keras_faces.data import decode
 from keras_faces.data.cache import prepare
 from keras_faces.data.crops import get_crop
 from keras_faces.data.labels import CONDITIONS, LABELS, Labels, NameLabels, SketchLabels
+from keras_faces.data.photographs import PhotographsSource
 from keras_faces.data.sources import DATASETS, open_source
 from keras_faces.data.sources.base import Source, SourceLike
 from keras_faces.data.sources.several import SeveralSource
@@ -18,6 +19,8 @@ from keras_faces.data.splits import SPLITS, split_indices
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import cache_folder, remembered, write_checked
+
+LARGE = 2**22  # pixels
 
 
 def list_datasets() -> list[str]:
@@ -320,6 +323,8 @@ def look_at_channels(source: Source, looked_at: int = 64) -> tuple[int, str]:
         found = [look_at_channels(part, looked_at) for part in source.parts]
         told = (f"{part.title}: {why}" for part, (_, why) in zip(source.parts, found))
         return max(channels for channels, _ in found), "; ".join(told)
+    if isinstance(source, PhotographsSource):
+        return look_at_channels(source.source, looked_at)
     note = cache_folder() / "channels" / source.listing()
     if (known := remembered(note)) is not None:
         channels, space, why = known.decode().partition(" ")
@@ -367,6 +372,8 @@ def _colours(data: bytes | np.ndarray | Exception) -> str | None:
             if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
                 return "grey"
             image.draft("RGB", (64, 64))  # of a JPEG
+            if image.width * image.height > LARGE:  # which would take seconds
+                return "colour"
             data = np.asarray(image.convert("RGB"))
         if data.shape[-1] == 1:
             return "grey"

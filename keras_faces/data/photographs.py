@@ -138,6 +138,8 @@ class PhotographsSource(Source):
         limits: Which faces are taken.
     """
 
+    examined = True
+
     def __init__(self, source: Source, faces: str, per_photo: str = "all", limits: Limits = USUAL):
         self.source = source
         self.faces, self.per_photo, self.limits = faces, per_photo, limits
