@@ -11,6 +11,7 @@ from PIL import Image
 import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.data import open_source, photographs
+from keras_faces.detection.photographs import find_faces
 from keras_faces.runs import Run
 
 pillow_heif.register_heif_opener()
@@ -130,6 +131,14 @@ def test_limits_that_are_no_numbers_are_refused(album, query):
 def test_limits_alone_are_refused(album):
     with pytest.raises(kf.UserError, match=r"min_face without effect.*--faces aligned"):
         open_source(f"{album}?min_face=80")
+
+
+def test_nothing_is_printed_where_there_is_no_face(photo, capfd):
+    find_faces(np.asarray(photo([(1, 180, 150, 60)])))  # what TensorFlow says when it starts
+    capfd.readouterr()
+    assert find_faces(np.full((300, 300, 3), 99, np.uint8)) == []
+    assert find_faces(np.asarray(photo())) == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_photos_without_a_face_say_what_to_do(photo, tmp_path):

@@ -126,4 +126,11 @@ def _function(weights: list, pools, outputs: int, side: int | None):
         return [*results[:-1], tf.nn.softmax(results[-1])]
 
     # Traced once: threads that call it side by side would each trace it.
-    return network.get_concrete_function()
+    traced = network.get_concrete_function()
+
+    def run(x):
+        if not x.shape[0]:  # the wheel waits for this error, which TensorFlow would log as well
+            raise tf.errors.InvalidArgumentError(None, None, "no candidate is left")
+        return traced(x)
+
+    return run
