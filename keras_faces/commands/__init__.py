@@ -9,7 +9,14 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CycloptsError,
+    Parameter,
+    UnknownOptionError,
+    UnusedCliTokensError,
+    ValidationError,
+)
 
 from keras_faces import __version__
 from keras_faces.commands import data, exports, faces, latents, listing, scores, serve, training
@@ -106,6 +113,9 @@ def parse(words: Sequence[str]) -> tuple[Callable, inspect.BoundArguments]:
         raise UserError(f"There is no argument for {error.unused_tokens[0]!r}.") from error
     except CycloptsError as error:
         if isinstance(error.__cause__, UserError):  # says what to do
+            given = getattr(error.argument, "value", None)
+            if isinstance(error, ValidationError) and isinstance(given, (list, tuple)):
+                error.value = " ".join(map(str, given))  # as it was written
             raise UserError(str(error)) from error
         see = " ".join(["keras-faces", *(error.command_chain or ()), "--help"])
         raise UserError(f"{' '.join(str(error).splitlines())} See: {see}") from error
