@@ -25,6 +25,7 @@ import numpy as np
 from keras_faces.errors import UserError
 from keras_faces.files import write_whole
 from keras_faces.schema import Count, Positive, Range, mismatch
+from keras_faces.screen import first_line
 
 FORMAT = 1
 KEEP = 2
@@ -121,7 +122,7 @@ def read_latest(
         except UserError:
             raise
         except Exception as error:  # of a damaged zip: anything
-            damaged[path.name] = (str(error).splitlines() or [type(error).__name__])[0][:300]
+            damaged[path.name] = first_line(error)
             continue
         wrong = None if model is None else _misfit(model, arrays)
         if wrong is None:

@@ -15,6 +15,7 @@ from keras_faces.errors import UserError
 from keras_faces.models import MODELS, create_model, model_name
 from keras_faces.models.base import FaceModel
 from keras_faces.runs import Config, Run, model_path
+from keras_faces.screen import first_line
 
 
 def load_model(model: str | os.PathLike):
@@ -65,8 +66,9 @@ def untrained_model(run: Run, config: Config):
         return build_model(config)
     except Exception as error:
         # The hyper-parameters are checked, an optimizer's config raises anything within Keras.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"No model can be made of {run.config_path}: {reason[:500]}") from error
+        raise UserError(
+            f"No model can be made of {run.config_path}: {first_line(error)}"
+        ) from error
 
 
 def _load_file(path: Path):
@@ -82,7 +84,7 @@ def _load_file(path: Path):
             model.check_finite()
     except Exception as error:
         # A damaged file raises anything from BadZipFile to TypeError within Keras.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise UserError(f"Cannot load {str(path)!r}: {reason[:500]}") from error
     return model
 

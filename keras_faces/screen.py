@@ -28,6 +28,12 @@ def visible(name: str) -> str:
     return name if name.isprintable() else _IN_NAMES.sub(_escape, name)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, which a stranger's file may have written."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return visible(lines[0])[:500]
+
+
 def _escape(match: re.Match) -> str:
     return match[0].encode("unicode_escape").decode()
 

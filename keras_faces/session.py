@@ -27,7 +27,7 @@ from keras_faces.plan import TrainingPlan, plan_of, resolve
 from keras_faces.runs import Config, Run
 from keras_faces.saving import save_model, untrained_model, versions
 from keras_faces.schema import as_json
-from keras_faces.screen import quoted
+from keras_faces.screen import quoted, visible
 
 LOOKED_AT = 64  # training pictures
 FEW_FACES = 0.5  # of them, below which the user should know
@@ -272,7 +272,8 @@ def _export(run: Run, model) -> list[Path]:
 
 def _check_versions(config: dict) -> None:
     """Refuse another backend than the run's, and warn of other versions."""
-    now, then = versions(), config["versions"]
+    now = versions()
+    then = {name: text and visible(str(text)) for name, text in config["versions"].items()}
     if now["backend"] != then["backend"]:
         raise UserError(
             f"The run was trained on {then['backend']}, this is {now['backend']}, which draws "
