@@ -438,6 +438,23 @@ def test_resume_on_another_backend_is_refused_and_other_versions_are_told(unbrok
         kf.resume(copy)
 
 
+@pytest.mark.parametrize("where", ["backend", "optimizer"])
+def test_escapes_in_a_runs_config_reach_no_screen(unbroken, tmp_path, where):
+    copy = shutil.copytree(unbroken, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    del config["sha256"]
+    optimizers = config["optimizer"]["config"]["optimizers"]
+    part, name = {
+        "backend": (config["versions"], "backend"),
+        "optimizer": (optimizers, next(iter(optimizers))),
+    }[where]
+    part[name] = "\x1b[31m\n"
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(kf.UserError) as caught:
+        kf.resume(copy, print_fn=lambda line: None)
+    assert str(caught.value).isprintable()
+
+
 def test_resume_clears_away_what_a_kill_left_half_written(unbroken, tmp_path):
     import shutil
 
