@@ -1,5 +1,6 @@
 """Faces of whole photographs, `--faces found|aligned`, and what a look at pictures says."""
 
+import importlib.util
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.data import open_source, photographs
+from keras_faces.data.looking import look
 from keras_faces.detection.photographs import find_faces
 from keras_faces.runs import Run
 
@@ -301,6 +303,16 @@ def test_nothing_but_faces_is_said_too(orl_path, tmp_path, capsys, monkeypatch):
             face.resize((184, 224)).save(folder / f"{person}.png")
     assert "looked at 4 pictures for faces: each shows one" in said(capsys, "data", "check", folder)
     assert "pictures for faces" not in said(capsys, "data", "check", "orl")
+
+
+def test_without_the_detector_pictures_are_learnt_as_they_are(album, monkeypatch):
+    real = importlib.util.find_spec
+    lacks = lambda name, *rest: None if name == "tensorflow" else real(name, *rest)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", lacks)
+    with pytest.warns(UserWarning, match="not looked at for faces.*needs TensorFlow"):
+        assert look(open_source(album)) is None
+    with pytest.raises(kf.UserError, match="needs TensorFlow"):
+        open_source(album, faces="aligned")
 
 
 def test_training_says_that_photos_are_whole_and_aligns_them_when_asked(

@@ -1,5 +1,6 @@
 """What the pictures of a source show: faces, whole photographs, or none."""
 
+import warnings
 from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from keras_faces.data.photographs import (
     find_in_sample,
 )
 from keras_faces.data.sources.base import Entry, Source
+from keras_faces.detection.mtcnn import require_detector
+from keras_faces.errors import UserError
 
 LOOKED_AT = 100  # pictures of a source whose pictures are taken as they are
 WHOLE = 1 / 3  # of a picture's shorter side: a narrower face makes it a whole photograph
@@ -154,11 +157,17 @@ def look(source: Source) -> Look | None:
     """Look for faces in pictures of a source: in all where they are searched anyway, or in some.
 
     Returns:
-        What they show, or None of a source that is known to hold faces alone.
+        What they show, or None of a source that is known to hold faces alone, and where the
+        detector is missing, which is warned of.
     """
     if isinstance(source, PhotographsSource):
         return Look(source, source.source.entries(), source.found, source.limits)
     if not source.examined:
+        return None
+    try:
+        require_detector()
+    except UserError as missing:  # pictures can be learnt without a look at them
+        warnings.warn(f"Pictures are not looked at for faces. {missing}", stacklevel=2)
         return None
     return Look(source, *find_in_sample(source, LOOKED_AT))
 
