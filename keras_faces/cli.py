@@ -32,14 +32,15 @@ def console() -> None:
 
 
 def _stop(number, frame):
-    """Raise `Interrupted`, or do so once what is being imported is there.
+    """Raise `Interrupted`, or do so once what is being imported or finalised is done.
 
     Libraries that try what they can import take an exception for an answer, and go on; those that
-    are half imported crash later.
+    are half imported crash later. Within `__del__` Python prints an exception and goes on.
     """
     within = frame
     while within is not None:
-        if within.f_code.co_filename.startswith("<frozen importlib"):
+        code = within.f_code
+        if code.co_filename.startswith("<frozen importlib") or code.co_name == "__del__":
             again = threading.Timer(0.05, signal.raise_signal, [number])
             again.daemon = True
             again.start()

@@ -625,6 +625,31 @@ def test_a_signal_waits_until_an_import_is_done(tmp_path, number):
     assert done.stderr == "\nStopped.\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_an_object_is_finalised(number):
+    # Python prints what is raised in `__del__`, as of TensorFlow's functions, and goes on.
+    script = f"""
+        import os, signal, time
+        from keras_faces import cli
+        class Fleeting:
+            def __del__(self):
+                os.kill(os.getpid(), {int(number)})
+                time.sleep(0.3)
+        def begin(own_process):
+            Fleeting()
+            time.sleep(30)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        cli._import_keras = begin
+        cli.console()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), "generate", "vae-orl-64"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (128 + number, "\nStopped.\n")
+
+
 def test_another_backend_of_keras_is_refused_in_a_line(monkeypatch, capsys):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     assert main(["generate", "vae-orl-64"]) == 2
