@@ -5,7 +5,7 @@ import importlib.util
 import itertools
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -79,7 +79,7 @@ def train(
     built.compile(steps_per_execution=plan.steps_per_execution)
     built.check_stream(stream)  # before there is a run folder that would only be in the way
     run = run or _new_run(plan)
-    with run.locked():
+    with _held(run):
         _refuse_to_overwrite(run)
         run.write_config(sized.record(built, stream))
         _say_if_few_faces(source, stream, print_fn)
@@ -125,7 +125,7 @@ def resume(
             "steps and minutes must be numbers. Put back a copy of it, or train anew."
         )
     _check_versions(config)
-    with run.locked():
+    with _held(run):
         if run.model_path.is_file() and not list_checkpoints(run.checkpoints):
             raise UserError(
                 f"The run {str(run.folder)!r} is finished and its checkpoints are gone, so there "
@@ -141,6 +141,20 @@ def resume(
         print_fn(f"Resuming {run.folder} from step {position.get('step', 0)}")
         _run_training(run, plan_of(config), model, stream, position, arrays, print_fn)
     return run
+
+
+@contextlib.contextmanager
+def _held(run: Run) -> Iterator[None]:
+    """Keep other processes out of a run, and say at an interruption how to go on with it."""
+    with run.locked():
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            if str(error) or not run.exists:
+                raise
+            raise Interrupted(
+                f"Stopped. Go on with: keras-faces resume {quoted(run.folder)}", number_of(error)
+            ) from error
 
 
 def _reopen(run: Run, config: Config, data: SourceLike | None) -> FaceStream:
@@ -195,14 +209,7 @@ def _run_training(
             callbacks=[budget, *_watching(run, plan), progress, checkpoint],
             verbose=0,
         )
-    try:
-        _write_results(run, plan, model, stream, print_fn)
-    except KeyboardInterrupt as error:
-        raise Interrupted(
-            "Training is done and saved. Make its pictures and scores with: "
-            f"keras-faces resume {quoted(run.folder)}",
-            number_of(error),
-        ) from error
+    _write_results(run, plan, model, stream, print_fn)
 
 
 def _watching(run: Run, plan: TrainingPlan) -> list:

@@ -15,6 +15,7 @@ import pytest
 
 import keras_faces as kf
 from keras_faces.checkpoints import list_checkpoints, read_latest, save_checkpoint
+from keras_faces.errors import Interrupted
 from keras_faces.runs import CsvLog, Run
 
 TRAIN = "train vae --image-size 32 --filters 4 --batch-size 40 --steps 40 --ema 0.9 --count 0 "
@@ -405,6 +406,26 @@ def test_asked_to_stop_at_any_step_of_an_epoch_a_run_from_python_loses_nothing(
     for name in ("samples-prior.png", "samples-fitted.png", "reconstructions.png"):
         (tmp_path / "broken" / name).unlink(missing_ok=True)
     assert_same_run(unbroken_from_python, tmp_path / "broken")
+
+
+@pytest.mark.parametrize("moment", ["_say_if_few_faces", "Budget.on_train_end", "_draw"])
+def test_stopped_before_the_first_step_or_after_the_last_a_run_says_how_to_go_on(
+    tmp_path, monkeypatch, moment
+):
+    given = {"image_size": 32, "channels": 1, "filters": 2, "latent_dim": 4, "batch_size": 100}
+    given |= {"run": tmp_path / "run", "steps": 2, "count": 0, "print_fn": lambda line: None}
+
+    def stopped(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(f"keras_faces.session.{moment}", stopped)
+    with pytest.raises(Interrupted, match="Go on with: keras-faces resume .*run") as raised:
+        kf.train("vae", "orl", **given)
+    assert raised.value.signal_number == signal.SIGINT
+    monkeypatch.undo()
+    run = kf.resume(tmp_path / "run", print_fn=lambda line: None)
+    assert run.rows()[-1]["step"] == 2
+    assert run.model_path.is_file()
 
 
 def test_a_broken_fit_gives_the_folder_and_the_signals_back(tmp_path):

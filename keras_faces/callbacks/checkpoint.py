@@ -76,18 +76,21 @@ class Checkpoint(RunCallback):
     def on_train_end(self, logs=None):
         self.close()
         self.save()
+        self._stop_if_asked()
 
     def _save_if_due(self):
-        if self._asked is not None:
+        if self._asked is not None or time.monotonic() - self._saved_at >= self.every_seconds:
             self.save()
+        self._stop_if_asked()
+
+    def _stop_if_asked(self):
+        if self._asked is not None:
             number, self._asked = self._asked, None
             raise Interrupted(
                 f"Stopped at step {self.step}; everything is saved. Go on with: "
                 f"keras-faces resume {quoted(self.run.folder)}",
                 number,
             )
-        if time.monotonic() - self._saved_at >= self.every_seconds:
-            self.save()
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""
