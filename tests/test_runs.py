@@ -419,7 +419,7 @@ def test_stopped_before_the_first_step_or_after_the_last_a_run_says_how_to_go_on
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(f"keras_faces.session.{moment}", stopped)
-    with pytest.raises(Interrupted, match="Go on with: keras-faces resume .*run") as raised:
+    with pytest.raises(Interrupted, match=r"Go on with: keras-faces resume \S*run") as raised:
         kf.train("vae", "orl", **given)
     assert raised.value.signal_number == signal.SIGINT
     monkeypatch.undo()
