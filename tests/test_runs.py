@@ -117,8 +117,8 @@ def test_killed_at_a_random_moment_a_run_resumes_to_the_same_end(unbroken, tmp_p
         time.sleep(moment.uniform(0, 0.5))
         process.send_signal(number)
         code, output = finish(process)
-        if code == 0:
-            break  # it was quicker than the signal
+        if code == 0 or (code == -number and "Try next" in output):
+            break  # it was quicker than the signal, which met Python on its way out
         if number != signal.SIGKILL:
             assert code == 128 + number, output
             assert f"keras-faces resume {folder}" in output

@@ -21,6 +21,7 @@ from keras_faces.app.served import ServedModels
 from keras_faces.cli import main
 from keras_faces.detection import framing, mtcnn
 from keras_faces.detection.photographs import find_faces
+from keras_faces.metrics.identity import Descriptors
 from keras_faces.trained.pictures import READ_FORMATS, decode_whole, read_picture
 
 UserError = kf.UserError
@@ -518,6 +519,29 @@ def test_a_picture_unlike_all_that_a_model_has_learnt_is_said_to_be(learnt):
 def test_noise_of_any_brightness_and_contrast_is_unlike_faces(learnt, seed, mean, deviation):
     noise = np.random.default_rng(seed).normal(mean, deviation, (32, 32, 1)).clip(-1, 1)
     assert is_unlike(learnt.face(noise.astype("float32")).note)
+
+
+def test_a_face_far_from_all_descriptors_is_unlike_also_to_a_model_that_copies_none(
+    trained, tmp_path, monkeypatch
+):
+    """Descriptors are stood in for by mean brightness, along one of their dimensions."""
+    run = tmp_path / "run"
+    write_run(run, trained("cvae").model, "orl", split="train")
+
+    def brightness(faces):
+        values = faces.mean(axis=(1, 2, 3))[:, None]
+        found = values[:, 0] < 0.9
+        return Descriptors(found, values[found])
+
+    monkeypatch.setattr("keras_faces.metrics.identity.face_descriptors", brightness)
+    model = kf.TrainedModel(run)
+    size = model.model.image_size
+    note = model.face(np.full((size, size, 1), 0.8, "float32")).note
+    assert re.search(
+        r"unlike .* learnt: its face descriptor lies 0\.\d\d from the nearest of", note
+    )
+    assert not is_unlike(model.face(np.full((size, size, 1), 1, "float32")).note)  # none is found
+    assert not is_unlike(model.face(model.faces().sample(1)[0]).note)
 
 
 def test_most_faces_are_unlike_faces_when_they_stand_on_their_heads(learnt):

@@ -3,9 +3,11 @@
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from keras_faces.data import labels_of, open_faces, open_source
 from keras_faces.data.crops import get_crop
@@ -14,6 +16,7 @@ from keras_faces.data.sources import as_recorded
 from keras_faces.data.sources.base import SourceLike, each
 from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.errors import UserError
+from keras_faces.metrics import identity
 from keras_faces.pixels import to_float, to_uint8
 from keras_faces.runs import Run, find
 from keras_faces.saving import load_model
@@ -28,6 +31,7 @@ from keras_faces.trained.pictures import (
 )
 
 MEASURED_FACES = 64
+FEWEST_DESCRIPTORS = 20  # that say how far faces lie from each other
 LEAST_CONTRAST = 0.05  # standard deviation, six grey levels: even pictures have none
 CLEARLY = 1.05  # times the worst error of faces that are known to be some
 UNKNOWN_FRAME = " (Where faces lay in training is not known here, so as in the ORL faces.)"
@@ -193,10 +197,11 @@ class TrainedModel:
 
         Returns:
             A `FramedFace`: the face, float32 of shape `(image_size, image_size, channels)` in
-            [-1, 1], and a note that says what was done. Where the model has an encoder, takes no
-            conditions and the faces it learnt from can be opened, the note also says whether the
-            face is reconstructed worse than all of 64 faces that training held out or, where it
-            held out none, of 64 that it learnt from.
+            [-1, 1], and a note that says what was done. Where the faces it learnt from can be
+            opened, the note also says whether the face lies far outside of them, by 64 that
+            training held out or, where it held out none, 64 that it learnt from: whether it is
+            reconstructed worse (of models with an encoder and without conditions), and whether its
+            descriptor is farther from those that it learnt from (where dlib is installed).
 
         Raises:
             UserError: If it is no picture that can be used, or no face is found.
@@ -243,26 +248,58 @@ class TrainedModel:
 
     def _unlike_the_known(self, face) -> list[str]:
         """Return what is to be said where a face lies far outside of what the model has learnt."""
-        error = self._reconstruction_error()
-        if error is None or (known := self.cached("known error", self._known_error)) is None:
+        reasons = [*self._badly_copied(face), *self._like_nobody(face)]
+        if not reasons:
             return []
-        worst, told = known
-        times = (_to_contrast(error, face[None]) / worst).max()
-        if times < CLEARLY:
-            return []
-        return [
-            "This picture is unlike the faces that the model has learnt: its reconstruction is "
-            f"{times:.1f} times as far off as that of the worst of {told}."
-        ]
+        told = "; ".join(reasons)
+        return [f"This picture is unlike the faces that the model has learnt: {told}."]
 
-    def _known_error(self) -> tuple[np.ndarray, str] | None:
-        """Return the worst errors of faces that the model should know, and what these are."""
-        held_out = self.data_config.get("split", "all") != "all"
-        with contextlib.suppress(UserError):  # the faces are not here
-            faces = self.faces(split="test" if held_out else None).sample(MEASURED_FACES)
-            told = f"{len(faces)} {'held-out faces' if held_out else 'faces that it learnt from'}"
-            return _to_contrast(self._reconstruction_error(), faces).max(axis=0), told
-        return None
+    def _badly_copied(self, face) -> Iterator[str]:
+        """Say if a face's reconstruction is worse than those of faces that the model knows."""
+        error = self._reconstruction_error()
+        if error is None or (known := self.known) is None:
+            return
+        worst = self.cached("worst error", lambda: _to_contrast(error, known.others).max(axis=0))
+        times = (_to_contrast(error, face[None]) / worst).max()
+        if times >= CLEARLY:
+            yield (
+                f"its reconstruction is {times:.1f} times as far off as that of the worst of "
+                f"{len(known.others)} {known.told}"
+            )
+
+    def _like_nobody(self, face) -> Iterator[str]:
+        """Say if a face's descriptor is far from all that the model learnt from."""
+        if not identity.is_installed() or (known := self.known) is None:
+            return
+        described = identity.face_descriptors(face[None])
+        if not described.found.all():
+            return
+        learnt, others = self.cached("descriptors", lambda: _descriptors(known))
+        if min(len(learnt), len(others)) < FEWEST_DESCRIPTORS:
+            return
+        distance = cdist(described.values, learnt).min()
+        worst = cdist(others, learnt).min(axis=1).max()
+        if distance >= CLEARLY * worst:
+            yield (
+                f"its face descriptor lies {distance:.2f} from the nearest of {len(learnt)} "
+                f"training faces (for {len(others)} {known.told}, that is {worst:.2f} at most)"
+            )
+
+    @property
+    def known(self) -> "KnownFaces | None":
+        """Faces that the model should know; None where they are not here."""
+
+        def sampled():
+            held_out = {"train": "test", "test": "train"}.get(self.data_config.get("split", "all"))
+            with contextlib.suppress(UserError):
+                learnt, others = np.split(self.faces().sample(2 * MEASURED_FACES), [MEASURED_FACES])
+                if held_out is None:
+                    return KnownFaces(learnt, others, "faces that it learnt from")
+                others = self.faces(split=held_out).sample(MEASURED_FACES)
+                return KnownFaces(learnt, others, "held-out faces")
+            return None
+
+        return self.cached("known", sampled)
 
     def _learnt_from(self, face) -> bool:
         with contextlib.suppress(UserError):  # the faces are not here
@@ -293,6 +330,24 @@ class TrainedModel:
             return np.square(copies - faces).mean(axis=(1, 2, 3))
 
         return error
+
+
+class KnownFaces(NamedTuple):
+    """Faces by which is judged what lies far outside of what a model has learnt.
+
+    Attributes:
+        learnt: Faces that it learnt from.
+        others: Faces that training held out or, where it held out none, others that it learnt from.
+        told: What the others are.
+    """
+
+    learnt: np.ndarray
+    others: np.ndarray
+    told: str
+
+
+def _descriptors(known: KnownFaces) -> list[np.ndarray]:
+    return [identity.face_descriptors(faces).values for faces in (known.learnt, known.others)]
 
 
 def _to_contrast(error: Callable, faces: np.ndarray) -> np.ndarray:
