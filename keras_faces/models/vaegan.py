@@ -284,7 +284,7 @@ def build_dcgan_discriminator(image_size, channels, filters):
     tensors = [layer.output for layer in network.layers]
     last = [n for n, x in enumerate(tensors) if len(x.shape) == 4 and x.shape[1] == 8][-2]
     features = layers.Activation("linear", dtype="float32")(tensors[last])
-    return keras.Model(network.inputs, [network.outputs[0], features], name="discriminator")
+    return keras.Model(network.inputs[0], [network.outputs[0], features], name="discriminator")
 
 
 def halvings(image_size: int) -> int:
