@@ -28,7 +28,7 @@ from keras_faces.errors import UserError, require_above, require_at_least, requi
 from keras_faces.models.base import FaceModel, map_batches
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
-from keras_faces.training.players import Player
+from keras_faces.training.players import LEAST_EPSILON, Player
 from keras_faces.training.schedules import Schedule
 
 
@@ -58,6 +58,7 @@ class BEGAN(FaceModel):
             al., 2017).
         beta_1: Adam's decay of the gradient's mean, for both players (as BEGAN-tensorflow was
             trained).
+        epsilon: Adam's floor under the root of the gradient's mean square (BEGAN-tensorflow).
         schedule: Learning-rate schedule (Zhang 4.2).
         decay_steps: Steps between two decays (Zhang 4.2).
         decay_rate: Factor of one decay (Zhang 4.2).
@@ -82,6 +83,7 @@ class BEGAN(FaceModel):
         learning_rate: float = 1e-4,
         generator_rate: float = 1.0,
         beta_1: float = 0.9,
+        epsilon: float = 1e-8,
         schedule: Schedule = "exponential",
         decay_steps: int = 2000,
         decay_rate: float = 0.9,
@@ -99,6 +101,7 @@ class BEGAN(FaceModel):
         require_at_least(0, k_gain=k_gain)
         require_above(0, generator_rate=generator_rate)
         require_decay(beta_1=beta_1)
+        require_at_least(LEAST_EPSILON, epsilon=epsilon)
         if not 0 < gamma <= 1:
             raise UserError(f"gamma must lie in (0, 1]. Received: {gamma!r}.")
         self.latent_dim = latent_dim
@@ -110,6 +113,7 @@ class BEGAN(FaceModel):
         self.learning_rate = learning_rate
         self.generator_rate = generator_rate
         self.beta_1 = beta_1
+        self.epsilon = epsilon
         with self.building():
             sizes = (image_size, channels, latent_dim, filters)
             if generator_architecture == "decoder":
@@ -136,7 +140,9 @@ class BEGAN(FaceModel):
         factors = {"discriminator": 1.0, "generator": self.generator_rate}
         return {
             name: keras.optimizers.Adam(
-                self.learning_rate_for(self.learning_rate * factor), beta_1=self.beta_1
+                self.learning_rate_for(self.learning_rate * factor),
+                beta_1=self.beta_1,
+                epsilon=self.epsilon,
             )
             for name, factor in factors.items()
         }

@@ -31,7 +31,7 @@ from keras_faces.models.losses import (
     posterior_collapse,
     split,
 )
-from keras_faces.training.players import Player
+from keras_faces.training.players import LEAST_EPSILON, Player
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -53,6 +53,9 @@ class VAEGAN(EncodingModel):
             similarity is a mean over features, so that gamma does not depend on their number
             (Report 4.1.3).
         kl_weight: Factor of the KL divergence in the encoder's loss; 1 in all documents.
+        fake_weight: Weight of each kind of fakes, copies and faces from the prior, in the
+            discriminator's loss, where real faces have 1. With 0.5 both kinds together weigh as
+            much as real faces, as in Larsen's code (Larsen et al., algorithm 1).
         saturating: Whether the decoder descends log(1 - D), as Larsen's algorithm has it, or
             ascends log D (Report, eq. 3.16).
         equilibrium: The equilibrium rule's target of the discriminator's two losses (0.68 in
@@ -61,6 +64,8 @@ class VAEGAN(EncodingModel):
             code).
         learning_rate: Learning rate of all players' RMSProp (Gruber 3).
         rho: RMSProp's decay of the gradient's mean square (Larsen's code).
+        epsilon: RMSProp's floor under the gradient's mean square, whose root the gradient is
+            divided by (Larsen's code: 1e-8 under the root itself).
         **kwargs: Arguments of `FaceModel`.
     """
 
@@ -79,30 +84,35 @@ class VAEGAN(EncodingModel):
         discriminator_norm: Literal["batch", "layer"] = "batch",
         gamma: float = 15.0,
         kl_weight: float = 1.0,
+        fake_weight: float = 1.0,
         saturating: bool = True,
         equilibrium: float = 0.0,
         margin: float = 0.35,
         learning_rate: float = 3e-3,
         rho: float = 0.9,
+        epsilon: float = 1e-16,
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim)
         require_at_least(2, filters=filters, hidden_units=hidden_units)
-        require_above(0, gamma=gamma)
+        require_above(0, gamma=gamma, fake_weight=fake_weight)
         require_at_least(0, kl_weight=kl_weight, equilibrium=equilibrium, margin=margin)
         require_decay(rho=rho)
+        require_at_least(LEAST_EPSILON, epsilon=epsilon)
         self.latent_dim = latent_dim
         self.filters = filters
         self.hidden_units = hidden_units
         self.discriminator_norm = discriminator_norm
         self.gamma = gamma
         self.kl_weight = kl_weight
+        self.fake_weight = fake_weight
         self.saturating = saturating
         self.equilibrium = equilibrium
         self.margin = margin
         self.learning_rate = learning_rate
         self.rho = rho
+        self.epsilon = epsilon
         with self.building():
             self.encoder = build_encoder(image_size, channels, latent_dim, filters, hidden_units)
             self.decoder = build_decoder(image_size, channels, latent_dim, filters)
@@ -119,9 +129,10 @@ class VAEGAN(EncodingModel):
         ]
 
     def default_optimizers(self):
+        # Keras adds epsilon within the root, Larsen's code its own behind it.
         return {
             player.name: keras.optimizers.RMSprop(
-                self.learning_rate_for(self.learning_rate), rho=self.rho, epsilon=1e-8
+                self.learning_rate_for(self.learning_rate), rho=self.rho, epsilon=self.epsilon
             )
             for player in self.players
         }
@@ -157,8 +168,8 @@ class VAEGAN(EncodingModel):
             "decoder": {"similarity": self.gamma * ops.mean(squares), "gan": gan},
             "discriminator": {
                 "real": cross_entropy(real, 1),
-                "prior": cross_entropy(fake, 0),
-                "copies": cross_entropy(copy, 0),
+                "prior": self.fake_weight * cross_entropy(fake, 0),
+                "copies": self.fake_weight * cross_entropy(copy, 0),
             },
             "measures": accuracies(real, fake),
         }
@@ -168,7 +179,8 @@ class VAEGAN(EncodingModel):
         if not self.equilibrium:
             return {}
         costs = terms["discriminator"]
-        real, fake = costs["real"], 0.5 * (costs["prior"] + costs["copies"])
+        real = costs["real"]
+        fake = 0.5 * (costs["prior"] + costs["copies"]) / self.fake_weight
         low, high = self.equilibrium - self.margin, self.equilibrium + self.margin
         strong = ops.logical_or(real < low, fake < low)
         weak = ops.logical_or(real > high, fake > high)
