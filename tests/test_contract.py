@@ -237,8 +237,8 @@ def test_bfloat16_by_one_argument_keeps_weights_and_output_in_float32(name):
 
 
 # Beside these every hyper-parameter says something within two steps: a decay needs a schedule, a
-# floor a rate that falls below it, a margin an equilibrium (the losses are within it here), k a gain
-# that is felt, a pool to be full.
+# floor a rate that falls, a margin an equilibrium (the losses are within it here), k a gain that is
+# felt, a pool to be full.
 GROUND = {
     "schedule": "exponential",
     "decay_steps": 1,

@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 
+import hypothesis
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keras_faces as kf
@@ -58,8 +58,8 @@ def test_a_decay_begins_after_as_many_steps_as_it_is_told(schedule, rate, expect
         assert float(made(step)) == pytest.approx(0.002 * share, abs=1e-9), step
 
 
-@settings(max_examples=30, deadline=None)
-@given(
+@hypothesis.settings(max_examples=30, deadline=None)
+@hypothesis.given(
     st.sampled_from(["linear", "cosine", "exponential"]), st.floats(0.01, 1), st.floats(0, 0.002)
 )
 def test_a_rate_that_would_fall_below_its_floor_stays_there(schedule, rate, floor):

@@ -225,7 +225,10 @@ def test_fakes_weigh_in_the_discriminators_loss_alone(weight):
             factor = weight if name in ("prior", "copies") else 1
             assert float(second[player][name]) == pytest.approx(factor * float(term), rel=1e-5)
     # The rule looks at costs, not at how much of them is learnt from.
-    for costs in ({"real": 0.6, "prior": 0.6, "copies": 0.6}, {"real": 1.1, "prior": 2, "copies": 2}):
+    for costs in (
+        {"real": 0.6, "prior": 0.6, "copies": 0.6},
+        {"real": 1.1, "prior": 2, "copies": 2},
+    ):
         given = {name: cost * (1 if name == "real" else weight) for name, cost in costs.items()}
         masks = [
             {name: bool(mask) for name, mask in model.update_masks({"discriminator": own}).items()}

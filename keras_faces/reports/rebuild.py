@@ -66,8 +66,8 @@ def reproduce(
     for figure in (figure for figure in report.figures if figure.title not in shown):
         run = next(t.run for t in trained if t.part.recipe == figure.recipe)
         print_fn(
-            f"Not in the report: {figure.title}. The run {str(run.folder)!r} lacks "
-            f"{figure.files or run.metrics_path.name}. What a finished run shows is drawn again by: "
+            f"Not in the report: {figure.title}. {str(run.folder)!r} lacks "
+            f"{figure.files or 'metrics.csv'}. What a finished run shows is drawn again by: "
             f"keras-faces resume {quoted(run.folder)}"
         )
     content = as_dict(name, report, trained, rows, budget)

@@ -110,6 +110,4 @@ def learning_rate_schedule(
         )
     if not 0 <= decay_rate <= 1 or (schedule == "exponential" and decay_rate == 0):
         raise UserError(f"decay_rate must lie in (0, 1]. Received: {decay_rate} for {schedule!r}.")
-    return Decay(
-        learning_rate, schedule, decay_steps, decay_rate, decay_after, min_learning_rate
-    )
+    return Decay(learning_rate, schedule, decay_steps, decay_rate, decay_after, min_learning_rate)
