@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from keras_faces.data import FaceStream, guess_channels, labels_of, open_source
+from keras_faces.data import FaceStream, crop_fits, guess_channels, labels_of, open_source
 from keras_faces.data.sources.base import Source, SourceLike
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.metrics.scores import CHEAP_SCORES, as_list, resolve_scores
@@ -151,6 +151,8 @@ class TrainingPlan:
     def with_source(self, source: Source) -> "TrainingPlan":
         """Return the plan with what it leaves to the pictures: channels, labels, conditions.
 
+        A recipe's crop that is made for pictures of another size gives way to the default one.
+
         Args:
             source: What `open_source` returned.
 
@@ -174,7 +176,15 @@ class TrainingPlan:
             labels = "sketch" if source.sketches() is not None else labels
         elif labels is not None:
             raise UserError(f"{kind.__name__} learns no conditions. Leave labels out.")
-        return dataclasses.replace(self, labels=labels, hyperparameters=given)
+        crop = self.crop
+        if crop == self._recipes.get("crop") and not crop_fits(source, crop):
+            crop = TrainingPlan.crop
+        return dataclasses.replace(self, crop=crop, labels=labels, hyperparameters=given)
+
+    @property
+    def _recipes(self) -> dict:
+        """What the recipe says, nothing without one."""
+        return load_recipe(self.recipe).arguments(self.budget, self.data) if self.recipe else {}
 
     def with_length(self, epochs: int, steps_per_epoch: int) -> "TrainingPlan":
         """Return the plan with a length, and a decay of the learning rate that ends with it.

@@ -65,7 +65,12 @@ def train(
     _watching(run or Run("runs"), plan)  # mistakes in scores should not wait either
     source = plan.open_source()
     said = [] if "channels" in plan.hyperparameters else [look_at_channels(source)[1]]
-    plan = plan.with_source(source)
+    planned, plan = plan, plan.with_source(source)
+    if plan.crop != planned.crop:
+        said.append(
+            f"crop {plan.crop!r}, as these pictures are not those of aligned CelebA, for which "
+            f"the recipe's {planned.crop!r} is made"
+        )
     shown = look(source)
     said += [*source.taken_for(), *passed_over(source), *(shown.lines() if shown else [])]
     for line in said:
@@ -326,6 +331,7 @@ def _summary(run: Run, model, made, pictures: tuple[str, str]) -> str:
         "model.keras": "the trained model, for keras_faces",
         "saved_model": "the trained model, for TensorFlow alone",
         "reconstructions.png": "training faces above, their reconstructions below",
+        "blends.png": "two training faces in a row, and between them blends of 0 to 100 percent",
         "autoencoded.png": "training faces above, what the discriminator makes of them below",
         "samples-sketches.png": "sketches, the photos made of them, the real photos",
         "cycles.png": "photos, the sketches made of them, the photos made of those",

@@ -11,6 +11,10 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_faces.data.sources.base import Entry, Source
+from keras_faces.plan import resolve
+from keras_faces.recipes import load_recipe
+
 # Of every model.
 
 
@@ -294,7 +298,35 @@ def penalty_place(model):
     return "uniform, one a face" if spread and mix.shape == (512, 1, 1, 1) else "elsewhere"
 
 
+def cost_of_certainty(model):
+    """What a real face costs VAE/GAN's discriminator that calls it generated, ever more surely."""
+    logit = next(layer for layer in _flat(model.discriminator) if _words(layer) == "dense 1")
+    bias, found = logit.bias.numpy(), []
+    for sureness in (10.0, 100.0):
+        logit.bias.assign([-sureness])
+        found.append(_terms(model)["discriminator"]["real"])
+    logit.bias.assign(bias)
+    return "unbounded" if np.allclose(found, [10, 100], atol=3) else "bounded"
+
+
 # Of no model.
+
+
+def paper_recipes(_, field, *recipes):
+    """A hyper-parameter of recipes in their paper's budget."""
+    return [load_recipe(name).paper["hyperparameters"][field] for name in recipes]
+
+
+def crops_of_recipes(_, size, *recipes):
+    """The crop with which recipes train in their paper's budget, on pictures of a size."""
+    width, height = map(int, size.split("x"))
+
+    class Pictures(Source):
+        entries = staticmethod(lambda: [Entry("one")])
+        read = staticmethod(lambda name: np.zeros((height, width, 3), np.uint8))
+
+    plans = [resolve(load_recipe(name).model, name, data="faces") for name in recipes]
+    return [plan.with_source(Pictures()).crop for plan in plans]
 
 
 def default_of(_, parameter):

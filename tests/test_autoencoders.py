@@ -372,6 +372,31 @@ def test_samples_show_a_row_without_and_a_row_for_each_condition():
     assert np.array(copies).shape == (2 + 2 * 34, 2 + 6 * 34)
 
 
+def test_an_autoencoder_shows_what_lies_between_two_faces_by_percentages():
+    model = small("autoencoder")
+    stream = kf.data.open_faces("orl", image_size=32, batch_size=8)
+    faces = stream.sample(7, 0)
+    picture = np.array(model.gallery(7, 0, "prior", stream)["blends"])
+    assert picture.shape == (2 + 3 * 34, 2 + 7 * 34)  # three pairs, a row each
+    for pair in range(3):
+        first, second = faces[pair], faces[3 + pair]
+        ends = [model.encode(face[None]) for face in (first, second)]
+        shares = [(1 - share) * ends[0] + share * ends[1] for share in (0, 0.25, 0.5, 0.75, 1)]
+        row = [first, *(model.decode(latents)[0] for latents in shares), second]
+        for column, face in enumerate(row):
+            top, left = 2 + 34 * pair, 2 + 34 * column
+            shown = picture[top : top + 32, left : left + 32].astype(int)
+            assert np.abs(shown - kf.data.to_uint8(face)[..., 0]).max() <= 1
+
+
+def test_one_face_is_blended_with_none():
+    stream = kf.data.open_faces("orl", image_size=32, batch_size=8)
+    assert set(small("autoencoder").gallery(1, 0, "prior", stream)) == {
+        "samples",
+        "reconstructions",
+    }
+
+
 def test_no_samples_are_made_but_those_that_are_shown(monkeypatch):
     model, decoded = cvae(), []
     decode = model.decode

@@ -236,13 +236,15 @@ def test_bfloat16_by_one_argument_keeps_weights_and_output_in_float32(name):
     assert made(model, 2).dtype == np.float32
 
 
-# Beside these every hyper-parameter says something within two steps: a decay needs a schedule,
-# a margin an equilibrium (the losses are within it here), k a gain that is felt, a pool to be full.
+# Beside these every hyper-parameter says something within two steps: a decay needs a schedule, a
+# floor a rate that falls, a margin an equilibrium (the losses are within it here), k a gain that is
+# felt, a pool to be full.
 GROUND = {
     "schedule": "exponential",
     "decay_steps": 1,
     "decay_rate": 0.5,
     "decay_after": 0,
+    "learning_rate": 1e-3,
     "k_gain": 0.5,
     "equilibrium": 100.0,
     "margin": 1000.0,
@@ -258,6 +260,8 @@ OTHER = {
     "decay_steps": 7,
     "decay_rate": 0.25,
     "decay_after": 2,
+    "min_learning_rate": 1e-3,
+    "epsilon": 0.01,
     "dtype": "mixed_bfloat16",
     "architecture": "resnet",
     "conditions": "smiling,glasses",
@@ -365,6 +369,8 @@ def test_exports_signatures_that_serve_the_same_output(name, tmp_path):
 OUT_OF_RANGE = {
     "beta_1": (-0.1, 1.0, 1.5, float("nan")),
     "clip": (float("nan"), float("inf")),
+    "epsilon": (0.0, -1e-8, 1e-40, float("nan"), float("inf")),
+    "min_learning_rate": (-1e-5, 1.0, float("nan"), 1e-9),  # the last as the rate is constant
     "gamma": (float("nan"), float("inf")),
     "learning_rate": (float("nan"), float("inf")),
     "momentum": (-0.1, 1.0, float("nan")),

@@ -857,6 +857,69 @@ def test_a_picture_too_small_for_a_crop_is_bad_and_the_crop_is_named(name):
         decode(encoded(noise(64, 64), "PNG"), name, 64, 1)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([name for name in KEPT if CROPS[name].made_for]),
+    st.integers(178, 400),
+    st.integers(218, 400),
+)
+def test_a_crop_of_aligned_celeba_cuts_no_corner_out_of_other_pictures(name, width, height):
+    picture = np.zeros((height, width, 1), np.uint8)
+    if (width, height) == (178, 218):
+        assert decode(picture, name, 32, 1).shape == (32, 32, 1)
+        return
+    told = f"{width}x{height} pixels are not the 178x218 .*'{name}'.*crop 'center' takes any size"
+    with pytest.raises(BadPicture, match=told):
+        decode(picture, name, 32, 1)
+
+
+def test_crops_with_a_fixed_place_are_made_for_aligned_celeba_and_no_others():
+    made_for = {name: crop.made_for for name, crop in CROPS.items() if crop.made_for}
+    assert made_for == dict.fromkeys(("began", "larsen", "closecrop140", "twostage128"), (178, 218))
+    for name, crop in CROPS.items():
+        moves = crop.box(300, 400) != crop.box(500, 600)
+        assert moves == (name not in made_for)
+
+
+CELEBAS, OTHERS = np.zeros((218, 178, 3), np.uint8), np.zeros((218, 179, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("sources", "fits"),
+    [
+        ([[CELEBAS] * 3], True),
+        ([[OTHERS]], False),
+        ([[CELEBAS] * 20 + [OTHERS] * 3], False),
+        ([[CELEBAS, b"GIF89a"]], True),  # what cannot be read is named elsewhere
+        ([[CELEBAS], [CELEBAS]], True),
+        ([[CELEBAS], [OTHERS]], False),
+    ],
+    ids=["aligned", "others", "mixed", "one is damaged", "two sources", "one of two"],
+)
+def test_whether_a_crop_is_made_for_a_source_is_seen_in_its_pictures(picture_folder, sources, fits):
+    folders = [
+        picture_folder(
+            {
+                f"{n}.png": one if isinstance(one, bytes) else encoded(one, "PNG")
+                for n, one in enumerate(pictures)
+            },
+            f"source{number}",
+        )
+        for number, pictures in enumerate(sources)
+    ]
+    opened = kf.data.open_source(folders if folders[1:] else folders[0])
+    assert kf.data.crop_fits(opened, "began") == fits
+    assert kf.data.crop_fits(opened, "center")
+    with pytest.raises(kf.UserError, match="'began'"):
+        kf.data.crop_fits(opened, "begna")
+
+
+@pytest.mark.parametrize("faces", ["found", "aligned"])
+def test_faces_cut_out_of_photographs_are_no_pictures_of_aligned_celeba(picture_folder, faces):
+    opened = kf.data.open_source(picture_folder({"a.png": CELEBAS}), faces=faces)
+    assert not kf.data.crop_fits(opened, "began")
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (9, 40), (40, 9)])
 @pytest.mark.parametrize("name", ANY_SIZE)
 def test_crops_for_any_size_take_pictures_of_any_size(name, shape):

@@ -1,12 +1,14 @@
 """Recipes: each result of the documents as a file that `keras-faces train --recipe` runs."""
 
 import pytest
+from PIL import Image
 
 import keras_faces as kf
 from keras_faces import recipes
 from keras_faces.data import CROPS, DATASETS
 from keras_faces.data.labels import LABELS
 from keras_faces.data.splits import SPLITS
+from keras_faces.plan import resolve
 from keras_faces.recipes import load_recipe
 
 EVERY_RECIPE = pytest.mark.parametrize("name", kf.list_recipes())
@@ -184,6 +186,54 @@ def test_what_is_given_goes_before_a_recipes_numbers(figure7, tmp_path, orl_fold
     assert (facts["batch_size"], facts["crop"], facts["split"]) == (4, "center", "all")
     assert config["hyperparameters"]["latent_dim"] == 5
     assert config["hyperparameters"]["filters"] == 2
+
+
+@pytest.fixture
+def began_crop(figure7):
+    """The recipe with a crop that is made for aligned CelebA."""
+    (figure7 / "figure7.toml").write_text(RECIPE.replace('"squash"', '"began"'))
+
+
+@pytest.mark.parametrize(
+    ("size", "given", "crop"),
+    [
+        ((178, 218), {}, "began"),
+        ((92, 112), {}, "center"),
+        ((400, 300), {}, "center"),
+        ((400, 300), {"crop": "squash"}, "squash"),
+        ((178, 218), {"crop": "larsen"}, "larsen"),
+    ],
+    ids=["aligned CelebA", "smaller", "larger", "one's own", "one's own of aligned CelebA"],
+)
+def test_a_recipes_crop_is_used_on_the_pictures_that_it_is_made_for(
+    began_crop, picture_folder, size, given, crop
+):
+    faces = picture_folder({f"{n}.png": Image.new("L", size, n) for n in range(3)})
+    plan = resolve("vae", "figure7", budget="quick", data=faces, **given)
+    assert plan.with_source(plan.open_source()).crop == crop
+
+
+def test_without_a_recipe_a_crop_is_what_was_said(orl_folder):
+    plan = resolve("vae", data=orl_folder, crop="began")
+    assert plan.with_source(plan.open_source()).crop == "began"
+
+
+def test_training_says_that_another_crop_than_the_recipes_is_used(began_crop, tmp_path):
+    said = []
+    given = {"recipe": "figure7", "budget": "quick", "count": 0, "steps": 1}
+    run = kf.train("vae", run=tmp_path / "run", print_fn=said.append, **given)
+    assert run.config()["data"]["crop"] == "center"
+    [told] = [line for line in said if line.startswith("crop ")]
+    assert told.startswith("crop 'center'") and "recipe's 'began'" in told and "CelebA" in told
+
+
+def test_zhangs_recipes_are_for_any_faces(orl_folder):
+    zhangs = [name for name in kf.list_recipes() if name.startswith("zhang-")]
+    assert len(zhangs) == 4
+    for name in zhangs:
+        plan = resolve(load_recipe(name).model, name, data=orl_folder)
+        assert plan.crop == "began"
+        assert plan.with_source(plan.open_source()).crop == "center"
 
 
 @pytest.mark.parametrize(

@@ -66,12 +66,15 @@ def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatc
     curves = {"generator_loss": "of the generator", "discriminator_real": "of real faces"}
     columns = [Column(TRAINING[name].title, name, form=".4f", of="training") for name in TRAINING]
     figures = [Figure("Losses", "zhang-dcgan", curves=curves)]
-    part = Part("GAN", "zhang-dcgan")
+    figures.append(Figure("Blends", "zhang-dcgan", "blends.png"))  # which this run has not
+    part, said = Part("GAN", "zhang-dcgan"), []
     monkeypatch.setitem(REPORTS, "mine", Report("t", "d", "s", [part], columns, figures))
     monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
     runs = table1[0].parent / "runs"
     out = tmp_path / "mine"
-    reproduce("mine", count=20, out=out, runs=runs, print_fn=lambda line: None, **TINY)
+    reproduce("mine", count=20, out=out, runs=runs, print_fn=said.append, **TINY)
+    [told] = [line for line in said if line.startswith("Not in the report: Blends.")]
+    assert "lacks blends.png" in told and "keras-faces resume" in told
     with Image.open(out / "figures/zhang-dcgan-generator_loss-discriminator_real.png") as picture:
         assert picture.size == (800, 260)
     model = kf.load_model(run_of("zhang-dcgan", runs))
@@ -112,6 +115,15 @@ def test_the_scores_while_it_learns_are_those_that_are_named(
         with pytest.raises(KeyboardInterrupt):
             reproduce("zhang-table1", runs=tmp_path / "x", print_fn=lambda line: None, **given)
     assert f" {words} --run " in f"{commands[0]} "
+
+
+def test_what_the_figures_of_models_that_encode_show_is_drawn_by_their_runs():
+    stream = kf.data.open_faces("orl", 32, batch_size=8)
+    for name, files in (("sfu-figures", "blends.png"), ("gruber-figure2", "reconstructions.png")):
+        [figure] = [figure for figure in REPORTS[name].figures if figure.files == files]
+        small = {"image_size": 32, "channels": 1, "filters": 4, "hidden_units": 16}
+        model = kf.create_model(load_recipe(figure.recipe).model, **small)
+        assert files in {f"{shown}.png" for shown in model.pictures_of_faces(4, 0, stream)}
 
 
 def test_the_documents_own_numbers_are_those_of_the_documents():

@@ -4,13 +4,15 @@ import os
 import subprocess
 import sys
 
+import hypothesis
 import keras
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 import keras_faces as kf
 from keras_faces.training.players import Player, PlayerOptimizers
-from keras_faces.training.schedules import learning_rate_schedule
+from keras_faces.training.schedules import Decay, learning_rate_schedule
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -56,9 +58,35 @@ def test_a_decay_begins_after_as_many_steps_as_it_is_told(schedule, rate, expect
         assert float(made(step)) == pytest.approx(0.002 * share, abs=1e-9), step
 
 
+@hypothesis.settings(max_examples=30, deadline=None)
+@hypothesis.given(
+    st.sampled_from(["linear", "cosine", "exponential"]), st.floats(0.01, 1), st.floats(0, 0.002)
+)
+def test_a_rate_that_would_fall_below_its_floor_stays_there(schedule, rate, floor):
+    free, held = (
+        learning_rate_schedule(0.002, schedule, 3, rate, 2, least) for least in (0.0, floor)
+    )
+    for step in (0, 2, 5, 9, 40):
+        assert float(held(step)) == pytest.approx(max(float(free(step)), floor), rel=1e-6)
+
+
+def test_zhangs_decay_stops_where_it_is_told():
+    # 1e-4, times 0.9 every 2000 steps: below 2e-5 from the sixteenth time on.
+    made = learning_rate_schedule(1e-4, "exponential", 2000, 0.9, min_learning_rate=2e-5)
+    expected = {29_999: 1e-4 * 0.9**14, 31_999: 1e-4 * 0.9**15, 32_000: 2e-5, 100_000: 2e-5}
+    for step, rate in expected.items():
+        assert float(made(step)) == pytest.approx(rate, rel=1e-4), step
+
+
+def test_a_decay_of_a_file_that_knows_no_floor_has_none():
+    config = learning_rate_schedule(0.002, "exponential", 1, 0.5).get_config()
+    del config["min_learning_rate"]
+    assert float(Decay.from_config(config)(10)) == pytest.approx(0.002 * 0.5**10)
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "exponential"])
 def test_a_decay_survives_its_config_within_an_optimizer(schedule):
-    made = learning_rate_schedule(0.002, schedule, 10, 0.3, decay_after=5)
+    made = learning_rate_schedule(0.002, schedule, 10, 0.6, 5, min_learning_rate=0.001)
     saved = keras.optimizers.serialize(keras.optimizers.Adam(made))
     again = keras.optimizers.deserialize(saved).get_config()["learning_rate"]
     again = keras.saving.deserialize_keras_object(again)
@@ -74,6 +102,9 @@ def test_a_constant_rate_needs_no_numbers_and_bad_ones_are_refused():
         ({"schedule": "exponential", "decay_steps": 10, "decay_rate": 0.0}, "decay_rate"),
         ({"schedule": "cosine", "decay_steps": 10, "decay_rate": 1.1}, "decay_rate"),
         ({"schedule": "consine", "decay_steps": 10}, "Did you mean 'cosine'"),
+        ({"schedule": "linear", "decay_steps": 1, "min_learning_rate": 0.003}, "between 0 and"),
+        ({"schedule": "linear", "decay_steps": 1, "min_learning_rate": -1e-5}, "between 0 and"),
+        ({"min_learning_rate": 1e-5}, "'constant' never reaches min_learning_rate"),
     ):
         with pytest.raises(kf.UserError, match=word):
             learning_rate_schedule(0.002, **given)
@@ -86,6 +117,52 @@ def test_optimizers_follow_the_schedule_in_training():
     for optimizer in model.optimizer.optimizers:
         assert int(optimizer.iterations.numpy()) == 4
         assert float(optimizer.learning_rate) == pytest.approx(0.01 * 0.25)
+
+
+# The decay of the mean square in the code that these models follow.
+RMSPROPS = {"wgan": 0.99, "vaegan": 0.9, "dense_vae": 0.9}
+SIZES = 10.0 ** np.arange(-8, 2)  # of gradients, one a column
+
+
+def gradients_of_all_sizes():
+    return (np.random.default_rng(0).uniform(0.5, 1, (5, len(SIZES))) * SIZES).astype("float32")
+
+
+def steps_of(model, gradients):
+    """What every player's optimizer adds to a variable of zeros, gradient by gradient."""
+    for optimizer in model.default_optimizers().values():
+        variable = keras.Variable(np.zeros(gradients.shape[1:], "float32"))
+        optimizer.build([variable])
+        places = [np.zeros(gradients.shape[1:])]
+        for gradient in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)])
+            places.append(keras.ops.convert_to_numpy(variable).astype("float64"))
+        yield np.diff(places, axis=0)
+
+
+@pytest.mark.parametrize("name", RMSPROPS)
+def test_rmsprop_steps_as_the_models_references_on_tiny_gradients_too(name):
+    # Theirs divide by sqrt(v) + 1e-8, Keras by sqrt(v + epsilon).
+    gradients, expected, square = gradients_of_all_sizes(), [], 0.0
+    for gradient in gradients.astype("float64"):
+        square = RMSPROPS[name] * square + (1 - RMSPROPS[name]) * gradient**2
+        expected.append(-1e-3 * gradient / (np.sqrt(square) + 1e-8))
+    for steps in steps_of(kf.create_model(name, image_size=32, learning_rate=1e-3), gradients):
+        share = steps / expected
+        # Both floors are 1e-8, the one beside a root and the other's square within it.
+        assert ((share > 0.999) & (share < 2**0.5)).all()
+        np.testing.assert_allclose(share[:, SIZES >= 1e-5], 1, atol=0.025)
+
+
+def test_began_steps_as_tensorflows_adam_on_tiny_gradients_too():
+    gradients, expected, mean, square = gradients_of_all_sizes(), [], 0.0, 0.0
+    for t, gradient in enumerate(gradients.astype("float64"), 1):
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        rate = 1e-3 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        expected.append(-rate * mean / (np.sqrt(square) + 1e-8))
+    model = kf.create_model("began", image_size=32, filters=2, learning_rate=1e-3)
+    for steps in steps_of(model, gradients):
+        np.testing.assert_allclose(steps, expected, rtol=1e-3)
 
 
 def test_compile_alone_takes_the_papers_optimizers():

@@ -221,6 +221,37 @@ def test_the_equilibrium_rule_on_hand_made_costs(real, prior, copies, discrimina
     }
 
 
+@pytest.mark.parametrize("weight", [0.5, 1.0, 3.0])
+def test_fakes_weigh_in_the_discriminators_loss_alone(weight):
+    plain, weighted = vaegan(equilibrium=0.68), vaegan(equilibrium=0.68, fake_weight=weight)
+    first, second = (model.losses(batch(), training=False) for model in (plain, weighted))
+    for player, terms in first.items():
+        for name, term in terms.items():
+            factor = weight if name in ("prior", "copies") else 1
+            assert float(second[player][name]) == pytest.approx(factor * float(term), rel=1e-5)
+    # The rule looks at costs, not at how much of them is learnt from.
+    for costs in (
+        {"real": 0.6, "prior": 0.6, "copies": 0.6},
+        {"real": 1.1, "prior": 2, "copies": 2},
+    ):
+        given = {name: cost * (1 if name == "real" else weight) for name, cost in costs.items()}
+        masks = [
+            {name: bool(mask) for name, mask in model.update_masks({"discriminator": own}).items()}
+            for model, own in ((plain, costs), (weighted, given))
+        ]
+        assert masks[0] == masks[1]
+
+
+def test_a_discriminator_that_cannot_tell_is_in_balance_only_if_real_and_fake_weigh_the_same():
+    # Its best answer to faces that look alike, where fakes of two kinds weigh w each.
+    for weight, moves in ((1.0, False), (0.5, True)):
+        real = 1 / (1 + 2 * weight)
+        fake = -weight * np.log(1 - real)
+        model = vaegan(equilibrium=0.68, fake_weight=weight)
+        costs = {"real": -np.log(real), "prior": fake, "copies": fake}
+        assert bool(model.update_masks({"discriminator": costs})["decoder"]) == moves
+
+
 def test_without_an_equilibrium_nobody_waits():
     costs = {"discriminator": {"real": 0.0, "prior": 0.0, "copies": 0.0}}
     assert not vaegan().update_masks(costs)
@@ -252,7 +283,7 @@ def test_the_optimizers_are_grubers_with_larsens_constants():
     for optimizer in vaegan().default_optimizers().values():
         assert isinstance(optimizer, keras.optimizers.RMSprop)
         assert float(optimizer.learning_rate) == pytest.approx(3e-3)
-        assert (optimizer.rho, optimizer.epsilon, optimizer.momentum) == (0.9, 1e-8, 0.0)
+        assert (optimizer.rho, optimizer.epsilon, optimizer.momentum) == (0.9, 1e-16, 0.0)
 
 
 def test_encode_gives_the_posterior_mean():
@@ -293,6 +324,7 @@ def test_values_out_of_range_are_refused():
         ({"hidden_units": 1}, "hidden_units must be 2 or more"),
         ({"gamma": 0.0}, "gamma"),
         ({"kl_weight": -1.0}, "kl_weight"),
+        ({"fake_weight": 0.0}, "fake_weight"),
         ({"equilibrium": -0.1}, "equilibrium"),
         ({"margin": -0.1}, "margin"),
         ({"rho": 1.0}, "rho"),

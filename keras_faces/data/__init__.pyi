@@ -10,6 +10,7 @@ from . import stream as stream
 from .cache import SkippedPictures as SkippedPictures
 from .crops import CROPS as CROPS
 from .crops import get_crop as get_crop
+from .faces import crop_fits as crop_fits
 from .faces import guess_channels as guess_channels
 from .faces import labels_of as labels_of
 from .faces import list_datasets as list_datasets

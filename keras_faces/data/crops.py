@@ -13,6 +13,8 @@ from PIL import Image, ImageFilter
 from keras_faces.data import fast_jpeg
 from keras_faces.errors import UserError, unknown_name
 
+ALIGNED_CELEBA = (178, 218)  # width and height of its pictures
+
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the raw picture
 
 
@@ -28,6 +30,7 @@ class Crop(NamedTuple):
             change nothing; else the whole picture is resized and then cut.
         scaled_decoding: Whether JPEGs of more than twice the wanted size are decoded no larger.
         averaged: Whether OpenCV averages areas instead, see `keras_faces.data.fast_jpeg`.
+        made_for: Width and height of the only pictures that it is made for; None for any.
     """
 
     description: str
@@ -37,6 +40,7 @@ class Crop(NamedTuple):
     cut_first: bool = True
     scaled_decoding: bool = False
     averaged: bool = False
+    made_for: tuple[int, int] | None = None
 
 
 def _largest_square(width: int, height: int) -> Box:
@@ -88,22 +92,26 @@ CROPS = {
         "Aligned CelebA, rows 50:178, columns 25:153, nearest neighbour (BEGAN-tensorflow).",
         _fixed(25, 50, 128),
         NEAREST,
+        made_for=ALIGNED_CELEBA,
     ),
     "larsen": Crop(
         "Aligned CelebA, rows 40:188, columns 15:163, blur then bicubic (VAE/GAN's authors).",
         _fixed(15, 40, 148),
         BICUBIC,
         blur=True,
+        made_for=ALIGNED_CELEBA,
     ),
     "closecrop140": Crop(
         "Aligned CelebA, rows 39:179, columns 19:159, bilinear (WAE, RAE, TwoStageVAE).",
         _fixed(19, 39, 140),
         BILINEAR,
+        made_for=ALIGNED_CELEBA,
     ),
     "twostage128": Crop(
         "Aligned CelebA, rows 45:173, columns 25:153, bilinear (TwoStageVAE).",
         _fixed(25, 45, 128),
         BILINEAR,
+        made_for=ALIGNED_CELEBA,
     ),
     "center108": Crop(
         "Centre 108 pixels, bicubic (DCGAN-tensorflow).", _central_square(108), BICUBIC
@@ -137,7 +145,7 @@ def apply_crop(
         raw_size: Width and height of the raw picture, where `image` was decoded smaller.
 
     Raises:
-        UserError: If the picture does not hold the crop's region.
+        UserError: If the picture does not hold the crop's region, or the crop is made for others.
     """
     crop = get_crop(name)
     width, height = raw_size or image.size
@@ -149,6 +157,11 @@ def apply_crop(
         raise UserError(
             f"{width}x{height} pixels are too few for crop {name!r}, which keeps {kept}; "
             "crop 'center' takes any size"
+        )
+    if crop.made_for not in (None, (width, height)):
+        raise UserError(
+            f"{width}x{height} pixels are not the {'x'.join(map(str, crop.made_for))} of aligned "
+            f"CelebA, for which alone crop {name!r} is made; crop 'center' takes any size"
         )
     if crop.averaged:
         return Image.fromarray(fast_jpeg.resize(np.asarray(image), box, size))

@@ -363,6 +363,35 @@ def _why(count: int, grey: int, channels: int) -> str:
     )
 
 
+def crop_fits(source: Source, crop: str, looked_at: int = 16) -> bool:
+    """Return whether a crop is made for the pictures of a source, of which some are looked at.
+
+    Args:
+        source: What `open_source` returned.
+        crop: A key of `CROPS`.
+        looked_at: How many pictures to look at, at most.
+
+    Raises:
+        UserError: If there is no such crop.
+    """
+    size = get_crop(crop).made_for
+    if size is None:
+        return True
+    if isinstance(source, SeveralSource):
+        return all(crop_fits(part, crop, looked_at) for part in source.parts)
+    if isinstance(source, PhotographsSource):  # which cuts faces out, each of a size of its own
+        return False
+    # What cannot be read says nothing, and is named when all pictures are.
+    return not set(filter(None, map(_size, _spread(source, looked_at)))) - {size}
+
+
+def _size(data: bytes | np.ndarray | Exception) -> tuple[int, int] | None:
+    """Return a picture's upright width and height; None if it is unreadable."""
+    with decode.silent_pillow(), contextlib.suppress(Exception):  # as many types as formats
+        return decode.opened(data)[1] if isinstance(data, bytes) else (data.shape[1], data.shape[0])
+    return None
+
+
 def _spread(source, count: int) -> Iterator[bytes | np.ndarray | Exception]:
     """Yield pictures from the whole source, or the first few where others take all before them."""
     if source.sequential:

@@ -14,6 +14,7 @@ from keras_faces.data.labels import Attributes
 from keras_faces.data.names import suffix_counts
 from keras_faces.data.sources import Source
 from keras_faces.data.sources.several import DifferentLabels
+from keras_faces.errors import UserError
 from keras_faces.pictures import grid
 from keras_faces.pixels import to_float
 
@@ -203,12 +204,14 @@ def crops_picture(image: Image.Image, size: int = 64) -> Image.Image:
         draw = ImageDraw.Draw(tile)
         draw.text((4, 2), name, fill="black")
         tile.paste(image, (4, 18))
-        left, top, right, bottom = crop.box(image.width, image.height)
-        if left < 0 or top < 0 or right > image.width or bottom > image.height:
-            draw.text((4, height + 22), "too small for it", fill="black")
+        try:
+            kept = apply_crop(image, name, size)
+        except UserError:
+            draw.text((4, height + 22), "not of its size", fill="black")
         else:
+            left, top, right, bottom = crop.box(image.width, image.height)
             draw.rectangle((4 + left, 18 + top, 3 + right, 17 + bottom), outline="red", width=2)
-            tile.paste(apply_crop(image, name, size), (4, height + 22))
+            tile.paste(kept, (4, height + 22))
         tiles.append(tile)
     columns = 4
     rows = -(-len(tiles) // columns)

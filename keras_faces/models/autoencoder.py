@@ -13,12 +13,17 @@ the sampler `"prior"`, N(0, I), decode to no faces, which is the report's reason
 """
 
 import keras
+import numpy as np
 
 from keras_faces.errors import require_at_least
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.models.losses import squared_error
 from keras_faces.models.vae import build_decoder, build_encoder
+from keras_faces.pictures import grid
 from keras_faces.training.players import Player
+
+PERCENTAGES = (0, 25, 50, 75, 100)  # of the second face, in a picture of blends
+PAIRS = 8  # at most
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -75,3 +80,13 @@ class Autoencoder(EncodingModel):
 
     def latents_from_faces(self, faces):
         return self.averaged("encoder")(faces, training=False)
+
+    def pictures_of_faces(self, count, seed, stream):
+        pictures = super().pictures_of_faces(count, seed, stream)
+        faces = stream.sample(count, seed)
+        if pairs := min(PAIRS, len(faces) // 2):
+            first, second = faces[:pairs], faces[pairs : 2 * pairs]
+            blends = [self.blend(first, second, percent) for percent in PERCENTAGES]
+            rows = np.stack([first, *blends, second], axis=1)
+            pictures["blends"] = grid(rows.reshape(-1, *self.image_shape), columns=rows.shape[1])
+        return pictures

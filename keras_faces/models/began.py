@@ -35,7 +35,7 @@ from keras_faces.models.adversarial import AdversarialModel
 from keras_faces.models.base import map_batches
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
-from keras_faces.training.players import Player
+from keras_faces.training.players import LEAST_EPSILON, Player
 from keras_faces.training.schedules import Schedule
 
 MEMORY = 0.98  # of the running mean of how far real faces are apart
@@ -70,6 +70,7 @@ class BEGAN(AdversarialModel):
             al., 2017).
         beta_1: Adam's decay of the gradient's mean, for both players (as BEGAN-tensorflow was
             trained).
+        epsilon: Adam's floor under the root of the gradient's mean square (BEGAN-tensorflow).
         spread: Weight of a term of the generator's loss that BEGAN lacks, 0 for none: by how much
             its faces differ less from each other than `spread_target` times as much as real ones.
         spread_target: See `spread`; differences are mean absolute ones between neighbours in a
@@ -99,6 +100,7 @@ class BEGAN(AdversarialModel):
         learning_rate: float = 1e-4,
         generator_rate: float = 1.0,
         beta_1: float = 0.9,
+        epsilon: float = 1e-8,
         spread: float = 0.0,
         spread_target: float = 0.75,
         schedule: Schedule = "exponential",
@@ -119,6 +121,7 @@ class BEGAN(AdversarialModel):
         require_at_most(1, k_floor=k_floor)
         require_above(0, generator_rate=generator_rate, spread_target=spread_target)
         require_decay(beta_1=beta_1)
+        require_at_least(LEAST_EPSILON, epsilon=epsilon)
         if not 0 < gamma <= 1:
             raise UserError(f"gamma must lie in (0, 1]. Received: {gamma!r}.")
         self.latent_dim = latent_dim
@@ -131,6 +134,7 @@ class BEGAN(AdversarialModel):
         self.learning_rate = learning_rate
         self.generator_rate = generator_rate
         self.beta_1 = beta_1
+        self.epsilon = epsilon
         self.spread = spread
         self.spread_target = spread_target
         with self.building():
@@ -165,7 +169,9 @@ class BEGAN(AdversarialModel):
         factors = {"discriminator": 1.0, "generator": self.generator_rate}
         return {
             name: keras.optimizers.Adam(
-                self.learning_rate_for(self.learning_rate * factor), beta_1=self.beta_1
+                self.learning_rate_for(self.learning_rate * factor),
+                beta_1=self.beta_1,
+                epsilon=self.epsilon,
             )
             for name, factor in factors.items()
         }

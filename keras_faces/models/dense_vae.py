@@ -18,7 +18,7 @@ from keras import layers, ops
 from keras_faces.errors import require_above, require_at_least
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.models.losses import kl_divergence, posterior_collapse, split, squared_error
-from keras_faces.training.players import Player
+from keras_faces.training.players import LEAST_EPSILON, Player
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -32,6 +32,8 @@ class DenseVAE(EncodingModel):
         hidden_units: Units of the hidden layer, in the encoder and in the decoder (SFU 3).
         epsilon_std: Standard deviation of the noise in training's z = mu + sigma * epsilon (SFU 3).
         learning_rate: Learning rate of RMSprop (the Keras example).
+        epsilon: RMSprop's floor under the gradient's mean square, whose root the gradient is
+            divided by (the Keras example: 1e-8 under the root itself).
         **kwargs: Arguments of `FaceModel`.
     """
 
@@ -47,15 +49,18 @@ class DenseVAE(EncodingModel):
         hidden_units: int = 512,
         epsilon_std: float = 1.0,
         learning_rate: float = 1e-3,
+        epsilon: float = 1e-16,
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim, hidden_units=hidden_units)
         require_above(0, epsilon_std=epsilon_std)
+        require_at_least(LEAST_EPSILON, epsilon=epsilon)
         self.latent_dim = latent_dim
         self.hidden_units = hidden_units
         self.epsilon_std = epsilon_std
         self.learning_rate = learning_rate
+        self.epsilon = epsilon
         with self.building():
             self.encoder = build_encoder(image_size, channels, latent_dim, hidden_units)
             self.decoder = build_decoder(image_size, channels, latent_dim, hidden_units)
@@ -65,7 +70,9 @@ class DenseVAE(EncodingModel):
         return [Player("vae", [self.encoder, self.decoder], terms=("reconstruction", "kl"))]
 
     def default_optimizers(self):
-        return {"vae": keras.optimizers.RMSprop(self.learning_rate_for(self.learning_rate))}
+        # Keras adds epsilon within the root, in those days its own behind it.
+        rate = self.learning_rate_for(self.learning_rate)
+        return {"vae": keras.optimizers.RMSprop(rate, epsilon=self.epsilon)}
 
     def sample_noise(self, images, labels=None):
         shape = (ops.shape(images)[0], self.latent_dim)

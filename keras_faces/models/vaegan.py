@@ -33,7 +33,7 @@ from keras_faces.models.losses import (
     posterior_collapse,
     split,
 )
-from keras_faces.training.players import Player
+from keras_faces.training.players import LEAST_EPSILON, Player
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -60,6 +60,9 @@ class VAEGAN(EncodingModel, LogitModel):
         kl_weight: Factor of the KL divergence in the encoder's loss; 1 in all documents.
         copies_weight: Weight of reconstructions as fakes in the GAN's terms: 1 in Larsen's
             algorithm, 0 for faces from the prior alone.
+        fake_weight: Weight of each kind of fakes, copies and faces from the prior, in the
+            discriminator's loss, where real faces have 1. With 0.5 both kinds together weigh as
+            much as real faces, as in Larsen's code (Larsen et al., algorithm 1).
         saturating: Whether the decoder descends log(1 - D), as Larsen's algorithm has it, or
             ascends log D (Report, eq. 3.16).
         equilibrium: The equilibrium rule's target of the discriminator's two losses (0.68 in
@@ -68,6 +71,8 @@ class VAEGAN(EncodingModel, LogitModel):
             code).
         learning_rate: Learning rate of all players' RMSProp, or Adam (Gruber 3).
         rho: RMSProp's decay of the gradient's mean square (Larsen's code).
+        epsilon: RMSProp's floor under the gradient's mean square, whose root the gradient is
+            divided by (Larsen's code: 1e-8 under the root itself).
         beta_1: Adam's decay of the gradient's mean; 0 for Gruber's RMSProp.
         **kwargs: Arguments of `LogitModel`.
     """
@@ -89,21 +94,24 @@ class VAEGAN(EncodingModel, LogitModel):
         gamma: float = 15.0,
         kl_weight: float = 1.0,
         copies_weight: float = 1.0,
+        fake_weight: float = 1.0,
         saturating: bool = True,
         equilibrium: float = 0.0,
         margin: float = 0.35,
         learning_rate: float = 3e-3,
         rho: float = 0.9,
+        epsilon: float = 1e-16,
         beta_1: float = 0.0,
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim)
         require_at_least(2, filters=filters, hidden_units=hidden_units)
-        require_above(0, gamma=gamma)
+        require_above(0, gamma=gamma, fake_weight=fake_weight)
         require_at_least(0, kl_weight=kl_weight, copies_weight=copies_weight)
         require_at_least(0, equilibrium=equilibrium, margin=margin)
         require_decay(rho=rho, beta_1=beta_1)
+        require_at_least(LEAST_EPSILON, epsilon=epsilon)
         self.latent_dim = latent_dim
         self.filters = filters
         self.hidden_units = hidden_units
@@ -112,11 +120,13 @@ class VAEGAN(EncodingModel, LogitModel):
         self.gamma = gamma
         self.kl_weight = kl_weight
         self.copies_weight = copies_weight
+        self.fake_weight = fake_weight
         self.saturating = saturating
         self.equilibrium = equilibrium
         self.margin = margin
         self.learning_rate = learning_rate
         self.rho = rho
+        self.epsilon = epsilon
         self.beta_1 = beta_1
         with self.building():
             self.encoder = build_encoder(image_size, channels, latent_dim, filters, hidden_units)
@@ -146,7 +156,8 @@ class VAEGAN(EncodingModel, LogitModel):
             rate = self.learning_rate_for(self.learning_rate)
             if self.beta_1:
                 return keras.optimizers.Adam(rate, beta_1=self.beta_1, beta_2=0.99)
-            return keras.optimizers.RMSprop(rate, rho=self.rho, epsilon=1e-8)
+            # Keras adds epsilon within the root, Larsen's code its own behind it.
+            return keras.optimizers.RMSprop(rate, rho=self.rho, epsilon=self.epsilon)
 
         return {player.name: optimizer() for player in self.players}
 
@@ -189,8 +200,8 @@ class VAEGAN(EncodingModel, LogitModel):
             "decoder": {"similarity": self.gamma * ops.mean(squares), "gan": gan},
             "discriminator": {
                 "real": cross_entropy(real, 1),
-                "prior": cross_entropy(fake, 0),
-                "copies": self.copies_weight * cross_entropy(copy, 0),
+                "prior": self.fake_weight * cross_entropy(fake, 0),
+                "copies": self.fake_weight * self.copies_weight * cross_entropy(copy, 0),
                 **self.penalty(
                     lambda faces: self.discriminator(faces, training=training)[0], images
                 ),
@@ -204,7 +215,7 @@ class VAEGAN(EncodingModel, LogitModel):
             return {}
         costs = terms["discriminator"]
         real, fakes = costs["real"], costs["prior"] + costs["copies"]
-        fake = fakes / (1.0 + self.copies_weight)
+        fake = fakes / (self.fake_weight * (1.0 + self.copies_weight))
         low, high = self.equilibrium - self.margin, self.equilibrium + self.margin
         strong = ops.logical_or(real < low, fake < low)
         weak = ops.logical_or(real > high, fake > high)

@@ -18,7 +18,7 @@ from keras_faces.models.adversarial import AdversarialModel
 from keras_faces.models.dcgan import build_discriminator, build_generator
 from keras_faces.models.layers import Clip
 from keras_faces.training.backend import input_gradients
-from keras_faces.training.players import Player
+from keras_faces.training.players import LEAST_EPSILON, Player
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -43,6 +43,9 @@ class WGAN(AdversarialModel):
             (Gulrajani et al., of 10).
         learning_rate: Learning rate of both players: RMSProp, or Adam with a gradient penalty
             (Arjovsky et al., algorithm 1).
+        epsilon: RMSProp's floor under the gradient's mean square, whose root the gradient is
+            divided by. Not used with a gradient penalty (the authors' code: 1e-8 under the root
+            itself).
         **kwargs: Arguments of `AdversarialModel`.
     """
 
@@ -61,6 +64,7 @@ class WGAN(AdversarialModel):
         clip: float = 0.01,
         gradient_penalty: float = 0.0,
         learning_rate: float = 5e-5,
+        epsilon: float = 1e-16,
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
@@ -68,12 +72,14 @@ class WGAN(AdversarialModel):
         require_at_most(100, critic_steps=critic_steps)
         require_above(0, clip=clip)
         require_at_least(0, gradient_penalty=gradient_penalty)
+        require_at_least(LEAST_EPSILON, epsilon=epsilon)
         self.latent_dim = latent_dim
         self.filters = filters
         self.critic_steps = critic_steps
         self.clip = clip
         self.gradient_penalty = gradient_penalty
         self.learning_rate = learning_rate
+        self.epsilon = epsilon
         with self.building():
             self.generator = build_generator(image_size, channels, latent_dim, filters)
             self.critic = build_discriminator(
@@ -95,8 +101,9 @@ class WGAN(AdversarialModel):
         def optimizer(rate):
             if self.gradient_penalty:
                 return keras.optimizers.Adam(rate, beta_1=0.0, beta_2=0.9)
-            # The decay and epsilon of the authors' code; the paper states neither.
-            return keras.optimizers.RMSprop(rate, rho=0.99, epsilon=1e-8)
+            # The decay is that of the authors' code; the paper states none. Keras adds epsilon
+            # within the root, PyTorch its own behind it: 1e-16 here is 1e-8 there.
+            return keras.optimizers.RMSprop(rate, rho=0.99, epsilon=self.epsilon)
 
         # The critic's rate decays over as many rounds of the game, not over its own steps.
         return {

@@ -113,12 +113,13 @@ def _pictures(data: SourceLike | None, plan: TrainingPlan) -> str | None:
     """Return what tells a source's pictures and labels from others, wherever they are moved."""
     if data is None:
         return None
+    source = plan.open_source()
     faces = open_faces(
-        data,
+        source,
         image_size=plan.hyperparameters.get("image_size", 64),
         batch_size=1,
         split="all",
-        crop=plan.crop,
+        crop=plan.with_source(source).crop,
         channels=plan.hyperparameters.get("channels"),
         labels=plan.labels,
     )

@@ -12,6 +12,7 @@ from keras_faces.reports.base import train_parts
 from keras_faces.reports.page import as_dict, as_html, as_markdown, make_figures
 from keras_faces.reports.registry import REPORTS
 from keras_faces.reports.rows import rows_of
+from keras_faces.screen import quoted
 
 
 def reproduce(
@@ -61,6 +62,14 @@ def reproduce(
     trained = train_parts(report, folder, runs, data, budget, seeds, count, print_fn, **further)
     rows = rows_of(report, trained)
     figures = make_figures(report, trained, folder / "figures")
+    shown = {figure.title for figure in figures}
+    for figure in (figure for figure in report.figures if figure.title not in shown):
+        run = next(t.run for t in trained if t.part.recipe == figure.recipe)
+        print_fn(
+            f"Not in the report: {figure.title}. {str(run.folder)!r} lacks "
+            f"{figure.files or 'metrics.csv'}: its steps were too few, or an earlier version trained "
+            f"it. Then this draws it: keras-faces resume {quoted(run.folder)}"
+        )
     content = as_dict(name, report, trained, rows, budget)
     write_whole(folder / "results.json", json.dumps(content, indent=1) + "\n")
     write_whole(folder / "report.md", as_markdown(report, rows, figures, content))

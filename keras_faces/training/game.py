@@ -56,6 +56,7 @@ class Game(Steps, SeededModel):
         decay_steps: Steps of the schedule's decay.
         decay_rate: Factor of the schedule's decay.
         decay_after: Steps at the first rate before the decay begins.
+        min_learning_rate: What the schedule's rate never falls below; 0 for no such floor.
         dtype: `"float32"`, or `"mixed_bfloat16"` to compute in bfloat16 with float32 weights.
         name: Name of the Keras model.
     """
@@ -74,6 +75,7 @@ class Game(Steps, SeededModel):
         decay_steps: int = 0,
         decay_rate: float = 0.0,
         decay_after: int = 0,
+        min_learning_rate: float = 0.0,
         dtype: Dtype | None = None,
         name: str | None = None,
     ):
@@ -84,6 +86,7 @@ class Game(Steps, SeededModel):
         self.decay_steps = decay_steps
         self.decay_rate = decay_rate
         self.decay_after = decay_after
+        self.min_learning_rate = min_learning_rate
         self.noise = keras.random.SeedGenerator(seed)
         self.rounds = self.add_weight(
             name="rounds", shape=(), dtype="int32", initializer="zeros", trainable=False
@@ -270,6 +273,7 @@ class Game(Steps, SeededModel):
             self.decay_steps * moves,
             self.decay_rate,
             self.decay_after * moves,
+            self.min_learning_rate,
         )
 
     def averaged(self, name: str) -> keras.Model:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import keras
 
+LEAST_EPSILON = 1e-30  # of an optimizer: less is next to nothing in float32, and 0 / 0 is no number
+
 
 class Player(NamedTuple):
     """One side of a model's game.
