@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from keras_faces.data.sources.base import SourceLike
-from keras_faces.errors import unknown_name
+from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.reports.base import train_parts
 from keras_faces.reports.page import as_dict, as_html, as_markdown, make_figures
@@ -56,11 +56,13 @@ def reproduce(
     if name not in REPORTS:
         raise unknown_name("report", name, REPORTS)
     report = REPORTS[name]
+    if data is None and report.data:
+        raise UserError(f"Report {name!r} trains on {report.data}")
     folder = Path(out or Path("reports") / name).expanduser()
     runs = Path(runs or Path("reports") / "runs").expanduser()
     trained = train_parts(report, folder, runs, data, budget, seeds, count, print_fn, **further)
     rows = rows_of(report, trained)
-    figures = make_figures(report, trained, folder / "figures")
+    figures = make_figures(report, trained, rows, folder / "figures")
     content = as_dict(name, report, trained, rows, budget)
     write_whole(folder / "results.json", json.dumps(content, indent=1) + "\n")
     write_whole(folder / "report.md", as_markdown(report, rows, figures, content))
