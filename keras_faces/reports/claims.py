@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from keras_faces.reports.schema import TRAINING, Lookup
 
+UNKNOWN = " (errors are not known: another training may say otherwise)"
 BEST, LENGTH = TRAINING["best_epoch"].title, TRAINING["epochs"].title
 
 
@@ -30,8 +31,9 @@ def rises(column: str, *parts: str) -> Callable[[Lookup], str]:
             verdict = "does not hold"
         elif _apart(found[0], found[-1]) > 0:
             verdict = "holds"
-        told = (f"{part} {_told(value)}" for part, value in zip(parts, found, strict=True))
-        return f"{verdict}: {column} of {', '.join(told)}"
+        told = ", ".join(f"{p} {_told(value)}" for p, value in zip(parts, found, strict=True))
+        unknown = "" if all(error is not None for _, error in found) else UNKNOWN
+        return f"{verdict}: {column} of {told}{unknown}"
 
     return check
 

@@ -99,20 +99,20 @@ class Figure(NamedTuple):
     count: int | None = None
 
 
+# From the titles of a part and a column to its mean and error, or None where there is none.
+Lookup = Callable[[str, str], tuple[float, float | None] | None]
+
+
 class Claim(NamedTuple):
     """What a document says of its numbers.
 
     Attributes:
         says: The claim.
-        check: Callable of a function that gives a part's mean and error in a column, by their
-            titles, or None where there is none; it returns the verdict in words.
+        check: Callable of a `Lookup` that returns the verdict in words.
     """
 
     says: str
-    check: "Callable[[Lookup], str]"
-
-
-Lookup = Callable[[str, str], tuple[float, float] | None]
+    check: Callable[[Lookup], str]
 
 
 class Report(NamedTuple):
