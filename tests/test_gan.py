@@ -87,9 +87,10 @@ def test_dropout_stands_in_the_discriminator_alone_and_drops_in_training_alone()
     assert kinds(model.discriminator).count("Dropout") == 3
     faces = noise_faces()
     plain = gan().discriminator(faces, training=True)
-    # From the same seed, as the dropped units draw their seeds after the weights they follow.
     model.discriminator.set_weights(gan().discriminator.get_weights())
     assert np.allclose(model.discriminator(faces, training=False), plain, atol=1e-6)
+    # What the next are drawn from is a variable, so that a checkpoint holds it.
+    assert len(model.variables) == len(gan().variables) + 3
     first, second = (np.array(model.discriminator(faces, training=True)) for _ in range(2))
     assert not np.allclose(first, plain) and not np.allclose(first, second)
 

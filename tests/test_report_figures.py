@@ -141,7 +141,7 @@ def test_claims_and_what_cannot_be_drawn_stand_on_the_page():
 
 def test_parts_of_one_recipe_are_trained_apart_by_what_goes_before_it(tmp_path, monkeypatch):
     parts = REPORTS["zhang-gamma"].parts
-    assert [part.hyperparameters for part in parts] == [{"gamma": g} for g in (0.3, 0.5, 0.7, 1.0)]
+    assert [part.arguments for part in parts] == [{"gamma": g} for g in (0.3, 0.5, 0.7, 1.0)]
     assert {part.recipe for part in parts} == {"zhang-64"}
     commands: list[str] = []
 
@@ -159,7 +159,8 @@ def test_parts_of_one_recipe_are_trained_apart_by_what_goes_before_it(tmp_path, 
     runs = [base.run_of(part, 0, tmp_path, None, "quick", {}).folder for part in parts]
     assert len(set(runs)) == 4
     as_it_is = Part("", "zhang-64")
-    same = as_it_is._replace(hyperparameters=load_recipe("zhang-64").quick["hyperparameters"])
+    quick = load_recipe("zhang-64").quick
+    same = as_it_is._replace(arguments={**quick["hyperparameters"], "split": quick["split"]})
     folders = {base.run_of(p, 0, tmp_path, None, "quick", {}).folder for p in (as_it_is, same)}
     assert len(folders) == 1
 
@@ -264,12 +265,25 @@ def test_what_faces_do_not_tell_is_not_drawn_and_said(vae, tmp_path, orl_folder)
     assert drawn.reason.startswith("Not drawn: ") and "attributes" in drawn.reason
 
 
-def test_a_report_that_needs_the_users_own_pictures_says_which(tmp_path):
+def test_a_report_that_needs_the_users_own_pictures_says_which_and_trains_on_their_training_side(
+    tmp_path, orl_folder, monkeypatch
+):
     with pytest.raises(
         kf.UserError, match=r"a time-lapse of a skyline.*--data 'video:FILE\?train="
     ):
         reproduce("sfu-figure6", out=tmp_path / "r", runs=tmp_path / "x")
     assert not (tmp_path / "r").exists()
+    commands: list[str] = []
+
+    def stops(words):
+        commands.append(" ".join(words))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(base, "command", stops)
+    given = {"out": tmp_path / "r", "runs": tmp_path / "x", "print_fn": lambda line: None}
+    with pytest.raises(KeyboardInterrupt):
+        reproduce("sfu-figure6", data=orl_folder, **given)
+    assert " --split train " in commands[0]
 
 
 # Networks

@@ -25,7 +25,7 @@ from keras_faces.metrics.scores import (
 from keras_faces.metrics.tables import Copies, differences, read_scores
 from keras_faces.plan import TrainingPlan, resolve
 from keras_faces.process import python
-from keras_faces.recipes import BUDGETS, load_recipe
+from keras_faces.recipes import BUDGETS, Budget, load_recipe
 from keras_faces.reports.schema import Part, Report, Trained
 from keras_faces.runs import Run
 from keras_faces.saving import load_model
@@ -93,8 +93,8 @@ def train_parts(
 
 
 def _over(given: dict, part: Part) -> dict:
-    """Return arguments of a training with the hyper-parameters of a part."""
-    return {**given, **part.hyperparameters}
+    """Return arguments of a training, those of a part before others."""
+    return {**given, **part.arguments}
 
 
 def _claim(folder: Path, facts: dict) -> None:
@@ -143,8 +143,11 @@ def run_of(
     """
     loaded = load_recipe(part.recipe)
     facts = {**loaded.arguments(budget, pictures), "further": further}
-    if part.hyperparameters:
-        facts["hyperparameters"] = _over(facts.get("hyperparameters", {}), part)
+    for name, value in part.arguments.items():
+        if name in Budget.__annotations__:
+            facts[name] = value
+        else:
+            facts["hyperparameters"] = {**facts.get("hyperparameters", {}), name: value}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return Run(runs / f"{loaded.model}-{budget}-{digest[:8]}-seed-{seed}")
 

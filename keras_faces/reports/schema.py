@@ -61,18 +61,18 @@ class Part(NamedTuple):
         title: What the document calls it.
         recipe: The recipe that trains it.
         states: The document's numbers by the title of their column.
-        hyperparameters: Those that go before the recipe's.
+        arguments: Arguments of `kf.train` that go before the recipe's, such as a hyper-parameter.
     """
 
     title: str
     recipe: str
     states: dict[str, float] = {}
-    hyperparameters: dict[str, Scalar] = {}
+    arguments: dict[str, Scalar] = {}
 
     @property
     def name(self) -> str:
         """The recipe, and what goes before its own: `zhang-64-gamma-0.3`."""
-        changed = (f"{key}-{value}" for key, value in self.hyperparameters.items())
+        changed = (f"{key}-{value}" for key, value in self.arguments.items())
         return "-".join([self.recipe, *changed])
 
 

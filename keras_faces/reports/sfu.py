@@ -4,6 +4,9 @@ from keras_faces.reports.schema import Figure, Part, Report
 
 DOCUMENT = "course report of Simon Fraser University on generative models"
 
+# The quick recipe learns from all faces, this one from 1200 frames alone.
+SKYLINE = Part("VAE", "sfu-vae", arguments={"split": "train"})
+
 REPORTS = {
     "sfu-figures": Report(
         "Figures 1, 2, 4 and 5: networks and samples of VAE and GAN, the autoencoder's copies",
@@ -33,11 +36,11 @@ REPORTS = {
         "It should be noted that the original dataset didn't contain sky with red color, but VAE "
         'generated it" (4). Of a time-lapse of New York 1200 frames are to learn from, 125 to test '
         "(3).",
-        [Part("VAE", "sfu-vae")],
+        [SKYLINE],
         figures=[
-            Figure("Three of the frames that it learnt from", "sfu-vae", draw="training_faces"),
-            Figure("Figure 6: the VAE", "sfu-vae", "samples-*.png"),
-            Figure("Frames and their reconstructions", "sfu-vae", "reconstructions.png"),
+            Figure("Three of the frames that it learnt from", SKYLINE.name, draw="training_faces"),
+            Figure("Figure 6: the VAE", SKYLINE.name, "samples-*.png"),
+            Figure("Frames and their reconstructions", SKYLINE.name, "reconstructions.png"),
         ],
         data=(
             "a time-lapse of a skyline, which is yours to give: "

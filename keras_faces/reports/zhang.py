@@ -16,9 +16,7 @@ THROUGH_THE_AUTOENCODER = {
     "real_error": "loss of real faces",
 }
 
-GAMMAS = [
-    Part(f"gamma {g}", "zhang-64", hyperparameters={"gamma": g}) for g in (0.3, 0.5, 0.7, 1.0)
-]
+GAMMAS = [Part(f"gamma {g}", "zhang-64", arguments={"gamma": g}) for g in (0.3, 0.5, 0.7, 1.0)]
 FOUND, DIFFERENCE = "face detection rate", "mean pair difference"
 DISTINCT, EFFECTIVE = "distinct nearest", "effective nearest"
 
