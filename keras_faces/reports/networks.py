@@ -1,7 +1,8 @@
 """Diagrams of models: their networks layer by layer, and what flows from one to the other.
 
 Nothing of it is drawn by hand. A model's losses are computed of symbolic inputs, and the graph that
-Keras keeps of them says which network sees what and which loss comes of it.
+Keras keeps of them says which network sees what and which loss comes of it. So losses are made of
+what Keras can compute of symbols: it slices by `x[:n, ...]`, and not by `x[:n]`.
 """
 
 import os
