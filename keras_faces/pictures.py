@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from PIL import Image
 from keras_faces.errors import UserError
 from keras_faces.files import write_whole
 from keras_faces.optional import import_av
-from keras_faces.pixels import to_uint8
+from keras_faces.pixels import to_float, to_uint8
 
 
 def grid(faces: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:
@@ -36,6 +37,25 @@ def grid(faces: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.I
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         canvas[top : top + height, left : left + width] = face
     return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+
+
+def first_faces(picture: Image.Image, size: int, count: int, gap: int = 2) -> Image.Image:
+    """Return the first faces of a grid that `grid` made, as a grid of their own.
+
+    Args:
+        picture: The grid.
+        size: Height and width of its faces in pixels.
+        count: Faces to keep; of a grid of fewer, all are.
+        gap: Pixels between its faces.
+    """
+    pixels = np.asarray(picture)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    height, width, channels = pixels.shape
+    cell = size + gap
+    rows, columns = (height - gap) // cell, (width - gap) // cell
+    cells = pixels[gap:, gap:][: rows * cell, : columns * cell]
+    cells = cells.reshape(rows, cell, columns, cell, channels).swapaxes(1, 2)[:, :, :size, :size]
+    return grid(to_float(cells.reshape(-1, size, size, channels)[:count]), gap=gap)
 
 
 def rows_grid(*sets: np.ndarray, columns: int = 10) -> Image.Image:
@@ -155,6 +175,44 @@ def plot_losses(
             axes.fill_between(epochs, values - error, values + error, alpha=0.25, linewidth=0)
         axes.set_title(called, fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+    figure.suptitle(title, fontsize=10)
+    return save_figure(figure, path)
+
+
+class PlottedValues(NamedTuple):
+    """What `plot_values` draws on one pair of axes.
+
+    Attributes:
+        values: Value and error, or None, by the name of what has it.
+        real: The value of real faces, or None.
+    """
+
+    values: Mapping[str, tuple[float, float | None]]
+    real: float | None = None
+
+
+def plot_values(plotted: Mapping[str, PlottedValues], path: str | os.PathLike, title: str) -> Path:
+    """Draw values one after the other, each kind on axes of its own.
+
+    Args:
+        plotted: What to draw, by its title.
+        path: Where to write the PNG.
+        title: Title of the figure.
+    """
+    columns = min(3, len(plotted))
+    lines = math.ceil(len(plotted) / columns)
+    figure = new_figure(4 * columns, 3 * lines)
+    for number, (called, (values, real)) in enumerate(plotted.items(), 1):
+        axes = figure.add_subplot(lines, columns, number)
+        means, errors = zip(*values.values(), strict=True)
+        errors = [0.0 if error is None else error for error in errors]
+        axes.errorbar(list(values), means, yerr=errors, marker="o", markersize=4, capsize=4)
+        if real is not None:
+            axes.axhline(real, color="black", linestyle="--", linewidth=1, label="real faces")
+            axes.legend(fontsize=7)
+        axes.set_title(called, fontsize=9)
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
     figure.suptitle(title, fontsize=10)

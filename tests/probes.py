@@ -14,6 +14,7 @@ from keras import ops
 from keras_faces.data.sources.base import Entry, Source
 from keras_faces.plan import resolve
 from keras_faces.recipes import load_recipe
+from keras_faces.reports.networks import flat_layers, layer_words
 
 # Of every model.
 
@@ -28,13 +29,13 @@ def parameters(model, *networks):
 
 def layers_of(model, network, *words):
     """The layers of a network in words, only those that begin with one of `words`."""
-    texts = [_words(layer) for layer in _flat(getattr(model, network))]
+    texts = [layer_words(layer) for layer in flat_layers(getattr(model, network))]
     return _counted(text for text in texts if text.startswith(words or ("",)))
 
 
 def activations_of(model, network):
     """The activations of a network's layers with weights, in order."""
-    layers = _flat(getattr(model, network))
+    layers = flat_layers(getattr(model, network))
     return [layer.activation.__name__ for layer in layers if hasattr(layer, "kernel")]
 
 
@@ -48,8 +49,8 @@ def normalisation_of(model, *networks):
     """How networks normalise."""
     found = {
         f"batch norm, momentum {layer.momentum:g}, epsilon {layer.epsilon:g}"
-        for layer in itertools.chain(*(_flat(getattr(model, name)) for name in networks))
-        if _words(layer) == "batch norm"
+        for layer in itertools.chain(*(flat_layers(getattr(model, name)) for name in networks))
+        if layer_words(layer) == "batch norm"
     }
     return ", ".join(sorted(found)) or "none"
 
@@ -57,7 +58,7 @@ def normalisation_of(model, *networks):
 def initial_weights(model, *networks):
     """The distributions that kernels are drawn from at the start."""
     found = set()
-    for layer in itertools.chain(*(_flat(getattr(model, name)) for name in networks)):
+    for layer in itertools.chain(*(flat_layers(getattr(model, name)) for name in networks)):
         if hasattr(layer, "kernel"):
             drawn = layer.kernel_initializer
             normal = type(drawn).__name__ == "RandomNormal"
@@ -300,7 +301,9 @@ def penalty_place(model):
 
 def cost_of_certainty(model):
     """What a real face costs VAE/GAN's discriminator that calls it generated, ever more surely."""
-    logit = next(layer for layer in _flat(model.discriminator) if _words(layer) == "dense 1")
+    logit = next(
+        layer for layer in flat_layers(model.discriminator) if layer_words(layer) == "dense 1"
+    )
     bias, found = logit.bias.numpy(), []
     for sureness in (10.0, 100.0):
         logit.bias.assign([-sureness])
@@ -414,36 +417,4 @@ def _number(value):
 
 def _all(model):
     networks = [network for player in model.players for network in player.networks]
-    return itertools.chain(*(_flat(network) for network in networks))
-
-
-def _flat(network):
-    for layer in network.layers:
-        if hasattr(layer, "layers"):
-            yield from _flat(layer)
-        elif type(layer).__name__ != "InputLayer":
-            yield layer
-
-
-def _words(layer):
-    kind = type(layer).__name__
-    active = getattr(getattr(layer, "activation", None), "__name__", "linear")
-    after = "" if active == "linear" else f" {active}"
-    if kind in ("Conv2D", "Conv2DTranspose"):
-        side, stride = layer.kernel_size[0], layer.strides[0]
-        text = f"{'conv' if kind == 'Conv2D' else 'deconv'} {side}x{side} {layer.filters}"
-        text += f" stride {stride}" if stride > 1 else ""
-        return text + (" valid" if layer.padding == "valid" else "") + after
-    if kind == "Dense":
-        return f"dense {layer.units}{after}"
-    if kind == "Reshape":
-        return f"reshape {'x'.join(map(str, layer.target_shape))}"
-    if kind == "UpSampling2D":
-        return f"up {layer.size[0]} {layer.interpolation}"
-    if kind == "MaxPooling2D":
-        return f"max-pool {layer.pool_size[0]}"
-    if kind == "LeakyReLU":
-        return f"leaky relu {layer.negative_slope:g}"
-    if kind == "Activation":
-        return active
-    return {"BatchNormalization": "batch norm", "ReLU": "relu"}.get(kind, kind.lower())
+    return itertools.chain(*(flat_layers(network) for network in networks))

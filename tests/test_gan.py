@@ -66,6 +66,69 @@ def test_the_hidden_activation_is_tanh_where_it_is_asked_for():
     assert layers[1:] == listing(gan().generator)[1:]
 
 
+def kinds(network):
+    return [entry[0] for entry in listing(network)]
+
+
+def test_relu_stands_where_tanh_does_but_the_pictures_keep_theirs():
+    plain, tried = gan(), gan(activation="relu")
+    for network in ("generator", "discriminator"):
+        expected = [kind.replace("tanh", "relu") for kind in kinds(getattr(plain, network))]
+        if network == "generator":
+            expected[-1] = "Activation tanh"
+        assert kinds(getattr(tried, network)) == expected
+
+
+def test_dropout_stands_in_the_discriminator_alone_and_drops_in_training_alone():
+    model = gan(dropout=0.5)
+    assert kinds(model.generator) == kinds(gan().generator)
+    without = [kind for kind in kinds(model.discriminator) if kind != "Dropout"]
+    assert without == kinds(gan().discriminator)
+    assert kinds(model.discriminator).count("Dropout") == 3
+    faces = noise_faces()
+    plain = gan().discriminator(faces, training=True)
+    model.discriminator.set_weights(gan().discriminator.get_weights())
+    assert np.allclose(model.discriminator(faces, training=False), plain, atol=1e-6)
+    # What the next are drawn from is a variable, so that a checkpoint holds it.
+    assert len(model.variables) == len(gan().variables) + 3
+    first, second = (np.array(model.discriminator(faces, training=True)) for _ in range(2))
+    assert not np.allclose(first, plain) and not np.allclose(first, second)
+
+
+def test_the_discriminator_normalises_its_hidden_layers_over_batches_where_that_is_asked_for():
+    model = gan(discriminator_norm="batch")
+    assert kinds(model.discriminator) == [
+        "Conv2D linear",
+        "Activation tanh",
+        "MaxPooling2D",
+        "Conv2D linear",
+        "BatchNormalization",
+        "Activation tanh",
+        "MaxPooling2D",
+        "Flatten",
+        "Dense linear",
+        "BatchNormalization",
+        "Activation tanh",
+        "Dense linear",
+    ]
+    biases = [layer.use_bias for layer in model.discriminator.layers if hasattr(layer, "use_bias")]
+    assert biases == [True, False, False, True]
+
+
+def test_the_variants_train_and_are_refused_where_they_make_no_sense():
+    model = gan(activation="relu", dropout=0.3, discriminator_norm="batch")
+    model.compile()
+    logs = model.fit(noise_faces(8), batch_size=4, epochs=1, verbose=0).history
+    assert np.isfinite(logs["discriminator_loss"]).all()
+    for wrong, told in (
+        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\). Received: 1.0"),
+        ({"activation": "elu"}, "activation named 'elu'"),
+        ({"discriminator_norm": "layer"}, "discriminator_norm named 'layer'"),
+    ):
+        with pytest.raises(kf.UserError, match=told):
+            gan(**wrong)
+
+
 def test_the_discriminator_moves_first_and_each_turn_has_new_noise():
     model = gan()
     model.compile({name: keras.optimizers.SGD(0.1) for name in ("discriminator", "generator")})

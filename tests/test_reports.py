@@ -15,6 +15,7 @@ from keras_faces.errors import Interrupted
 from keras_faces.metrics import scores
 from keras_faces.recipes import load_recipe
 from keras_faces.reports import REPORTS, base, list_reports, page, reproduce
+from keras_faces.reports.drawings import DRAWINGS
 from keras_faces.reports.page import as_markdown
 from keras_faces.reports.rows import Row
 from keras_faces.reports.schema import OF, TRAINING, Column, Figure, Part, Report
@@ -33,7 +34,7 @@ def table1(tmp_path_factory):
 
 def run_of(recipe, runs, **given):
     further = {**base.BEST, **TINY, **given}
-    return base.run_of(recipe, 0, runs, None, "quick", further).folder
+    return base.run_of(Part("", recipe), 0, runs, None, "quick", further).folder
 
 
 def test_every_report_trains_by_recipes_that_there_are_and_shows_scores_that_there_are():
@@ -44,22 +45,38 @@ def test_every_report_trains_by_recipes_that_there_are_and_shows_scores_that_the
             assert set(part.states) <= {column.title for column in report.columns}
         for column in report.columns:
             assert column.score in OF[column.of]
-        recipes = {part.recipe for part in report.parts}
-        assert all(figure.recipe in recipes for figure in report.figures), name
-    named = {"zhang-table1", "zhang-figures", "report-table41", "report-figures", "gruber-figure2"}
-    assert named | {"slides-cyclegan", "sfu-figures", "equal-protocol"} == set(list_reports())
+        parts = {part.name for part in report.parts}
+        assert len(parts) == len(report.parts), name
+        for figure in report.figures:
+            assert (figure.part in parts) != bool(figure.plot), (name, figure)
+            assert sum(map(bool, figure[2:6])) == 1, (name, figure)  # one of files, curves, ...
+            assert figure.draw in {"", *DRAWINGS}
+            assert set(figure.plot) <= {column.title for column in report.columns}
+    assert set(list_reports()) == {
+        "zhang-table1",
+        "zhang-figures",
+        "zhang-gamma",
+        "report-table41",
+        "report-table42",
+        "report-figures",
+        "gruber-figure2",
+        "slides-cyclegan",
+        "sfu-figures",
+        "sfu-figure6",
+        "equal-protocol",
+    }
 
 
 def test_the_curves_of_a_documents_figures_are_logged_by_its_models():
     figures = [f for report in REPORTS.values() for f in report.figures if f.curves]
-    assert {f.recipe for f in figures} >= {"report-vae", "report-gan", "report-vaegan", "zhang-64"}
-    for recipe in {f.recipe for f in figures}:
+    assert {f.part for f in figures} >= {"report-vae", "report-gan", "report-vaegan", "zhang-64"}
+    for recipe in {f.part for f in figures}:
         loaded = load_recipe(recipe)
         known = kf.models.hyperparameters(loaded.model)
         small = {"filters": 4, "hidden_units": 8, "image_size": 32}
         model = kf.create_model(loaded.model, **{k: v for k, v in small.items() if k in known})
         for figure in figures:
-            assert figure.recipe != recipe or set(figure.curves) <= set(model.log_names), figure
+            assert figure.part != recipe or set(figure.curves) <= set(model.log_names), figure
 
 
 def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatch):
@@ -192,7 +209,7 @@ def test_a_score_that_no_row_has_is_told_as_not_computed_and_titles_say_whose_th
     states = {"Inception Score": 1.7, "Laplacian variance": 251.79}
     values = {"Laplacian variance": [10.0]}
     rows = [Row("VAE", states, values, {"Laplacian variance": [1.0]})]
-    lines = as_markdown(report, rows, [], {"parts": []}).splitlines()
+    lines = as_markdown(report, rows, [], {"parts": [], "claims": []}).splitlines()
     assert lines[4] == (
         "| faces | Inception Score: document (*) | Inception Score [Inception Score (keras)]: here "
         "| Laplacian variance: document | Laplacian variance: here |"
@@ -213,7 +230,7 @@ def test_a_column_that_nobody_could_compute_and_no_document_states_is_left_out()
         "needs": None,
         "not_computed": {"frechet_inception_distance": "No weights."},
     }
-    page = as_markdown(report, rows, [], {"parts": [missing]})
+    page = as_markdown(report, rows, [], {"parts": [missing], "claims": []})
     assert page.splitlines()[4:7] == [
         "| faces | found [face detection rate] |",
         "| --- | --- |",

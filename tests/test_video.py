@@ -229,6 +229,35 @@ def test_entries_say_their_side(clip, query, test, left_out):
     assert splits.count("train") == 40 - test - left_out
 
 
+@pytest.mark.parametrize("train", [1, 7, 33])
+def test_as_many_frames_as_are_asked_for_are_trained_on_evenly_spread(clip, train):
+    whole = open_source(f"video:{clip}?test=4").entries()
+    entries = open_source(f"video:{clip}?test=4&train={train}").entries()
+    assert [entry.name for entry in entries] == [entry.name for entry in whole]
+    chosen = [number for number, entry in enumerate(entries) if entry.split == "train"]
+    assert len(chosen) == train
+    assert [e.name for e in entries if e.split == "test"] == [
+        e.name for e in whole if e.split == "test"
+    ]
+    assert all(whole[number].split == "train" for number in chosen)
+    gaps = np.diff(chosen)
+    assert not len(gaps) or gaps.max() - gaps.min() <= 1
+
+
+def test_more_frames_than_a_video_has_are_refused(clip):
+    source = open_source(f"video:{clip}?test=4&train=34")
+    told = r"33 frames to train on, and 34 were asked for\. 4 more are to test; .* 3 as gaps"
+    with pytest.raises(kf.UserError, match=told):
+        source.entries()
+
+
+def test_of_a_folder_of_videos_exactly_as_many_frames_are_taken(faces, tmp_path):
+    for name, count in (("a.mp4", 11), ("b.mp4", 13), ("c.mp4", 17)):
+        write(tmp_path / name, faces[:count])
+    splits = [e.split for e in open_source(f"video:{tmp_path}?test=4&train=20&gap=1").entries()]
+    assert (splits.count("train"), splits.count("test"), len(splits)) == (20, 4, 41)
+
+
 # ---------------------------------------------------------------------------------------------
 # What is remembered
 
@@ -370,6 +399,7 @@ def test_without_pyav_it_says_what_to_install(clip, monkeypatch):
         ("test=1.5", "share below 1 or a whole number"),
         ("test=inf", "test"),
         ("gap=-1", "gap"),
+        ("train=1.5", "train must be a whole number of 0 or more"),
         ("faces=some", "way to take faces named 'some'"),
         ("fps=3", "does not know 'fps=3'"),
     ],

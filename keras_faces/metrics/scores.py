@@ -439,7 +439,18 @@ def better(name: str, value: float | None, other: float | None, real: float) -> 
     """
     if value is None or other is None:
         return value is not None
+    return shortfall(name, value, real) < shortfall(name, other, real)
+
+
+def shortfall(name: str, value: float, real: float | None) -> float:
+    """Return a number that is lower the better a score is, in the score's own unit.
+
+    Args:
+        name: A key of `SCORES`.
+        value: The score.
+        real: The same score of real faces.
+    """
     direction = SCORES[name].better
     if direction == "real":
-        return abs(value - real) < abs(other - real)
-    return value > other if direction == "higher" else value < other
+        return abs(value - real)
+    return -value if direction == "higher" else value

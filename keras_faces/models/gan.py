@@ -12,6 +12,9 @@ new noise, one of the generator (k = 1), which descends
 of a well-known Keras example of the time (keras-dcgan), which decides: learning rate 5e-4, Nesterov
 momentum 0.9, noise uniform in [-1, 1], a tanh between the two dense layers. The last is listed
 without, and so it is here; see `hidden_activation`.
+
+"We tried various modifications": ReLU, dropout in the discriminator and batch normalisation in
+it are options, off by default; where they stood is not said.
 """
 
 from typing import Literal
@@ -39,6 +42,12 @@ class GAN(LogitModel):
         hidden_units: Units of the dense layer in either network (SFU 3).
         hidden_activation: `"linear"`, as the report lists it, or `"tanh"`, after the generator's
             first dense layer.
+        activation: `"tanh"`, or `"relu"` in all hidden layers that have a tanh; the pictures keep
+            theirs (SFU 3; ReLU was tried).
+        dropout: Share of the discriminator's hidden units that are dropped in training; 0 for none
+            (SFU 3; it was tried).
+        discriminator_norm: `"none"`, or `"batch"` to normalise over batches before the activations
+            of the discriminator's hidden layers but the first (SFU 3; it was tried).
         saturating: Whether the generator descends log(1 - D(G(z))), as the printed algorithm has
             it, or ascends log D(G(z)), as Goodfellow et al. advise where the discriminator wins.
         rule: `"momentum"`, as the report states, or `"adam"`. At 64x64 the gradient of the
@@ -63,6 +72,9 @@ class GAN(LogitModel):
         filters: int = 64,
         hidden_units: int = 1024,
         hidden_activation: Literal["linear", "tanh"] = "linear",
+        activation: Literal["tanh", "relu"] = "tanh",
+        dropout: float = 0.0,
+        discriminator_norm: Literal["none", "batch"] = "none",
         saturating: bool = True,
         rule: Literal["momentum", "adam"] = "momentum",
         learning_rate: float = 5e-4,
@@ -71,20 +83,31 @@ class GAN(LogitModel):
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
         require_at_least(1, latent_dim=latent_dim, filters=filters, hidden_units=hidden_units)
-        require_decay(momentum=momentum)
+        require_decay(momentum=momentum, dropout=dropout)
         self.latent_dim = latent_dim
         self.filters = filters
         self.hidden_units = hidden_units
         self.hidden_activation = hidden_activation
+        self.activation = activation
+        self.dropout = dropout
+        self.discriminator_norm = discriminator_norm
         self.saturating = saturating
         self.rule = rule
         self.learning_rate = learning_rate
         self.momentum = momentum
         with self.building():
             self.generator = build_generator(
-                image_size, channels, latent_dim, filters, hidden_units, hidden_activation
+                image_size,
+                channels,
+                latent_dim,
+                filters,
+                hidden_units,
+                hidden_activation,
+                activation,
             )
-            self.discriminator = build_discriminator(image_size, channels, filters, hidden_units)
+            self.discriminator = build_discriminator(
+                image_size, channels, filters, hidden_units, activation, dropout, discriminator_norm
+            )
 
     @property
     def players(self):
@@ -141,7 +164,9 @@ class GAN(LogitModel):
         return super().warnings(faces, logs) + one_sided(logs)
 
 
-def build_generator(image_size, channels, latent_dim, filters, hidden_units, hidden_activation):
+def build_generator(
+    image_size, channels, latent_dim, filters, hidden_units, hidden_activation, activation
+):
     """The report's generator: dense, dense, two doublings with 5x5 convolutions, tanh."""
     base = image_size // 4
     return keras.Sequential(
@@ -150,11 +175,11 @@ def build_generator(image_size, channels, latent_dim, filters, hidden_units, hid
             layers.Dense(hidden_units, activation=hidden_activation),
             layers.Dense(2 * filters * base * base, use_bias=False),
             BatchNormalization(),
-            layers.Activation("tanh"),
+            layers.Activation(activation),
             layers.Reshape((base, base, 2 * filters)),
             layers.UpSampling2D(2),
             layers.Conv2D(filters, 5, padding="same"),
-            layers.Activation("tanh"),
+            layers.Activation(activation),
             layers.UpSampling2D(2),
             layers.Conv2D(channels, 5, padding="same"),
             layers.Activation("tanh", dtype="float32"),
@@ -163,20 +188,33 @@ def build_generator(image_size, channels, latent_dim, filters, hidden_units, hid
     )
 
 
-def build_discriminator(image_size, channels, filters, hidden_units):
-    """The report's discriminator up to its sigmoid, which the loss holds."""
+def build_discriminator(image_size, channels, filters, hidden_units, activation, dropout, norm):
+    """The report's discriminator up to its sigmoid, which the loss holds.
+
+    Dropout stands behind each hidden layer. The first layer has no norm, as in the DCGAN, and those
+    with one have no bias.
+    """
+    normed = norm == "batch"
+
+    def active(normed):
+        return [
+            *([BatchNormalization()] if normed else []),
+            layers.Activation(activation),
+            *([layers.Dropout(dropout)] if dropout else []),
+        ]
+
     return keras.Sequential(
         [
             keras.Input((image_size, image_size, channels)),
             layers.Conv2D(filters, 5, padding="same"),
-            layers.Activation("tanh"),
+            *active(normed=False),
             layers.MaxPooling2D(2),
-            layers.Conv2D(2 * filters, 5),
-            layers.Activation("tanh"),
+            layers.Conv2D(2 * filters, 5, use_bias=not normed),
+            *active(normed),
             layers.MaxPooling2D(2),
             layers.Flatten(),
-            layers.Dense(hidden_units),
-            layers.Activation("tanh"),
+            layers.Dense(hidden_units, use_bias=not normed),
+            *active(normed),
             layers.Dense(1, dtype="float32"),
         ],
         name="discriminator",

@@ -186,7 +186,7 @@ class VAEGAN(EncodingModel, LogitModel):
             logits, features = self.discriminator(ops.concatenate(judged), training=training)
             real, copy, fake = ops.split(logits, 3)
         count = ops.shape(images)[0]
-        real_features, copy_features = features[:count], features[count : 2 * count]
+        real_features, copy_features = features[:count, ...], features[count : 2 * count, ...]
         squares = 0.5 * ops.square(real_features - copy_features)
         if self.saturating:
             gan = -cross_entropy(fake, 0) - self.copies_weight * cross_entropy(copy, 0)

@@ -20,12 +20,13 @@ from keras_faces.metrics.scores import (
     resolve_scores,
     score,
     score_copies,
+    shortfall,
 )
 from keras_faces.metrics.tables import Copies, differences, read_scores
 from keras_faces.plan import TrainingPlan, resolve
 from keras_faces.process import python
-from keras_faces.recipes import BUDGETS, load_recipe
-from keras_faces.reports.schema import Report, Trained
+from keras_faces.recipes import BUDGETS, Budget, load_recipe
+from keras_faces.reports.schema import Part, Report, Trained
 from keras_faces.runs import Run
 from keras_faces.saving import load_model
 from keras_faces.schema import as_json, mismatch, read_json
@@ -69,7 +70,8 @@ def train_parts(
     # What is wrong or missing is told before hours of training.
     given = {"budget": budget, "data": data, **further}
     plans = {
-        p.recipe: resolve(load_recipe(p.recipe).model, p.recipe, **given) for p in report.parts
+        part.name: resolve(load_recipe(part.recipe).model, part.recipe, **_over(given, part))
+        for part in report.parts
     }
     pictures = {name: _pictures(data, plan) for name, plan in plans.items()}
     claim = {"data": None}
@@ -82,11 +84,17 @@ def train_parts(
         print_fn(
             f"Part {number} of {len(planned)}: {part.title}, recipe {part.recipe}, seed {seed}"
         )
-        run = run_of(part.recipe, seed, runs, pictures[part.recipe], budget, further)
-        line = _train(part, seed, run, data, budget, further)
+        run = run_of(part, seed, runs, pictures[part.name], budget, further)
+        line = _train(part, seed, run, data, budget, _over(further, part))
         results = _scored(report, run, data, seed, count, print_fn)
-        trained.append(Trained(part, seed, run, line, _training(run), *results))
+        facts = _training(run, further["best"])
+        trained.append(Trained(part, seed, run, line, facts, *results, data))
     return trained
+
+
+def _over(given: dict, part: Part) -> dict:
+    """Return arguments of a training, those of a part before others."""
+    return {**given, **part.arguments}
 
 
 def _claim(folder: Path, facts: dict) -> None:
@@ -127,15 +135,20 @@ def _pictures(data: SourceLike | None, plan: TrainingPlan) -> str | None:
 
 
 def run_of(
-    recipe: str, seed: int, runs: Path, pictures: str | None, budget: str, further: dict
+    part: Part, seed: int, runs: Path, pictures: str | None, budget: str, further: dict
 ) -> Run:
-    """Return the run that trains a recipe: another for all that changes what comes of it.
+    """Return the run that trains a part: another for all that changes what comes of it.
 
-    Two recipes that say the same share one, and a recipe that has changed begins another. So do
+    Two parts that say the same share one, and a recipe that has changed begins another. So do
     other pictures, for which stands what `_pictures` returns; None for the recipe's own source.
     """
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(part.recipe)
     facts = {**loaded.arguments(budget, pictures), "further": further}
+    for name, value in part.arguments.items():
+        if name in Budget.__annotations__:
+            facts[name] = value
+        else:
+            facts["hyperparameters"] = {**facts.get("hyperparameters", {}), name: value}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return Run(runs / f"{loaded.model}-{budget}-{digest[:8]}-seed-{seed}")
 
@@ -191,7 +204,7 @@ def _ended(process: subprocess.Popen) -> int:
         return code
 
 
-def _training(run: Run) -> dict[str, float]:
+def _training(run: Run, best: str) -> dict[str, float | None]:
     """Return what a finished run says of its training: see `TRAINING`."""
     latest = read_latest(run.checkpoints)
     if latest is None:
@@ -202,7 +215,8 @@ def _training(run: Run) -> dict[str, float]:
     position = latest[0]
     if not position.get("seconds"):
         raise UserError(f"The checkpoints of {str(run.folder)!r} do not say how long it took.")
-    images = position["step"] * run.config()["data"]["batch_size"]
+    config = run.config()
+    images = position["step"] * config["data"]["batch_size"]
     model = load_model(run.model_path)
     learnt = {id(v): v for player in model.players for v in player.variables}.values()
     return {
@@ -210,7 +224,30 @@ def _training(run: Run) -> dict[str, float]:
         "minutes": position["seconds"] / 60,
         "images_per_second": images / position["seconds"],
         "steps": position["step"],
+        "epochs": position["step"] / config["steps_per_epoch"],
+        "best_epoch": epochs_to_best(run, best),
     }
+
+
+def epochs_to_best(run: Run, name: str) -> int | None:
+    """Return the epoch by which a run was as good as it became, by `scores.csv`.
+
+    The first whose score lies within the standard error of the best one's: of two samples that
+    close, neither is better.
+
+    Args:
+        run: The run.
+        name: The score.
+    """
+    best = run.best_score()
+    rows = [row for row in run.score_rows.rows() if not math.isnan(row.get(name, math.nan))]
+    if best is None or not rows:
+        return None
+    missing = [shortfall(name, row[name], best["real"]) for row in rows]
+    least = min(missing)
+    error = rows[missing.index(least)].get(f"{name}_std", math.nan)
+    limit = least if math.isnan(error) else least + error
+    return next(row["epoch"] for row, by in zip(rows, missing, strict=True) if by <= limit)
 
 
 def _scored(

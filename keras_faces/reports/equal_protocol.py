@@ -25,8 +25,8 @@ REPORTS = {
         [
             *(Column(score.title, name, form=score.form) for name, score in SCORES.items()),
             *(
-                Column(fact.title, name, form=fact.form, of="training")
-                for name, fact in TRAINING.items()
+                Column(TRAINING[name].title, name, form=TRAINING[name].form, of="training")
+                for name in ("parameters", "minutes", "images_per_second")
             ),
         ],
         [Figure(part.title, part.recipe, "samples-*.png") for part in PARTS],

@@ -3,15 +3,25 @@
 import base64
 import html
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
+
+from keras_faces.errors import UserError
 from keras_faces.metrics.scores import SCORES
 from keras_faces.metrics.tables import format_protocol
-from keras_faces.pictures import plot_losses
-from keras_faces.reports.rows import Row
-from keras_faces.reports.schema import OF, Report, Trained, title_of
+from keras_faces.pictures import (
+    PlottedValues,
+    first_faces,
+    plot_losses,
+    plot_values,
+    save_picture,
+)
+from keras_faces.reports.drawings import DRAWINGS
+from keras_faces.reports.rows import REAL, Row
+from keras_faces.reports.schema import OF, Figure, Report, Trained, title_of
 from keras_faces.runs import Run
 from keras_faces.saving import versions
 
@@ -34,10 +44,12 @@ class Drawn(NamedTuple):
     Attributes:
         title: What it shows.
         pictures: Its pictures.
+        reason: Why there are none.
     """
 
     title: str
     pictures: list[Picture]
+    reason: str = ""
 
 
 STYLE = """
@@ -53,25 +65,64 @@ code, pre { background: #f4f4f4; padding: .1rem .3rem; overflow-x: auto; }
 """
 
 
-def make_figures(report: Report, trained: Sequence[Trained], folder: Path) -> list[Drawn]:
-    """Copy or draw the pictures of a report out of its runs."""
+def make_figures(
+    report: Report, trained: Sequence[Trained], rows: Sequence[Row], folder: Path
+) -> list[Drawn]:
+    """Copy or draw the pictures of a report out of its runs and its table."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for figure in report.figures:
-        run = next(t.run for t in trained if t.part.recipe == figure.recipe)
-        pictures = []
-        for place in sorted(run.folder.glob(figure.files)) if figure.files else ():
-            target = folder / f"{figure.recipe}-{place.name}"
-            shutil.copyfile(place, target)
-            pictures.append(Picture(_caption(place, run), target))
-        rows = run.rows()
-        if figure.curves and rows:
-            target = folder / f"{figure.recipe}-{'-'.join(figure.curves)}.png"
-            plot_losses(rows, target, run.folder.name, figure.curves)
-            pictures.append(Picture("", target))
+        if figure.plot:
+            if values := _plotted(figure.plot, rows):
+                target = folder / f"{'-'.join(figure.plot).replace(' ', '_')}.png"
+                plot_values(values, target, figure.title)
+                drawn.append(Drawn(figure.title, [Picture("", target)]))
+            continue
+        one = next(t for t in trained if t.part.name == figure.part)
+        try:
+            pictures = list(_pictures(figure, one, folder))
+        except UserError as error:
+            drawn.append(Drawn(figure.title, [], f"Not drawn: {error}"))
+            continue
         if pictures:
             drawn.append(Drawn(figure.title, pictures))
     return drawn
+
+
+def _pictures(figure: Figure, one: Trained, folder: Path) -> Iterator[Picture]:
+    """Make the pictures of a figure of one run."""
+    run, name = one.run, figure.part
+    for place in sorted(run.folder.glob(figure.files)) if figure.files else ():
+        target = folder / f"{name}-{place.name}"
+        if figure.count is None:
+            shutil.copyfile(place, target)
+        else:
+            with Image.open(place) as picture:
+                size = run.config()["data"]["image_size"]
+                save_picture(first_faces(picture, size, figure.count), target)
+        yield Picture(_caption(place, run), target)
+    rows = run.rows()
+    if figure.curves and rows:
+        target = folder / f"{name}-{'-'.join(figure.curves)}.png"
+        plot_losses(rows, target, run.folder.name, figure.curves)
+        yield Picture("", target)
+    if figure.draw:
+        target = folder / f"{name}-{figure.draw}.png"
+        DRAWINGS[figure.draw](one, target)
+        yield Picture("", target)
+
+
+def _plotted(titles: Sequence[str], rows: Sequence[Row]) -> dict[str, PlottedValues]:
+    """Return what is plotted of each column: the parts' values, and that of real faces."""
+    plotted = {}
+    real = next((row for row in rows if row.title == REAL), None)
+    for title in titles:
+        means = {row.part: row.mean(title) for row in rows if row.part}
+        known = {part: mean for part, mean in means.items() if mean is not None}
+        line = real.mean(title) if real else None
+        if known:
+            plotted[title] = PlottedValues(known, line and line[0])
+    return plotted
 
 
 def _caption(place: Path, run: Run) -> str:
@@ -88,6 +139,10 @@ def as_dict(
 ) -> dict:
     """Return a report's numbers, and what each was made with."""
     names = {column.score for column in report.columns}
+
+    def of(part: str, title: str):
+        return next((row.mean(title) for row in rows if row.part == part), None)
+
     return {
         "report": name,
         "document": report.document,
@@ -95,6 +150,7 @@ def as_dict(
         "budget": budget,
         "versions": versions(),
         "rows": [row._asdict() for row in rows],
+        "claims": [{"says": c.says, "here": c.check(of)} for c in report.claims],
         "parts": [
             {
                 "title": t.part.title,
@@ -126,12 +182,15 @@ def as_markdown(
         lines += [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
         lines += [f"| {' | '.join(cells)} |" for cells in body] + [""]
     lines += [f"{note}\n" for note in _notes(report, content)]
+    if content["claims"]:
+        lines += ["| the document's claim | here |", "| --- | --- |"]
+        lines += [f"| {one['says']} | {one['here']} |" for one in content["claims"]] + [""]
     lines += [
         f"- {part['title']}, seed {part['seed']}: `{part['command']}`, {_took(part)}"
         for part in content["parts"]
     ]
-    for title, pictures in figures:
-        lines += ["", f"**{title}**", ""]
+    for title, pictures, reason in figures:
+        lines += ["", f"**{title}**", "", *([reason] if reason else [])]
         lines += [
             f"![{title}, {caption}](figures/{path.name})"
             if caption
@@ -151,14 +210,14 @@ def as_html(report: Report, rows: Sequence[Row], figures: Sequence[Drawn], conte
         f"<h1>{say(report.title)}</h1><p><em>{say(report.document)}</em>. {say(report.states)}</p>",
     ]
     if rows:
-        head, *body = _table(report, rows)
-        parts.append("<table><tr>" + "".join(f"<th>{say(cell)}</th>" for cell in head) + "</tr>")
-        for cells in body:
-            parts.append("<tr>" + "".join(f"<td>{say(cell)}</td>" for cell in cells) + "</tr>")
-        parts.append("</table>")
+        parts.append(_html_table(*_table(report, rows)))
     parts += [f"<p>{say(note)}</p>" for note in _notes(report, content)]
-    for title, pictures in figures:
+    if content["claims"]:
+        claims = ([one["says"], one["here"]] for one in content["claims"])
+        parts.append(_html_table(["the document's claim", "here"], *claims))
+    for title, pictures, reason in figures:
         parts.append(f"<section><h2>{say(title)}</h2>")
+        parts += [f"<p>{say(reason)}</p>"] if reason else []
         for caption, path in pictures:
             data = base64.b64encode(path.read_bytes()).decode()
             told = f"<figcaption>{say(caption)}</figcaption>" if caption and pictures[1:] else ""
@@ -174,6 +233,13 @@ def as_html(report: Report, rows: Sequence[Row], figures: Sequence[Drawn], conte
     told = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
     parts.append(f"</ul><p>{say(told)}</p></body></html>")
     return "\n".join(parts)
+
+
+def _html_table(head: Sequence[str], *body: Sequence[str]) -> str:
+    def line(kind, cells):
+        return "<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+
+    return f"<table>{line('th', head)}{''.join(line('td', cells) for cells in body)}</table>"
 
 
 def _table(report: Report, rows: Sequence[Row]) -> list[list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from keras_faces.data.sources.base import SourceLike
-from keras_faces.errors import unknown_name
+from keras_faces.errors import UserError, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.reports.base import train_parts
 from keras_faces.reports.page import as_dict, as_html, as_markdown, make_figures
@@ -57,18 +57,20 @@ def reproduce(
     if name not in REPORTS:
         raise unknown_name("report", name, REPORTS)
     report = REPORTS[name]
+    if data is None and report.data:
+        raise UserError(f"Report {name!r} trains on {report.data}")
     folder = Path(out or Path("reports") / name).expanduser()
     runs = Path(runs or Path("reports") / "runs").expanduser()
     trained = train_parts(report, folder, runs, data, budget, seeds, count, print_fn, **further)
     rows = rows_of(report, trained)
-    figures = make_figures(report, trained, folder / "figures")
+    figures = make_figures(report, trained, rows, folder / "figures")
     shown = {figure.title for figure in figures}
-    for figure in (figure for figure in report.figures if figure.title not in shown):
-        run = next(t.run for t in trained if t.part.recipe == figure.recipe)
+    for figure in (f for f in report.figures if f.part and f.title not in shown):
+        run = next(one.run for one in trained if one.part.name == figure.part)
         print_fn(
             f"Not in the report: {figure.title}. {str(run.folder)!r} lacks "
-            f"{figure.files or 'metrics.csv'}: its steps were too few, or an earlier version trained "
-            f"it. Then this draws it: keras-faces resume {quoted(run.folder)}"
+            f"{figure.files or 'metrics.csv'}: its steps were too few, or an earlier version "
+            f"trained it. Then this draws it: keras-faces resume {quoted(run.folder)}"
         )
     content = as_dict(name, report, trained, rows, budget)
     write_whole(folder / "results.json", json.dumps(content, indent=1) + "\n")

@@ -21,6 +21,7 @@ class Row(NamedTuple):
         values: Ours by column, one for each seed; None where a score could not be computed.
         errors: Their standard errors.
         trained: Whether seeds differ by what was trained; those of real faces do not.
+        part: Of the row beside the document's numbers, its part's title.
     """
 
     title: str
@@ -28,21 +29,31 @@ class Row(NamedTuple):
     values: dict[str, list[float | None]]
     errors: dict[str, list[float | None]]
     trained: bool = True
+    part: str = ""
 
     def cell(self, column: Column) -> str:
         """Return our value as text: over trainings mean and deviation, else value and its error."""
-        known = [value for value in self.values.get(column.title, ()) if value is not None]
-        if not known:
+        found = self.mean(column.title)
+        if found is None:
             return "none" if column.title in self.values else ""
-        seeds = len(self.values[column.title])
-        of = f" ({len(known)} of {seeds} seeds)" if len(known) < seeds else ""
-        errors = [error for error in self.errors[column.title] if error is not None]
+        mean, error = found
+        values = self.values[column.title]
+        known = len(values) - values.count(None)
+        of = f" ({known} of {len(values)} seeds)" if known < len(values) else ""
+        text = f"{mean:{column.form}}"
+        return f"{text}{of}" if error is None else f"{text} ± {error:{column.form}}{of}"
+
+    def mean(self, title: str) -> tuple[float, float | None] | None:
+        """Return our mean in a column and its error, over trainings the deviation; None without."""
+        known = [value for value in self.values.get(title, ()) if value is not None]
+        if not known:
+            return None
+        errors = [error for error in self.errors[title] if error is not None]
         error = statistics.mean(errors) if errors else None
         if len(known) > 1 and self.trained:
             spread = statistics.stdev(known)
             error = spread if spread or errors else None  # parameters are the same for all seeds
-        text = f"{statistics.mean(known):{column.form}}"
-        return f"{text}{of}" if error is None else f"{text} ± {error:{column.form}}{of}"
+        return statistics.mean(known), error
 
 
 def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
@@ -73,7 +84,8 @@ def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
             for t, source in zip(ours, sources, strict=True):
                 source["copies"] = (t.copies or {"scores": {}})["scores"]
                 source["training"] = {k: Value(v)._asdict() for k, v in t.training.items()}
-            rows.append(_row(title, part.states, report, sources))
+            row = _row(title, part.states, report, sources)
+            rows.append(row._replace(part=part.title))
             if all(t.best for t in ours):
                 sources = [{"samples": _of(t.best, sampler)} for t in ours]
                 rows.append(_row(f"{title}, best step", {}, report, sources))

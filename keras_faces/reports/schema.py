@@ -1,10 +1,12 @@
-"""What a report is made of: models, columns, figures, and what was trained."""
+"""What a report is made of: models, columns, figures, claims, and what was trained."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from keras_faces.data.sources.base import SourceLike
 from keras_faces.metrics.scores import COPY_SCORES, SCORES
 from keras_faces.runs import Run
+from keras_faces.schema import Scalar
 
 
 class Fact(NamedTuple):
@@ -23,6 +25,8 @@ TRAINING = {
     "parameters": Fact("parameters", ",.0f"),
     "minutes": Fact("minutes of training", ".1f"),
     "images_per_second": Fact("images/s, its scores and pictures included", ".0f"),
+    "epochs": Fact("epochs", ".0f"),
+    "best_epoch": Fact("epochs to the best", ".0f"),
 }
 
 
@@ -57,28 +61,58 @@ class Part(NamedTuple):
         title: What the document calls it.
         recipe: The recipe that trains it.
         states: The document's numbers by the title of their column.
+        arguments: Arguments of `kf.train` that go before the recipe's, such as a hyper-parameter.
     """
 
     title: str
     recipe: str
     states: dict[str, float] = {}
+    arguments: dict[str, Scalar] = {}
+
+    @property
+    def name(self) -> str:
+        """The recipe, and what goes before its own: `zhang-64-gamma-0.3`."""
+        changed = (f"{key}-{value}" for key, value in self.arguments.items())
+        return "-".join([self.recipe, *changed])
 
 
 class Figure(NamedTuple):
-    """A picture of a report, taken from the run of its first seed.
+    """A picture of a report, taken from the run of its first seed; one of what is named below.
 
     Attributes:
         title: What it shows, and which of the document's figures it stands beside.
-        recipe: Whose run.
+        part: Name of the part whose run it is, or empty for a plot.
         files: Pattern of the files in the run's folder; of several, all are shown.
-        curves: Or else curves to draw over the epochs: columns of the run's `metrics.csv`, and what
-            the document calls each.
+        curves: Curves to draw over the epochs: columns of the run's `metrics.csv`, and what the
+            document calls each.
+        draw: What draws it of the model and its faces: a key of `reports.drawings.DRAWINGS`.
+        plot: Titles of columns of the table to plot over the parts.
+        count: How many faces of a grid are shown; None shows all.
     """
 
     title: str
-    recipe: str
+    part: str = ""
     files: str = ""
     curves: dict[str, str] = {}
+    draw: str = ""
+    plot: Sequence[str] = ()
+    count: int | None = None
+
+
+# From the titles of a part and a column to its mean and error, or None where there is none.
+Lookup = Callable[[str, str], tuple[float, float | None] | None]
+
+
+class Claim(NamedTuple):
+    """What a document says of its numbers.
+
+    Attributes:
+        says: The claim.
+        check: Callable of a `Lookup` that returns the verdict in words.
+    """
+
+    says: str
+    check: Callable[[Lookup], str]
 
 
 class Report(NamedTuple):
@@ -92,6 +126,8 @@ class Report(NamedTuple):
         columns: The columns of the table; none for a report of figures alone.
         figures: The pictures.
         real: The document's numbers of real faces by the title of their column.
+        claims: What the document says of its numbers, to be checked on ours.
+        data: What the user has to give with `--data`, where no recipe's own faces will do.
     """
 
     title: str
@@ -101,6 +137,8 @@ class Report(NamedTuple):
     columns: Sequence[Column] = ()
     figures: Sequence[Figure] = ()
     real: dict[str, float] = {}
+    claims: Sequence[Claim] = ()
+    data: str = ""
 
 
 class Trained(NamedTuple):
@@ -115,6 +153,7 @@ class Trained(NamedTuple):
         result: What `score` returned of the model after its last step.
         best: The same of the one that was best while it learnt, with the first sampler, or None.
         copies: What `score_copies` returned, or None.
+        data: Where its faces lie, if not where it learnt from.
     """
 
     part: Part
@@ -125,6 +164,7 @@ class Trained(NamedTuple):
     result: dict | None
     best: dict | None
     copies: dict | None
+    data: SourceLike | None = None
 
 
 def title_of(column: Column) -> str:

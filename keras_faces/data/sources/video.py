@@ -49,6 +49,8 @@ class VideoSource(Source):
         test: Share of the frames on the test side, or from 1 on their number: four stretches of
             time, spread over the video.
         gap: Frames between the sides that belong to neither.
+        train: Number of frames on the training side, evenly spread over all that are there; 0 takes
+            all.
 
     Attributes:
         counts: Dict of the numbers of frames: all, `"similar"` and `"kept"`.
@@ -67,6 +69,7 @@ class VideoSource(Source):
         similar: str | float = 1.0,
         test: str | float = 0.1,
         gap: str | int = 3,
+        train: str | int = 0,
     ):
         self.path = Path(path).expanduser()
         if not self.path.exists():
@@ -77,12 +80,13 @@ class VideoSource(Source):
             "similar": _number("similar", similar, 0),
             "test": _number("test", test, 0),
             "gap": _number("gap", gap, 0, whole=True),
+            "train": _number("train", train, 0, whole=True),
         }
         if options["test"] > 1 and options["test"] % 1:
             raise UserError(f"test must be a share below 1 or a whole number. Received: {test}.")
         self._every, self._similar = options["every"], options["similar"]
-        self._test, self._gap = options["test"], options["gap"]
-        defaults = {"every": 1, "similar": 1, "test": 0.1, "gap": 3}
+        self._test, self._gap, self._train = options["test"], options["gap"], options["train"]
+        defaults = {"every": 1, "similar": 1, "test": 0.1, "gap": 3, "train": 0}
         query = "&".join(
             f"{name}={format(value, '.12g')}"
             for name, value in options.items()
@@ -152,19 +156,36 @@ class VideoSource(Source):
         return self._scanned
 
     def _entries(self, scans: Sequence[tuple[Path, "VideoScan"]]) -> list[Entry]:
-        entries = []
+        names, splits = [], []
         total = sum(len(scan.kept) for _, scan in scans)
         for file, scan in scans:
-            count = len(scan.kept)
-            share = self._test / total if self._test >= 1 else self._test
-            test = max(1, round(share * count)) if self._test else 0
-            splits = split_by_time(count, test, self._gap)
+            count, before = len(scan.kept), len(names)
+            test = max(1, round(self._test * count)) if self._test else 0
+            if self._test >= 1:  # of all videos together
+                share = self._test / total
+                test = round(share * (before + count)) - round(share * before)
+            splits += split_by_time(count, test, self._gap)
             folder = "" if self.path.is_file() else f"{visible(file.name)}/"
-            entries += [
-                Entry(f"{folder}{number:06d}", None, split)
-                for number, split in zip(scan.kept, splits)
-            ]
-        return entries
+            names += [f"{folder}{number:06d}" for number in scan.kept]
+        if self._train:
+            self._thin(splits, [scan for _, scan in scans])
+        return [Entry(name, None, split) for name, split in zip(names, splits, strict=True)]
+
+    def _thin(self, splits: list[str], scans: Sequence["VideoScan"]) -> None:
+        """Leave out all training frames but as many as were asked for, evenly spread."""
+        found = [number for number, split in enumerate(splits) if split == "train"]
+        if len(found) < self._train:
+            similar = sum(scan.similar for scan in scans)
+            raise UserError(
+                f"{self.title!r} has {len(found):,} frames to train on, and {self._train:,} were "
+                f"asked for. {splits.count('test'):,} more are to test; {similar:,} are left out "
+                f"as similar to the one before, {splits.count(LEFT_OUT):,} as gaps between the "
+                "sides. Take a longer video, ask for fewer (train=), or leave out fewer: every=1, "
+                "similar=0, gap=0."
+            )
+        chosen = np.linspace(0, len(found) - 1, self._train).round().astype(int)
+        for number in set(found) - {found[index] for index in chosen}:
+            splits[number] = LEFT_OUT
 
     def _remembered(self, file: Path) -> "VideoScan":
         note = cache_folder() / "videos" / f"{self._digest(file)}.json"
