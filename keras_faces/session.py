@@ -345,11 +345,13 @@ def _summary(run: Run, model, made, pictures: tuple[str, str]) -> str:
     lines.append(f"  {', '.join(there)}: how it got there")
     lines.append("Try next:")
     folder = quoted(run.folder)
-    if model.latent_dim is None:
+    if "photo" in model.translates_to:
         lines.append(f"  keras-faces translate {folder} sketch.jpg")
-    else:
+    elif model.translates_to:
+        lines.append(f"  keras-faces translate {folder} {quoted(pictures[0])}")
+    if model.latent_dim is not None:
         lines.append(f"  keras-faces generate {folder} --count 100 --seed 1 --out faces.png")
-    if model.has_encoder:
+    if model.reconstructs:
         given = f" --conditions {quoted(model.condition_names[0])}" if model.conditional else ""
         shown = " ".join(map(quoted, pictures))
         lines.append(f"  keras-faces reconstruct {folder} {quoted(pictures[0])}{given}")
@@ -365,6 +367,7 @@ def _open(plan: TrainingPlan, source, model) -> FaceStream:
         "channels": model.channels,
         "labels": plan.labels,
         "split": plan.split,
+        "test_fraction": plan.test_fraction,
         "crop": plan.crop,
         "seed": plan.seed,
         "strict": plan.strict,

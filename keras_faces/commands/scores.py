@@ -80,7 +80,7 @@ def _draw_pairs(model, stream, out: str, count: int, seed: int, sampler: str) ->
     from keras_faces.pictures import save_picture
 
     drawn = min(count, 200)  # a tenth of a second each
-    real = Faces(stream.sample(count, seed), kept=True)
+    real = Faces(model.originals(count, seed, stream), kept=True)
     samples = Faces(model.samples(drawn, seed, sampler, stream))
     nearest = nearest_training(samples.descriptors, real.descriptors)
     save_picture(pairs_picture(samples.images, real.images, nearest=nearest), out)

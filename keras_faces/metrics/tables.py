@@ -244,7 +244,10 @@ def format_copies(result: dict) -> str:
         for name, record in result["scores"].items()
         if name in COPY_SCORES
     ]
-    return f"Reconstructions of {result['protocol']['real']} faces: {', '.join(told)}"
+    what = "Reconstructions of {} faces"
+    if result["protocol"].get("pictures"):
+        what = "Sketches made of {} photos, beside real ones"
+    return f"{what.format(result['protocol']['real'])}: {', '.join(told)}"
 
 
 def format_condition_accuracy(result: dict) -> str:

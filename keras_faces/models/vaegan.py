@@ -14,14 +14,18 @@ discriminator's feature map, x' the reconstruction and x_p a face from the prior
     discriminator lowers - L_GAN
 
 One forward pass serves all three, and no loss reaches weights of another player.
+
+`target="sketch"` is what Gruber would like to do next (4): "train VAEGAN to generate facial sketches
+from facial images". The encoder sees the photo, and x above is its sketch. Beyond the documents.
 """
 
 from typing import Literal
 
 import keras
+import numpy as np
 from keras import layers, ops
 
-from keras_faces.errors import require_above, require_at_least, require_decay
+from keras_faces.errors import UserError, require_above, require_at_least, require_decay
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import (
@@ -31,6 +35,8 @@ from keras_faces.models.losses import (
     posterior_collapse,
     split,
 )
+from keras_faces.models.sketches import beside, check_sketches, pairs_of
+from keras_faces.pictures import rows_grid
 from keras_faces.training.players import Player
 
 
@@ -61,6 +67,9 @@ class VAEGAN(EncodingModel):
             code).
         learning_rate: Learning rate of all players' RMSProp (Gruber 3).
         rho: RMSProp's decay of the gradient's mean square (Larsen's code).
+        target: What the decoder makes of a face's latent: `"itself"`, a copy of the face, or its
+            `"sketch"`: the one that lies beside it, as in `pairs:PATH`, else the pencil filter's
+            (beyond the documents; Gruber 4 would like to).
         **kwargs: Arguments of `FaceModel`.
     """
 
@@ -84,6 +93,7 @@ class VAEGAN(EncodingModel):
         margin: float = 0.35,
         learning_rate: float = 3e-3,
         rho: float = 0.9,
+        target: Literal["itself", "sketch"] = "itself",
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
@@ -103,6 +113,9 @@ class VAEGAN(EncodingModel):
         self.margin = margin
         self.learning_rate = learning_rate
         self.rho = rho
+        self.target = target
+        if target == "sketch":
+            self.translates_to, self.makes = ("sketch",), "sketch"
         with self.building():
             self.encoder = build_encoder(image_size, channels, latent_dim, filters, hidden_units)
             self.decoder = build_decoder(image_size, channels, latent_dim, filters)
@@ -126,13 +139,18 @@ class VAEGAN(EncodingModel):
             for player in self.players
         }
 
+    def check_data(self, stream, labels, batch_size):
+        if self.translates_to:
+            check_sketches(self, stream, labels)
+
     def sample_noise(self, images, labels=None):
+        targets = beside(images, labels) if self.translates_to else images
         shape = (ops.shape(images)[0], self.latent_dim)
         epsilon = keras.random.normal(shape, seed=self.noise)
-        return images, epsilon, keras.random.normal(shape, seed=self.noise)
+        return images, targets, epsilon, keras.random.normal(shape, seed=self.noise)
 
     def losses(self, batch, training):
-        images, epsilon, latents = batch
+        images, targets, epsilon, latents = batch
         mean, log_variance = split(self.encoder(images, training=training))
         codes = mean + ops.exp(0.5 * log_variance) * epsilon
         # All in one pass, so that batch normalisation takes nothing away: with statistics of their
@@ -140,7 +158,7 @@ class VAEGAN(EncodingModel):
         # and faces would be made by a running mean that neither codes nor priors were decoded by.
         both = self.decoder(ops.concatenate([codes, latents]), training=training)
         reconstructions, samples = ops.split(both, 2)
-        judged = ops.concatenate([images, reconstructions, samples])
+        judged = ops.concatenate([targets, reconstructions, samples])
         logits, features = self.discriminator(judged, training=training)
         real, copy, fake = ops.split(logits, 3)
         real_features, copy_features, _ = ops.split(features, 3)
@@ -180,6 +198,56 @@ class VAEGAN(EncodingModel):
 
     def latents_from_faces(self, faces):
         return split(self.averaged("encoder")(faces, training=False))[0]
+
+    # With a target other than the face itself.
+
+    def translate(self, faces, to: str = "sketch") -> np.ndarray:
+        """Turn photos into sketches, where the model has learnt these.
+
+        Args:
+            faces: Photos in [-1, 1], of shape `(count, image_size, image_size, channels)`.
+            to: `"sketch"`.
+
+        Returns:
+            Float32 pictures of the same shape in [-1, 1].
+
+        Raises:
+            UserError: If the pictures do not fit, or the model does not translate to this.
+        """
+        self.check_translation(to)
+        return self.decode(self.encode(faces))
+
+    def reconstruct(self, faces):
+        if self.translates_to:
+            raise UserError(
+                "This VAEGAN has learnt to make sketches of photos, not copies of them. Use "
+                "translate(faces), or on the command line: keras-faces translate RUN IMAGE"
+            )
+        return super().reconstruct(faces)
+
+    def originals(self, count, seed, stream):
+        if self.translates_to:
+            return pairs_of(stream, count, seed)[1]
+        return super().originals(count, seed, stream)
+
+    def faces_and_copies(self, count, seed, stream):
+        if self.translates_to:
+            photos, drawn = pairs_of(stream, count, seed)
+            return drawn, self.translate(photos)
+        return super().faces_and_copies(count, seed, stream)
+
+    def pictures_of_faces(self, count, seed, stream):
+        if self.translates_to:
+            photos, drawn = pairs_of(stream, count, seed)
+            return {"sketches": rows_grid(photos, drawn, self.translate(photos))}
+        return super().pictures_of_faces(count, seed, stream)
+
+    def signatures(self):
+        found = super().signatures()
+        if self.translates_to:
+            _, made = found.pop("reconstruct")
+            found["photo_to_sketch"] = ({"photos": self.image_shape}, made)
+        return found
 
     def warnings(self, faces, logs):
         return super().warnings(faces, logs) + posterior_collapse(self.encode(faces))
