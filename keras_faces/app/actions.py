@@ -26,7 +26,7 @@ from keras_faces.latent import (
 from keras_faces.metrics.evaluation import Evaluation
 from keras_faces.metrics.reconstruction import psnr, ssim
 from keras_faces.metrics.scores import SCORES
-from keras_faces.metrics.tables import format_copies, read_scores, shown
+from keras_faces.metrics.tables import format_copies, format_matches, read_scores, shown
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.pictures import enlarged, grid
 from keras_faces.screen import quoted
@@ -439,6 +439,8 @@ def score_table(served: ServedModel) -> ScoreTable:
     notes = []
     if result.get("reconstructions"):
         notes.append(format_copies(result["reconstructions"]))
+    if result.get("matches"):
+        notes += format_matches(result["matches"]).splitlines()
     for name, why in result.get("not_computed", {}).items():
         notes.append(f"Not computed: {SCORES[name].title if name in SCORES else name}. {why}")
     notes += Evaluation(result).protocol().splitlines()

@@ -484,17 +484,19 @@ class _Page:
         )
         with gr.Row():
             with gr.Column():
-                drawing = self._drawn(DrawingFile(
-                    label="draw a sketch",
-                    sources=(),
-                    canvas_size=(256, 256),
-                    fixed_canvas=True,
-                    layers=False,
-                    transforms=(),
-                    brush=gr.Brush(default_size=3, colors=["#000000", "#707070", "#b0b0b0"]),
-                    height=380,
-                    elem_id="drawing",
-                ))
+                drawing = self._drawn(
+                    DrawingFile(
+                        label="draw a sketch",
+                        sources=(),
+                        canvas_size=(256, 256),
+                        fixed_canvas=True,
+                        layers=False,
+                        transforms=(),
+                        brush=gr.Brush(default_size=3, colors=["#000000", "#707070", "#b0b0b0"]),
+                        height=380,
+                        elem_id="drawing",
+                    )
+                )
                 from_drawing = self._drawn(
                     gr.Button("Make a photo of the drawing", variant="primary")
                 )

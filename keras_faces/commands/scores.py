@@ -118,6 +118,9 @@ def compare(*runs: kinds.Needed) -> None:
             # Each has a protocol of its own: classifiers learn from other labels.
             print(f"{name}: {tables.format_condition_accuracy(result['conditions'])}")
             print(tables.format_protocol(result["conditions"]["protocol"], f"{name}'s conditions"))
+        if result.get("matches"):
+            print(f"{name}: {tables.format_matches(result['matches'])}")
+            print(tables.format_protocol(result["matches"]["protocol"], f"{name}'s matching"))
 
 
 def reproduce(

@@ -32,7 +32,8 @@ from keras_faces.errors import (
 )
 from keras_faces.models.base import DOMAINS, FaceModel, map_batches
 from keras_faces.models.layers import BatchNormalization, ReflectionPadding2D
-from keras_faces.models.sketches import beside, check_sketches, pairs_of, sketches_of
+from keras_faces.models.sketches import beside, check_sketches, pairs_of
+from keras_faces.pencil import sketches_of
 from keras_faces.pictures import rows_grid
 from keras_faces.training.players import Player
 from keras_faces.training.schedules import Schedule

@@ -141,7 +141,7 @@ class VAEGAN(EncodingModel):
 
     def check_data(self, stream, labels, batch_size):
         if self.translates_to:
-            check_sketches(self, stream, labels)
+            check_sketches(self, stream, labels, paired=True)
 
     def sample_noise(self, images, labels=None):
         targets = beside(images, labels) if self.translates_to else images

@@ -21,7 +21,8 @@ from keras_faces.metrics.scores import (
     score,
     score_copies,
 )
-from keras_faces.metrics.tables import Copies, differences, read_scores
+from keras_faces.metrics.tables import Classifiers, Copies, differences, read_scores
+from keras_faces.metrics.training_data import training_data
 from keras_faces.plan import TrainingPlan, resolve
 from keras_faces.process import python
 from keras_faces.recipes import BUDGETS, load_recipe
@@ -59,7 +60,7 @@ def train_parts(
         raise UserError(f"Give seeds, each once. Received: {list(seeds)}.")
     for seed in seeds:
         require_whole(minimum=0, seed=seed)
-    further = {**BEST, "score_every": SCORE_EVERY[budget], **further}
+    further = {**BEST, "score_every": SCORE_EVERY[budget], **report.given, **further}
     if further.get("scores") is not None:
         further["scores"] = as_list(further["scores"])
     require_whole(score_every=further["score_every"])
@@ -212,12 +213,10 @@ def _training(run: Run) -> dict[str, float]:
     }
 
 
-def _scored(
-    report, run, data, seed, count, print_fn
-) -> tuple[dict | None, dict | None, dict | None]:
-    """Return the scores of the last model, of the best one, and of reconstructions."""
+def _scored(report, run, data, seed, count, print_fn) -> tuple[dict | None, ...]:
+    """Return the scores of the last model, the best one, reconstructions, and classifiers."""
     names = list(dict.fromkeys(c.score for c in report.columns if c.of == "samples"))
-    result = best = copies = None
+    result = best = copies = classifiers = None
     if names:
         result = _result(run, run.model_path, names, data, seed, count, None, print_fn)
         if run.best_path.is_file() and run.best_score() is not None:
@@ -230,7 +229,15 @@ def _scored(
             trained = TrainedModel(run.model_path)
             copies = score_copies(trained.model, trained.faces(data=data), count, seed)
             write_whole(place, as_json(copies))
-    return result, best, copies
+    if any(column.of == "classifiers" for column in report.columns):
+        place = run.folder / f"scores-classifiers-{count}.json"
+        classifiers = _read(place)
+        if mismatch(classifiers, Classifiers):
+            trained = TrainedModel(run.model_path)
+            learnt, asked = trained.faces(data=data), trained.faces(data=data, split="test")
+            classifiers = training_data(trained.model, learnt, asked, count, seed)
+            write_whole(place, as_json(classifiers))
+    return result, best, copies, classifiers
 
 
 def _result(run, path, names, data, seed, count, samplers, print_fn) -> dict:

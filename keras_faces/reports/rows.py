@@ -72,6 +72,7 @@ def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
             # training know no sampler.
             for t, source in zip(ours, sources, strict=True):
                 source["copies"] = (t.copies or {"scores": {}})["scores"]
+                source["classifiers"] = (t.classifiers or {"scores": {}})["scores"]
                 source["training"] = {k: Value(v)._asdict() for k, v in t.training.items()}
             rows.append(_row(title, part.states, report, sources))
             if all(t.best for t in ours):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from keras_faces.metrics.scores import COPY_SCORES, SCORES
+from keras_faces.metrics.training_data import TRAINING_DATA
 from keras_faces.runs import Run
 
 
@@ -26,7 +27,12 @@ TRAINING = {
 }
 
 
-OF: dict[str, Mapping] = {"samples": SCORES, "copies": COPY_SCORES, "training": TRAINING}
+OF: dict[str, Mapping] = {
+    "samples": SCORES,
+    "copies": COPY_SCORES,
+    "training": TRAINING,
+    "classifiers": TRAINING_DATA,
+}
 
 
 class Column(NamedTuple):
@@ -37,7 +43,8 @@ class Column(NamedTuple):
         score: A key of `OF[of]`.
         convert: What makes the document's quantity of the score, such as a count of a rate.
         form: Format of the value.
-        of: What it is of: `"samples"`, `"copies"` (reconstructions) or `"training"`.
+        of: What it is of: `"samples"`, `"copies"` (reconstructions), `"training"`, or
+            `"classifiers"` that learn from the model's faces.
         same_measure: Whether the document's number was measured in the same way, so that the two
             may be compared.
     """
@@ -92,6 +99,8 @@ class Report(NamedTuple):
         columns: The columns of the table; none for a report of figures alone.
         figures: The pictures.
         real: The document's numbers of real faces by the title of their column.
+        given: Arguments of `kf.train` that go before every recipe's.
+        verdict: What says in words what came out, of what `training_data` returned for each seed.
     """
 
     title: str
@@ -101,6 +110,8 @@ class Report(NamedTuple):
     columns: Sequence[Column] = ()
     figures: Sequence[Figure] = ()
     real: dict[str, float] = {}
+    given: dict = {}
+    verdict: Callable[[Sequence[dict]], str] | None = None
 
 
 class Trained(NamedTuple):
@@ -115,6 +126,7 @@ class Trained(NamedTuple):
         result: What `score` returned of the model after its last step.
         best: The same of the one that was best while it learnt, with the first sampler, or None.
         copies: What `score_copies` returned, or None.
+        classifiers: What `training_data` returned, or None.
     """
 
     part: Part
@@ -125,6 +137,7 @@ class Trained(NamedTuple):
     result: dict | None
     best: dict | None
     copies: dict | None
+    classifiers: dict | None
 
 
 def title_of(column: Column) -> str:

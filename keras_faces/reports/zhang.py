@@ -1,6 +1,7 @@
 """Zhang et al., *Realistic Face Image Generation Based on GAN*."""
 
 from keras_faces.metrics.identity import COLUMNS
+from keras_faces.metrics.training_data import TRAINING_DATA, verdict
 from keras_faces.reports.schema import Column, Figure, Part, Report
 
 DOCUMENT = "Zhang et al., Realistic Face Image Generation Based on GAN"
@@ -37,6 +38,21 @@ REPORTS = {
             Figure("WGAN", "zhang-wgan", "samples-prior.png"),
             Figure("Our model (BEGAN)", "zhang-64", "samples-prior.png"),
         ],
+    ),
+    "zhang-training-data": Report(
+        "Generated faces as training data of a classifier",
+        DOCUMENT,
+        "High-quality generated images can be used to augment the training image data, which can "
+        "alleviate the need for a large number of training samples (4.4); not tried there.",
+        [Part("CVAE", "report-cvae")],
+        [
+            Column(learnt.title, name, form=learnt.form, of="classifiers")
+            for name, learnt in TRAINING_DATA.items()
+        ],
+        [Figure("Faces of the CVAE", "report-cvae", "samples-*.png")],
+        # Half of the people are kept from the model and from the classifiers, to be asked about.
+        given={"split": "train", "test_fraction": 0.5},
+        verdict=verdict,
     ),
     "zhang-figures": Report(
         "Figures 3 to 6: faces at 64x64 and 128x128, beside the baselines', and the loss curves",

@@ -92,6 +92,7 @@ class PairsSource(Source):
         self._inner = kind(path, **EACH_FOLDER)
         self.path = self._inner.path
         self.title = os.fspath(path)
+        self.paired = paired == "yes"
         self.options = {
             "layout": layout,
             "photo": photo,
