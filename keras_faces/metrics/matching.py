@@ -90,9 +90,9 @@ def score_matches(
     Returns:
         Dict with `"protocol"`; `"needs"`; `"chance"`, what guessing gives, by score; `"rows"`, a
         dict of `{"value", "std"}` for every score and row of `BRIDGES` (`"none"`, what the model
-        translates to, `"same"` where probes are of other pictures), with standard errors over people; `"found"`, in which share of
-        each row's probes and gallery a face is found; and `"not_computed"`, why a score has no
-        value. None where the model does not translate.
+        translates to, `"same"` where probes are of other pictures), with standard errors over
+        people; and `"found"`, in which share of each row's probes and of its gallery a face is
+        found, where descriptors are compared. None where the model does not translate.
 
     Raises:
         UserError: If there are too few people, or the sketches are of others than the photos.

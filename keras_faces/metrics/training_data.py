@@ -164,6 +164,6 @@ def verdict(results: Sequence[dict]) -> str:
         word = f"Generated faces {'help' if gain > 0 else 'harm'}"
     what = f"over {len(gains)} trainings and the people" if several else "over the people"
     return (
-        f"{word}: with them the classifier's balanced accuracy changes by {gain:+.1%} ± {error:.1%} "
-        f"(standard error {what} asked about)."
+        f"{word}: with them the classifier's balanced accuracy changes by {gain:+.1%} ± "
+        f"{error:.1%} (standard error {what} asked about)."
     )

@@ -15,8 +15,9 @@ discriminator's feature map, x' the reconstruction and x_p a face from the prior
 
 One forward pass serves all three, and no loss reaches weights of another player.
 
-`target="sketch"` is what Gruber would like to do next (4): "train VAEGAN to generate facial sketches
-from facial images". The encoder sees the photo, and x above is its sketch. Beyond the documents.
+`target="sketch"` is what Gruber would like to do next (4): "train VAEGAN to generate facial
+sketches from facial images". The encoder sees the photo, and x above is its sketch. This is beyond
+the documents, so it is off by default.
 """
 
 from typing import Literal
