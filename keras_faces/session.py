@@ -73,6 +73,11 @@ def train(
     # The model before the pictures: its mistakes should not wait until all are decoded.
     built = plan.build()
     stream = _open(plan, source, built)
+    if plan.test_fraction != 0.1 and stream.cache.sides.any():
+        print_fn(
+            f"test_fraction {plan.test_fraction:g} has no effect: {source.title!r} has splits of "
+            "its own."
+        )
     sized = plan.with_length(built.epochs, stream.steps_per_epoch)
     if sized.hyperparameters != plan.hyperparameters:
         built = sized.build()
