@@ -46,7 +46,7 @@ TRAINING_DATA = {
     "real": Learnt("balanced accuracy, learnt from real faces"),
     "generated": Learnt("from generated faces"),
     "both": Learnt("from both"),
-    "gain": Learnt("both less real", form="+.1%"),
+    "gain": Learnt("both less real"),
 }
 
 
