@@ -42,6 +42,7 @@ class TrainingPlan:
             are. Defaults to what the source's own options say, or else as they are.
         per_photo: Which faces of a photograph: `"all"` or the `"largest"`. Defaults to all.
         crop: How a picture becomes a square one, a key of `kf.data.CROPS`.
+        mirror: Whether to mirror every second picture, chosen anew in every epoch.
         people: What the folders in a folder or zip are: `"folders"`, each is a person; `"classes"`,
             labels; `"none"`. Defaults to what their number, sizes and names suggest.
         labels: What to learn as conditions: `"attributes"` or `"identity"`, or `"sketch"` for a
@@ -80,6 +81,7 @@ class TrainingPlan:
     faces: str | None = None
     per_photo: str | None = None
     crop: str = "center"
+    mirror: bool = False
     people: str | None = None
     labels: str | None = None
     epochs: int | None = None

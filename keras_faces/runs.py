@@ -38,6 +38,7 @@ class DataFacts(TypedDict):
     seed: Count
     shuffle: bool
     drop_remainder: bool
+    mirror: NotRequired[bool]
     labels: str | None
     labels_digest: NotRequired[str | None]
     credit: NotRequired[str | None]
@@ -391,7 +392,7 @@ def recorded_arguments(config: Config) -> dict[str, Any]:
         **{name: config.get(name) for name in documented_class(PLAN).parameters},
         **{
             name: data.get(name)
-            for name in ("batch_size", "split", "test_fraction", "crop", "labels")
+            for name in ("batch_size", "split", "test_fraction", "crop", "mirror", "labels")
         },
         "data": data.get("source"),
         "hyperparameters": {k: v for k, v in config["hyperparameters"].items() if k != "seed"},

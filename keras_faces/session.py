@@ -167,6 +167,7 @@ def _reopen(run: Run, config: Config, data: SourceLike | None) -> FaceStream:
     recorded = config["data"]
     kept = ("source", "image_size", "channels", "split", "crop", "seed", "test_fraction", "labels")
     options = {name: recorded[name] for name in (*kept, "shuffle", "drop_remainder")}
+    options["mirror"] = recorded.get("mirror", False)
     options["source"] = as_recorded(recorded["source"], data)
     try:
         now = open_faces(batch_size=1, **options).facts
@@ -375,6 +376,7 @@ def _open(plan: TrainingPlan, source, model) -> FaceStream:
         "test_fraction": plan.test_fraction,
         "crop": plan.crop,
         "seed": plan.seed,
+        "mirror": plan.mirror,
         "strict": plan.strict,
         "shuffle": True,
         "drop_remainder": True,

@@ -176,6 +176,40 @@ def test_k_moves_by_hand_worked_steps_and_stays_between_0_and_1():
     assert float(measures["convergence"]) == pytest.approx(0.4 + 0.1)
 
 
+def test_k_never_falls_below_its_floor():
+    model = began(gamma=0.5, k_gain=0.1, k_floor=0.2)
+    for fake in (0.9, 0.9, 0.1, 0.9):
+        model.adjust({"discriminator": {"real": 0.4}, "generator": {"fake": fake}})
+        assert 0.2 <= float(model.k.numpy()) <= 1
+    with pytest.raises(kf.UserError, match="k_floor must be 1 or less"):
+        began(k_floor=1.5)
+
+
+def test_a_generator_pays_for_faces_that_differ_less_than_real_ones():
+    model = began(spread=2.0, spread_target=0.5)
+    images, latents = noise_faces(), some_latents()
+
+    def apart(faces):
+        faces = np.array(faces)
+        return np.abs(faces - np.concatenate([faces[-1:], faces[:-1]])).mean()
+
+    model.compile()
+    remembered = 0.0
+    for step in range(4):
+        terms = model.losses((images, latents), training=False)
+        missing = 0.5 * remembered - apart(model.generator(latents))
+        assert float(terms["generator"]["spread"]) == pytest.approx(2 * max(0, missing), rel=1e-4)
+        model.adjust(terms)
+        remembered = 0.98 * remembered + 0.02 * apart(images)
+        assert float(model.real_distance.numpy()) == pytest.approx(remembered, rel=1e-5)
+        if step == 1:
+            model.real_distance.assign(10.0)  # as if real faces lay far apart
+            remembered = 10.0
+    assert missing > 0
+    assert "generator_spread" in model.log_names
+    assert "generator_spread" not in began().log_names
+
+
 def test_latents_are_uniform_between_minus_one_and_one():
     from scipy import stats
 

@@ -4,11 +4,13 @@ import hashlib
 import json
 import sys
 import tempfile
+from collections import Counter
 
 import cv2
 import dlib
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -26,6 +28,7 @@ METRICS = {
     "nearest": lambda faces: metrics.nearest(faces, np.zeros((3, 8, 8, 1), np.float32)),
     "nearest, others": lambda faces: metrics.nearest(np.zeros((3, 8, 8, 1), np.float32), faces),
     "distinct_nearest": lambda faces: metrics.distinct_nearest(faces, faces),
+    "effective_nearest": lambda faces: metrics.effective_nearest(faces, faces),
 }
 
 
@@ -257,7 +260,7 @@ def test_distinct_nearest_counts_the_real_faces_that_are_hit(real_faces):
 
 def test_faces_of_another_size_cannot_be_compared(real_faces):
     faces = floats(real_faces)
-    for compare in (metrics.nearest, metrics.distinct_nearest):
+    for compare in (metrics.nearest, metrics.distinct_nearest, metrics.effective_nearest):
         with pytest.raises(kf.UserError, match=r"64.*32|32.*64"):
             compare(faces[:, :32, :32], faces)
 
@@ -348,6 +351,7 @@ def test_scores_are_those_of_the_samples_beside_those_of_real_faces(real_faces, 
             "laplacian_variance_ratio": np.mean(sharpness) / np.mean(real_sharpness),
             "mean_pair_difference": metrics.mean_pair_difference(samples),
             "distinct_nearest": len(set(brute_nearest(faces[:4], real))),
+            "effective_nearest": np.exp(entropy(Counter(brute_nearest(samples, real)))),
         }
     )
     assert values["real"]["distinct_nearest"] == 20
@@ -361,6 +365,20 @@ def test_scores_are_those_of_the_samples_beside_those_of_real_faces(real_faces, 
     groups = [metrics.mean_pair_difference(samples[start::10]) for start in range(10)]
     assert errors["mean_pair_difference"] == pytest.approx(np.std(groups) / 10**0.5)
     assert errors["distinct_nearest"] is None
+
+
+def entropy(counts) -> float:
+    return scipy.stats.entropy(list(counts.values()))
+
+
+@given(times=st.lists(st.integers(0, 9), min_size=2, max_size=12).filter(any))
+def test_the_effective_number_of_nearest_is_between_one_and_the_number_of_distinct_ones(times):
+    others = np.linspace(-1, 1, len(times), dtype=np.float32)[:, None, None, None]
+    others = np.broadcast_to(others, (len(times), 8, 8, 1))
+    faces = np.repeat(others, times, axis=0)
+    effective = metrics.effective_nearest(faces, others)
+    assert effective == pytest.approx(np.exp(scipy.stats.entropy(times)))
+    assert 1 - 1e-9 <= effective <= metrics.distinct_nearest(faces, others) + 1e-9
 
 
 def test_one_score_and_one_sampler_need_no_list(real_faces):

@@ -13,16 +13,16 @@ def vaegan(**given):
     return kf.create_model("vaegan", **{**small, **given})
 
 
-def noise_faces(count=6, seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, (count, 32, 32, 1)).astype("float32")
+def noise_faces(count=6, seed=0, size=32):
+    return np.random.default_rng(seed).uniform(-1, 1, (count, size, size, 1)).astype("float32")
 
 
-def batch(count=6, seed=0, of_others=False):
+def batch(count=6, seed=0, size=32, of_others=False):
     """Images, targets, the encoder's noise and the prior's latents, as `sample_noise` returns."""
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((2, count, 3)).astype("float32")
-    images = noise_faces(count, seed)
-    return images, noise_faces(count, seed + 1) if of_others else images, *noise
+    images = noise_faces(count, seed, size)
+    return images, noise_faces(count, seed + 1, size) if of_others else images, *noise
 
 
 def trainable(network):
@@ -69,7 +69,8 @@ def larsens_losses(model, images, targets, epsilon, latents, training):
         "real": np.log(probability(real)).mean(),
         "prior": np.log(1 - probability(fake)).mean(),
         "copies": np.log(1 - probability(copy)).mean(),
-        "fooled": -np.log(probability(fake)).mean() - np.log(probability(copy)).mean(),
+        "fooled by prior": -np.log(probability(fake)).mean(),
+        "fooled by copies": -np.log(probability(copy)).mean(),
     }
 
 
@@ -132,13 +133,17 @@ def test_a_layers_values_are_normalised_over_the_whole_face():
     assert np.allclose(found, (values - values.mean()) / values.std(), atol=1e-4)
 
 
-@pytest.mark.parametrize(("saturating", "of_others"), [(True, False), (False, False), (True, True)])
-def test_vaegan_losses_follow_from_its_three_networks(saturating, of_others):
-    model = vaegan(gamma=1.5, kl_weight=2.0, saturating=saturating)
-    given = batch(of_others=of_others)
+@pytest.mark.parametrize("saturating", [True, False])
+@pytest.mark.parametrize(("networks", "weight"), [("larsen", 1.0), ("larsen", 0.5), ("dcgan", 0.0)])
+def test_vaegan_losses_follow_from_its_three_networks(saturating, networks, weight):
+    options = {"saturating": saturating, "networks": networks, "copies_weight": weight}
+    model = vaegan(gamma=1.5, kl_weight=2.0, **options)
+    given = batch(of_others=saturating)
     terms = model.losses(given, training=False)
     found = larsens_losses(model, *given, training=False)
-    gan = found["prior"] + found["copies"] if saturating else found["fooled"]
+    found["copies"] *= weight
+    kind = "" if saturating else "fooled by "
+    gan = found[f"{kind}prior"] + (1 if saturating else weight) * found[f"{kind}copies"]
     expected = {
         "encoder": {"kl": 2 * found["kl"], "similarity": found["similarity"]},
         "decoder": {"similarity": 1.5 * found["mean_similarity"], "gan": gan},
@@ -257,6 +262,31 @@ def test_encode_gives_the_posterior_mean():
     faces = noise_faces()
     expected = np.array(model.encoder(faces, training=False))[:, :3]
     np.testing.assert_allclose(model.encode(faces), expected, atol=1e-6)
+
+
+def test_a_dcgans_discriminator_judges_faces_from_the_prior_apart():
+    """By the statistics of their batch it could tell them, or normalise them into real ones."""
+    model = vaegan(image_size=64, networks="dcgan")
+    images, _, epsilon, latents = batch(size=64)
+    terms = [
+        model.losses((images, images, epsilon, factor * latents), training=True)["discriminator"]
+        for factor in (1.0, 0.0)
+    ]
+    assert float(terms[0]["prior"]) != float(terms[1]["prior"])
+    for layer in model.discriminator.layers:
+        if layer.output.shape[1:3] == (8, 8) and isinstance(layer, keras.layers.Conv2D):
+            break
+    assert model.discriminator.outputs[1].shape == layer.output.shape
+    dcgan = kf.create_model("dcgan", image_size=64, channels=1, filters=2 * model.filters)
+    assert trainable(model.discriminator) == trainable(dcgan.discriminator)
+    found = [w.shape for w in model.decoder.trainable_variables[1:]]
+    assert found == [w.shape for w in dcgan.generator.trainable_variables[1:]]
+
+
+def test_with_beta_1_all_players_have_adam():
+    optimizers = vaegan(beta_1=0.5, learning_rate=1e-3).default_optimizers()
+    assert {type(o).__name__ for o in optimizers.values()} == {"Adam"}
+    assert {(o.beta_1, o.beta_2) for o in optimizers.values()} == {(0.5, 0.99)}
 
 
 def test_values_out_of_range_are_refused():

@@ -45,6 +45,7 @@ def load(
     people: str | None = None,
     faces: str | None = None,
     per_photo: str | None = None,
+    mirror: bool = False,
 ):
     """Load faces as a tf.data pipeline of batches.
 
@@ -84,6 +85,8 @@ def load(
             takes them as the source's own options say, or else as they are; see
             `kf.data.open_source`.
         per_photo: Which faces of a photograph: `"all"` or the `"largest"`.
+        mirror: Whether to mirror every second picture, chosen by seed anew in every epoch; its
+            sketch with it.
 
     Returns:
         A `tf.data.Dataset` of float32 images of shape `(batch, image_size, image_size, channels)`
@@ -110,6 +113,7 @@ def load(
         people,
         faces,
         per_photo,
+        mirror,
     ).dataset()
 
 
@@ -130,6 +134,7 @@ def open_faces(
     people: str | None = None,
     faces: str | None = None,
     per_photo: str | None = None,
+    mirror: bool = False,
 ) -> FaceStream:
     """Open faces as a stream of NumPy batches; arguments as in `load`. Needs no TensorFlow."""
     # All of this before the first picture is decoded, which may take minutes.
@@ -146,6 +151,11 @@ def open_faces(
         raise UserError(f"channels must be 1 (grey) or 3 (colour). Received: {channels!r}.")
     if not isinstance(test_fraction, (int, float)) or not 0 < test_fraction < 1:
         raise UserError(f"test_fraction must lie between 0 and 1. Received: {test_fraction!r}.")
+    if mirror and labels == "landmarks":
+        raise UserError(
+            "Mirrored pictures do not have the landmarks of their originals. Leave out mirror=True "
+            "or labels='landmarks'."
+        )
     get_crop(crop)
     opened = open_source(source, people, faces, per_photo)
     if channels is None:
@@ -184,11 +194,13 @@ def open_faces(
         "seed": seed,
         "shuffle": shuffle,
         "drop_remainder": drop_remainder,
+        "mirror": mirror,
         "labels": labels,
         "labels_digest": None,
         "credit": opened.credit,
     }
-    stream = FaceStream(cache, indices, batch_size, seed, shuffle, drop_remainder, table, facts)
+    order = (seed, shuffle, drop_remainder, mirror)
+    stream = FaceStream(cache, indices, batch_size, *order, labels=table, facts=facts)
     facts["labels_digest"] = stream.labels_digest
     return stream
 

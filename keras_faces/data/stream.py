@@ -30,6 +30,8 @@ class FaceStream:
         seed: Seed of the order.
         shuffle: Whether to permute; without it the order is the source's.
         drop_remainder: Whether to leave out the last, smaller batch of an epoch.
+        mirror: Whether to mirror every second picture, chosen anew in every epoch; its sketch with
+            it.
         labels: None, or the labels of all pictures of the cache, to yield `(images, labels)`.
         facts: What a run records about where its faces come from.
 
@@ -48,6 +50,7 @@ class FaceStream:
         seed: int = 0,
         shuffle: bool = True,
         drop_remainder: bool = True,
+        mirror: bool = False,
         labels: Labels | None = None,
         facts: dict | None = None,
     ):
@@ -64,10 +67,12 @@ class FaceStream:
         self.seed = seed
         self.shuffle = shuffle
         self.drop_remainder = drop_remainder
+        self.mirror = mirror
         self.label_table = labels
         self.facts = facts or {}
         self.failure: Exception | None = None
         self._order = lru_cache(maxsize=2)(self._permutation)
+        self._turned = lru_cache(maxsize=2)(self._coins)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -131,8 +136,14 @@ class FaceStream:
             `(batch, attributes)`, or None.
         """
         epoch, batch = divmod(int(step), self.steps_per_epoch)
-        chosen = self._order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
-        return self.cache.read(chosen), self.labels_at(chosen)
+        part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        chosen = self._order(epoch)[part]
+        images, labels = self.cache.read(chosen), self.labels_at(chosen)
+        if self.mirror:
+            turned = self._turned(epoch)[part]
+            for pictures in [images, labels] if self.labels == "sketch" else [images]:
+                pictures[turned] = pictures[turned, :, ::-1]
+        return images, labels
 
     def labels_at(self, positions: np.ndarray) -> np.ndarray | None:
         """Return the labels of pictures, given their positions in the cache, or None."""
@@ -224,6 +235,9 @@ class FaceStream:
         if not self.shuffle:
             return self.indices
         return np.random.default_rng([self.seed, epoch]).permutation(self.indices)
+
+    def _coins(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch, 1]).random(self.count) < 0.5
 
 
 def stream_of(faces) -> FaceStream | None:

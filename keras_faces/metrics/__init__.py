@@ -3,7 +3,12 @@
 from keras_faces.metrics.conditions import condition_accuracy
 from keras_faces.metrics.detection import detected, face_detection_rate
 from keras_faces.metrics.distribution import inception_score
-from keras_faces.metrics.diversity import distinct_nearest, mean_pair_difference, nearest
+from keras_faces.metrics.diversity import (
+    distinct_nearest,
+    effective_nearest,
+    mean_pair_difference,
+    nearest,
+)
 from keras_faces.metrics.evaluation import Evaluation, evaluate
 from keras_faces.metrics.frechet import GaussianStatistics, frechet_distance, frechet_distance_of
 from keras_faces.metrics.identity import (
@@ -34,6 +39,7 @@ __all__ = [
     "descriptor_distance",
     "detected",
     "distinct_nearest",
+    "effective_nearest",
     "evaluate",
     "face_descriptors",
     "face_detection_rate",

@@ -66,3 +66,19 @@ def nearest(faces: np.ndarray, others: np.ndarray, chunk: int = 256) -> np.ndarr
 def distinct_nearest(faces: np.ndarray, others: np.ndarray) -> int:
     """Count the different faces of `others` that are some face's nearest."""
     return len(np.unique(nearest(faces, others)))
+
+
+def effective_nearest(faces: np.ndarray, others: np.ndarray) -> float:
+    """Return the effective number of faces of `others` that are some face's nearest.
+
+    It is the exponential of the entropy of how often each is the nearest (Hill, 1973, of order 1):
+    as many equally frequent ones would have this entropy. So it tells a few favourites beside many
+    rare ones from many, which the number of distinct ones does not.
+    """
+    return effective_number(nearest(faces, others))
+
+
+def effective_number(values: np.ndarray) -> float:
+    """Return the exponential of the entropy of how often each value occurs."""
+    shares = np.unique(values, return_counts=True)[1] / len(values)
+    return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -13,6 +13,7 @@ from keras_faces.detection.detector import import_dlib
 from keras_faces.files import cache_folder, remembered, write_checked
 from keras_faces.metrics import identity
 from keras_faces.metrics.detection import detected
+from keras_faces.metrics.diversity import nearest
 from keras_faces.metrics.sharpness import laplacian_variance
 from keras_faces.pixels import to_uint8
 
@@ -33,6 +34,7 @@ class Faces:
         self.images = images
         self._inception = inception
         self._kept = kept
+        self._nearest: tuple[Faces | None, np.ndarray | None] = (None, None)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -83,6 +85,12 @@ class Faces:
         with contextlib.suppress(OSError):  # a full disk: then they are computed again
             write_checked(place, data.getvalue())
         return found
+
+    def nearest_of(self, others: "Faces") -> np.ndarray:
+        """Return, for each, the position of the nearest of others, and keep it for these."""
+        if self._nearest[0] is not others:
+            self._nearest = others, nearest(self.images, others.images)
+        return self._nearest[1]
 
     def halves(self, need: str) -> tuple["Faces", "Faces"]:
         """Return every other face, and the rest, which know what `need` says of them."""

@@ -16,7 +16,7 @@ from keras_faces.data.stream import FaceStream
 from keras_faces.errors import NotComputed, UserError, unknown_name
 from keras_faces.metrics import identity, reconstruction
 from keras_faces.metrics.distribution import bootstrap, inception_score
-from keras_faces.metrics.diversity import distinct_nearest, mean_pair_difference
+from keras_faces.metrics.diversity import effective_number, mean_pair_difference
 from keras_faces.metrics.faces import FEATURES, Faces, feature_protocol, require
 from keras_faces.metrics.frechet import frechet_distance
 from keras_faces.metrics.kernel import kernel_distance
@@ -56,7 +56,11 @@ def _of_groups(function: Callable[[np.ndarray], float], images: np.ndarray) -> V
 
 
 def _distinct_nearest(faces: Faces, real: Faces) -> Value:
-    return Value(distinct_nearest(faces.images, real.images))
+    return Value(len(np.unique(faces.nearest_of(real))))
+
+
+def _effective_nearest(faces: Faces, real: Faces) -> Value:
+    return Value(effective_number(faces.nearest_of(real)))
 
 
 def _sharpness_ratio(faces: Faces, real: Faces) -> Value:
@@ -173,6 +177,7 @@ SCORES = {
         better="real",
     ),
     "distinct_nearest": Score("distinct nearest", "pixels", _distinct_nearest, ".0f"),
+    "effective_nearest": Score("effective nearest", "pixels", _effective_nearest, ".0f"),
     "unidentified": Score(
         "detected, not identified", "descriptors", _unidentified, ".1%", "real", compares=True
     ),

@@ -24,16 +24,25 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from keras_faces.errors import UserError, require_above, require_at_least, require_decay
-from keras_faces.models.base import FaceModel, map_batches
+from keras_faces.errors import (
+    UserError,
+    require_above,
+    require_at_least,
+    require_at_most,
+    require_decay,
+)
+from keras_faces.models.adversarial import AdversarialModel
+from keras_faces.models.base import map_batches
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
 from keras_faces.training.players import Player
 from keras_faces.training.schedules import Schedule
 
+MEMORY = 0.98  # of the running mean of how far real faces are apart
+
 
 @keras.saving.register_keras_serializable(package="keras_faces")
-class BEGAN(FaceModel):
+class BEGAN(AdversarialModel):
     """Generator against an autoencoder, kept in balance by k_t.
 
     Args:
@@ -47,6 +56,9 @@ class BEGAN(FaceModel):
             value of BEGAN-tensorflow).
         k_gain: lambda_k, the learning rate of k_t (Zhang 3.3, eq. 2; its value of
             BEGAN-tensorflow).
+        k_floor: What k_t never falls below, 0 in BEGAN. An autoencoder that knows few faces by
+            heart copies generated ones as well, whereupon k_t falls to 0 and nothing keeps these
+            apart.
         generator_architecture: `"decoder"`, as BEGAN's and as Zhang's first sentence has it, or
             `"deconvolution"`, as Zhang's second: a dense layer, then transposed 4x4 convolutions
             with stride 2, batch normalisation, ReLU, and tanh at the end (Zhang 3.1).
@@ -58,10 +70,14 @@ class BEGAN(FaceModel):
             al., 2017).
         beta_1: Adam's decay of the gradient's mean, for both players (as BEGAN-tensorflow was
             trained).
+        spread: Weight of a term of the generator's loss that BEGAN lacks, 0 for none: by how much
+            its faces differ less from each other than `spread_target` times as much as real ones.
+        spread_target: See `spread`; differences are mean absolute ones between neighbours in a
+            batch.
         schedule: Learning-rate schedule (Zhang 4.2).
         decay_steps: Steps between two decays (Zhang 4.2).
         decay_rate: Factor of one decay (Zhang 4.2).
-        **kwargs: Arguments of `FaceModel`.
+        **kwargs: Arguments of `AdversarialModel`.
     """
 
     generating = ("generator",)
@@ -77,11 +93,14 @@ class BEGAN(FaceModel):
         filters: int = 128,
         gamma: float = 0.5,
         k_gain: float = 0.001,
+        k_floor: float = 0.0,
         generator_architecture: Literal["decoder", "deconvolution"] = "decoder",
         skip_connections: bool = False,
         learning_rate: float = 1e-4,
         generator_rate: float = 1.0,
         beta_1: float = 0.9,
+        spread: float = 0.0,
+        spread_target: float = 0.75,
         schedule: Schedule = "exponential",
         decay_steps: int = 2000,
         decay_rate: float = 0.9,
@@ -96,8 +115,9 @@ class BEGAN(FaceModel):
             **kwargs,
         )
         require_at_least(1, latent_dim=latent_dim, filters=filters)
-        require_at_least(0, k_gain=k_gain)
-        require_above(0, generator_rate=generator_rate)
+        require_at_least(0, k_gain=k_gain, k_floor=k_floor, spread=spread)
+        require_at_most(1, k_floor=k_floor)
+        require_above(0, generator_rate=generator_rate, spread_target=spread_target)
         require_decay(beta_1=beta_1)
         if not 0 < gamma <= 1:
             raise UserError(f"gamma must lie in (0, 1]. Received: {gamma!r}.")
@@ -105,11 +125,14 @@ class BEGAN(FaceModel):
         self.filters = filters
         self.gamma = gamma
         self.k_gain = k_gain
+        self.k_floor = k_floor
         self.generator_architecture = generator_architecture
         self.skip_connections = skip_connections
         self.learning_rate = learning_rate
         self.generator_rate = generator_rate
         self.beta_1 = beta_1
+        self.spread = spread
+        self.spread_target = spread_target
         with self.building():
             sizes = (image_size, channels, latent_dim, filters)
             if generator_architecture == "decoder":
@@ -121,15 +144,21 @@ class BEGAN(FaceModel):
                 [build_encoder(*sizes), decoder], name="discriminator"
             )
             self.discriminator.build((None, image_size, image_size, channels))
-        self.k = self.add_weight(
-            name="k", shape=(), initializer="zeros", trainable=False, aggregation="mean"
+        self.k = self._scalar("k")
+        if spread:
+            self.real_distance = self._scalar("real_distance")
+
+    def _scalar(self, name):
+        return self.add_weight(
+            name=name, shape=(), initializer="zeros", trainable=False, aggregation="mean"
         )
 
     @property
     def players(self):
+        spread = ("spread",) if self.spread else ()
         return [
             Player("discriminator", [self.discriminator], terms=("real", "fake")),
-            Player("generator", [self.generator], terms=("fake",)),
+            Player("generator", [self.generator], terms=("fake", *spread)),
         ]
 
     def default_optimizers(self):
@@ -147,12 +176,18 @@ class BEGAN(FaceModel):
 
     def losses(self, batch, training):
         images, latents = batch
-        real = self.reconstruction_error(images, training)
-        fake = self.reconstruction_error(self.generator(latents, training=training), training)
-        return {
+        faces = self.generator(latents, training=training)
+        real = self.reconstruction_error(self.seen(images), training)
+        fake = self.reconstruction_error(self.seen(faces), training)
+        terms = {
             "discriminator": {"real": real, "fake": -self.k * fake},
             "generator": {"fake": fake},
         }
+        if self.spread:
+            missing = self.spread_target * self.real_distance - difference_to_next(faces)
+            terms["generator"]["spread"] = self.spread * ops.relu(missing)
+            terms["measures"] = {"real_distance": difference_to_next(images)}
+        return terms
 
     def reconstruction_error(self, images, training=False):
         """Return L(v) = mean |v - D(v)|, the discriminator's error on images."""
@@ -163,7 +198,12 @@ class BEGAN(FaceModel):
         return self.gamma * terms["discriminator"]["real"] - terms["generator"]["fake"]
 
     def adjust(self, terms):
-        self.k.assign(ops.clip(self.k + self.k_gain * self.balance(terms), 0.0, 1.0))
+        k = self.k + self.k_gain * self.balance(terms)
+        self.k.assign(ops.clip(k, self.k_floor, 1.0))
+        if self.spread:
+            # A running mean: one small batch says little of how far faces are apart.
+            now = terms["measures"]["real_distance"]
+            self.real_distance.assign(MEMORY * self.real_distance + (1 - MEMORY) * now)
 
     def measure(self, terms):
         real = terms["discriminator"]["real"]
@@ -199,6 +239,11 @@ class BEGAN(FaceModel):
                 "may collapse. Try a lower learning rate or a smaller gamma."
             )
         return warnings
+
+
+def difference_to_next(faces):
+    """Return the mean absolute difference between each face of a batch and the next."""
+    return ops.mean(ops.abs(faces - ops.roll(faces, 1, axis=0)))
 
 
 def build_decoder(image_size, channels, latent_dim, filters, skip_connections, name):

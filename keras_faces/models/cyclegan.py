@@ -30,7 +30,8 @@ from keras_faces.errors import (
     require_at_most,
     require_decay,
 )
-from keras_faces.models.base import DOMAINS, FaceModel, map_batches
+from keras_faces.models.adversarial import AdversarialModel
+from keras_faces.models.base import DOMAINS, map_batches
 from keras_faces.models.layers import BatchNormalization, ReflectionPadding2D
 from keras_faces.models.sketches import beside, check_sketches, pairs_of
 from keras_faces.pencil import sketches_of
@@ -40,7 +41,7 @@ from keras_faces.training.schedules import Schedule
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
-class CycleGAN(FaceModel):
+class CycleGAN(AdversarialModel):
     """Translators from sketch to photo and from photo to sketch, learnt from unpaired pictures.
 
     Args:
@@ -59,7 +60,7 @@ class CycleGAN(FaceModel):
         decay_after: Steps at the first rate before the decay begins (Zhu et al.: half of the
             training).
         decay_steps: Steps of the decay (Zhu et al.: half of the training).
-        **kwargs: Arguments of `FaceModel`.
+        **kwargs: Arguments of `AdversarialModel`.
     """
 
     generating = ("photo_to_sketch", "sketch_to_photo")
@@ -224,7 +225,7 @@ class CycleGAN(FaceModel):
     def least_squares(self, domain, images, label, training):
         """Return the mean squared distance of a discriminator's outputs to a label, 0 or 1."""
         judge = getattr(self, f"{domain}_discriminator")
-        return ops.mean(ops.square(judge(images, training=training) - label))
+        return ops.mean(ops.square(judge(self.seen(images), training=training) - label))
 
     def exchange(self, pool, images, coins, order):
         """Return images, half of them exchanged for older ones of the pool, once it is full.

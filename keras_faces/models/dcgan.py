@@ -16,14 +16,14 @@ import keras
 from keras import layers, ops
 
 from keras_faces.errors import require_at_least, require_decay
-from keras_faces.models.base import FaceModel
+from keras_faces.models.adversarial import LogitModel
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import accuracies, cross_entropy, one_sided
 from keras_faces.training.players import Player
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
-class DCGAN(FaceModel):
+class DCGAN(LogitModel):
     """Convolutional generator against convolutional discriminator.
 
     Args:
@@ -34,7 +34,7 @@ class DCGAN(FaceModel):
             double with every halving of the size (PyTorch's example).
         learning_rate: Learning rate of both players' Adam (Radford et al.).
         beta_1: Adam's decay of the gradient's mean, for both players (Radford et al.).
-        **kwargs: Arguments of `FaceModel`.
+        **kwargs: Arguments of `LogitModel`.
     """
 
     generating = ("generator",)
@@ -66,7 +66,7 @@ class DCGAN(FaceModel):
     @property
     def players(self):
         return [
-            Player("discriminator", [self.discriminator], terms=("real", "fake")),
+            Player("discriminator", [self.discriminator], terms=("real", "fake", *self.penalties)),
             Player("generator", [self.generator], terms=("fake",)),
         ]
 
@@ -83,12 +83,14 @@ class DCGAN(FaceModel):
 
     def losses(self, batch, training):
         images, latents = batch
+        images, fakes = self.seen(images), self.seen(self.generator(latents, training=training))
         real = self.discriminator(images, training=training)
-        fake = self.discriminator(self.generator(latents, training=training), training=training)
+        fake = self.discriminator(fakes, training=training)
         return {
             "discriminator": {
                 "real": cross_entropy(real, 1),
                 "fake": cross_entropy(fake, 0),
+                **self.penalty(lambda faces: self.discriminator(faces, training=training), images),
             },
             "generator": {"fake": cross_entropy(fake, 1)},
             "measures": accuracies(real, fake),

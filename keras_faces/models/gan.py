@@ -20,14 +20,14 @@ import keras
 from keras import layers, ops
 
 from keras_faces.errors import require_at_least, require_decay
-from keras_faces.models.base import FaceModel
+from keras_faces.models.adversarial import LogitModel
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import accuracies, cross_entropy, one_sided
 from keras_faces.training.players import Player
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
-class GAN(FaceModel):
+class GAN(LogitModel):
     """Generator of up-sampling and 5x5 convolutions against a max-pooling discriminator, in tanh.
 
     Args:
@@ -47,7 +47,7 @@ class GAN(FaceModel):
         learning_rate: Learning rate of both players (keras-dcgan).
         momentum: Nesterov momentum of both players; with Adam, its beta1 (SFU 2.2; its value of
             keras-dcgan).
-        **kwargs: Arguments of `FaceModel`.
+        **kwargs: Arguments of `LogitModel`.
     """
 
     generating = ("generator",)
@@ -89,7 +89,7 @@ class GAN(FaceModel):
     @property
     def players(self):
         return [
-            Player("discriminator", [self.discriminator], terms=("real", "fake")),
+            Player("discriminator", [self.discriminator], terms=("real", "fake", *self.penalties)),
             Player("generator", [self.generator], terms=("fake",)),
         ]
 
@@ -112,11 +112,16 @@ class GAN(FaceModel):
 
     def losses(self, batch, training):
         images, latents = batch
+        images, fakes = self.seen(images), self.seen(self.generator(latents, training=training))
         real = self.discriminator(images, training=training)
-        fake = self.discriminator(self.generator(latents, training=training), training=training)
+        fake = self.discriminator(fakes, training=training)
         fooled = -cross_entropy(fake, 0) if self.saturating else cross_entropy(fake, 1)
         return {
-            "discriminator": {"real": cross_entropy(real, 1), "fake": cross_entropy(fake, 0)},
+            "discriminator": {
+                "real": cross_entropy(real, 1),
+                "fake": cross_entropy(fake, 0),
+                **self.penalty(lambda faces: self.discriminator(faces, training=training), images),
+            },
             "generator": {"fake": fooled},
             "measures": accuracies(real, fake),
         }

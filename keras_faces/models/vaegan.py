@@ -27,6 +27,8 @@ import numpy as np
 from keras import layers, ops
 
 from keras_faces.errors import UserError, require_above, require_at_least, require_decay
+from keras_faces.models import dcgan
+from keras_faces.models.adversarial import LogitModel
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.models.layers import BatchNormalization
 from keras_faces.models.losses import (
@@ -42,7 +44,7 @@ from keras_faces.training.players import Player
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
-class VAEGAN(EncodingModel):
+class VAEGAN(EncodingModel, LogitModel):
     """Variational autoencoder that is judged by a discriminator's features instead of pixels.
 
     Args:
@@ -56,22 +58,28 @@ class VAEGAN(EncodingModel):
         discriminator_norm: What the discriminator normalises over: `"batch"`, as Larsen's, or
             `"layer"`, each face by itself. In a batch of 16 the first lets faces from the prior
             change what real ones look like, and may never make faces of them.
+        networks: `"larsen"`, or `"dcgan"` for a decoder and a discriminator of the DCGAN, of twice
+            `filters`: half the work of a step. Its discriminator normalises faces from the prior
+            apart from others, lest a batch's statistics tell it which they are.
         gamma: Weight of the similarity against the GAN's term in the decoder's loss; there the
             similarity is a mean over features, so that gamma does not depend on their number
             (Report 4.1.3).
         kl_weight: Factor of the KL divergence in the encoder's loss; 1 in all documents.
+        copies_weight: Weight of reconstructions as fakes in the GAN's terms: 1 in Larsen's
+            algorithm, 0 for faces from the prior alone.
         saturating: Whether the decoder descends log(1 - D), as Larsen's algorithm has it, or
             ascends log D (Report, eq. 3.16).
         equilibrium: The equilibrium rule's target of the discriminator's two losses (0.68 in
             Larsen's code); 0 for none. A player who is too far ahead sits turns out.
         margin: How far from `equilibrium` a loss may be before a player has to sit out (Larsen's
             code).
-        learning_rate: Learning rate of all players' RMSProp (Gruber 3).
+        learning_rate: Learning rate of all players' RMSProp, or Adam (Gruber 3).
         rho: RMSProp's decay of the gradient's mean square (Larsen's code).
+        beta_1: Adam's decay of the gradient's mean; 0 for Gruber's RMSProp.
         target: What the decoder makes of a face's latent: `"itself"`, a copy of the face, or its
             `"sketch"`: the one that lies beside it, as in `pairs:PATH`, else the pencil filter's
             (beyond the documents; Gruber 4 would like to).
-        **kwargs: Arguments of `FaceModel`.
+        **kwargs: Arguments of `LogitModel`.
     """
 
     generating = ("encoder", "decoder")
@@ -87,13 +95,16 @@ class VAEGAN(EncodingModel):
         filters: int = 64,
         hidden_units: int = 1024,
         discriminator_norm: Literal["batch", "layer"] = "batch",
+        networks: Literal["larsen", "dcgan"] = "larsen",
         gamma: float = 15.0,
         kl_weight: float = 1.0,
+        copies_weight: float = 1.0,
         saturating: bool = True,
         equilibrium: float = 0.0,
         margin: float = 0.35,
         learning_rate: float = 3e-3,
         rho: float = 0.9,
+        beta_1: float = 0.0,
         target: Literal["itself", "sketch"] = "itself",
         **kwargs,
     ):
@@ -101,44 +112,57 @@ class VAEGAN(EncodingModel):
         require_at_least(1, latent_dim=latent_dim)
         require_at_least(2, filters=filters, hidden_units=hidden_units)
         require_above(0, gamma=gamma)
-        require_at_least(0, kl_weight=kl_weight, equilibrium=equilibrium, margin=margin)
-        require_decay(rho=rho)
+        require_at_least(0, kl_weight=kl_weight, copies_weight=copies_weight)
+        require_at_least(0, equilibrium=equilibrium, margin=margin)
+        require_decay(rho=rho, beta_1=beta_1)
         self.latent_dim = latent_dim
         self.filters = filters
         self.hidden_units = hidden_units
         self.discriminator_norm = discriminator_norm
+        self.networks = networks
         self.gamma = gamma
         self.kl_weight = kl_weight
+        self.copies_weight = copies_weight
         self.saturating = saturating
         self.equilibrium = equilibrium
         self.margin = margin
         self.learning_rate = learning_rate
         self.rho = rho
+        self.beta_1 = beta_1
         self.target = target
         if target == "sketch":
             self.translates_to, self.makes = ("sketch",), "sketch"
         with self.building():
             self.encoder = build_encoder(image_size, channels, latent_dim, filters, hidden_units)
-            self.decoder = build_decoder(image_size, channels, latent_dim, filters)
-            self.discriminator = build_discriminator(
-                image_size, channels, filters, hidden_units, discriminator_norm
-            )
+            if networks == "dcgan":
+                self.decoder = build_dcgan_decoder(image_size, channels, latent_dim, 2 * filters)
+                self.discriminator = build_dcgan_discriminator(image_size, channels, 2 * filters)
+            else:
+                self.decoder = build_decoder(image_size, channels, latent_dim, filters)
+                self.discriminator = build_discriminator(
+                    image_size, channels, filters, hidden_units, discriminator_norm
+                )
 
     @property
     def players(self):
         return [
             Player("encoder", [self.encoder], terms=("kl", "similarity")),
             Player("decoder", [self.decoder], terms=("similarity", "gan")),
-            Player("discriminator", [self.discriminator], terms=("real", "prior", "copies")),
+            Player(
+                "discriminator",
+                [self.discriminator],
+                terms=("real", "prior", "copies", *self.penalties),
+            ),
         ]
 
     def default_optimizers(self):
-        return {
-            player.name: keras.optimizers.RMSprop(
-                self.learning_rate_for(self.learning_rate), rho=self.rho, epsilon=1e-8
-            )
-            for player in self.players
-        }
+        def optimizer():
+            rate = self.learning_rate_for(self.learning_rate)
+            if self.beta_1:
+                return keras.optimizers.Adam(rate, beta_1=self.beta_1, beta_2=0.99)
+            return keras.optimizers.RMSprop(rate, rho=self.rho, epsilon=1e-8)
+
+        return {player.name: optimizer() for player in self.players}
 
     def check_data(self, stream, labels, batch_size):
         if self.translates_to:
@@ -159,15 +183,23 @@ class VAEGAN(EncodingModel):
         # and faces would be made by a running mean that neither codes nor priors were decoded by.
         both = self.decoder(ops.concatenate([codes, latents]), training=training)
         reconstructions, samples = ops.split(both, 2)
-        judged = ops.concatenate([targets, reconstructions, samples])
-        logits, features = self.discriminator(judged, training=training)
-        real, copy, fake = ops.split(logits, 3)
-        real_features, copy_features, _ = ops.split(features, 3)
+        change = self.draw_change(ops.shape(images)[0])  # a face and its copy alike
+        targets = change(targets)
+        judged = [targets, change(reconstructions), self.seen(samples)]
+        if self.networks == "dcgan":
+            logits, features = self.discriminator(ops.concatenate(judged[:2]), training=training)
+            real, copy = ops.split(logits, 2)
+            fake, _ = self.discriminator(judged[2], training=training)
+        else:
+            logits, features = self.discriminator(ops.concatenate(judged), training=training)
+            real, copy, fake = ops.split(logits, 3)
+        count = ops.shape(images)[0]
+        real_features, copy_features = features[:count], features[count : 2 * count]
         squares = 0.5 * ops.square(real_features - copy_features)
         if self.saturating:
-            gan = -cross_entropy(fake, 0) - cross_entropy(copy, 0)
+            gan = -cross_entropy(fake, 0) - self.copies_weight * cross_entropy(copy, 0)
         else:
-            gan = cross_entropy(fake, 1) + cross_entropy(copy, 1)
+            gan = cross_entropy(fake, 1) + self.copies_weight * cross_entropy(copy, 1)
         return {
             "encoder": {
                 "kl": self.kl_weight * kl_divergence(mean, log_variance),
@@ -177,7 +209,10 @@ class VAEGAN(EncodingModel):
             "discriminator": {
                 "real": cross_entropy(real, 1),
                 "prior": cross_entropy(fake, 0),
-                "copies": cross_entropy(copy, 0),
+                "copies": self.copies_weight * cross_entropy(copy, 0),
+                **self.penalty(
+                    lambda faces: self.discriminator(faces, training=training)[0], targets
+                ),
             },
             "measures": accuracies(real, fake),
         }
@@ -187,7 +222,8 @@ class VAEGAN(EncodingModel):
         if not self.equilibrium:
             return {}
         costs = terms["discriminator"]
-        real, fake = costs["real"], 0.5 * (costs["prior"] + costs["copies"])
+        real, fakes = costs["real"], costs["prior"] + costs["copies"]
+        fake = fakes / (1.0 + self.copies_weight)
         low, high = self.equilibrium - self.margin, self.equilibrium + self.margin
         strong = ops.logical_or(real < low, fake < low)
         weak = ops.logical_or(real > high, fake > high)
@@ -298,6 +334,26 @@ def build_discriminator(image_size, channels, filters, hidden_units, norm):
     logit = layers.Dense(1, dtype="float32")(x)
     features = layers.Activation("linear", dtype="float32")(features)
     return keras.Model(images, [logit, features], name="discriminator")
+
+
+def build_dcgan_decoder(image_size, channels, latent_dim, filters):
+    """The DCGAN's generator."""
+    network = dcgan.build_generator(image_size, channels, latent_dim, filters)
+    network.name = "decoder"
+    return network
+
+
+def build_dcgan_discriminator(image_size, channels, filters):
+    """The DCGAN's discriminator: a logit, and D_l, its last 8x8 convolution after the norm.
+
+    Before the norm, features that weights from N(0, 0.02) make are too small for the similarity to
+    outweigh the divergence, and the posterior collapses.
+    """
+    network = dcgan.build_discriminator(image_size, channels, filters)
+    tensors = [layer.output for layer in network.layers]
+    last = [n for n, x in enumerate(tensors) if len(x.shape) == 4 and x.shape[1] == 8][-2]
+    features = layers.Activation("linear", dtype="float32")(tensors[last])
+    return keras.Model(network.inputs, [network.outputs[0], features], name="discriminator")
 
 
 def halvings(image_size: int) -> int:

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from keras_faces.errors import require_above, require_at_least, require_at_most
-from keras_faces.models.base import FaceModel
+from keras_faces.models.adversarial import AdversarialModel
 from keras_faces.models.dcgan import build_discriminator, build_generator
 from keras_faces.models.layers import Clip
 from keras_faces.training.backend import input_gradients
@@ -22,7 +22,7 @@ from keras_faces.training.players import Player
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
-class WGAN(FaceModel):
+class WGAN(AdversarialModel):
     """DCGAN whose critic estimates the Wasserstein distance between real and generated faces.
 
     A training step takes one batch and is one step of the generator: the critic moves
@@ -43,7 +43,7 @@ class WGAN(FaceModel):
             (Gulrajani et al., of 10).
         learning_rate: Learning rate of both players: RMSProp, or Adam with a gradient penalty
             (Arjovsky et al., algorithm 1).
-        **kwargs: Arguments of `FaceModel`.
+        **kwargs: Arguments of `AdversarialModel`.
     """
 
     generating = ("generator",)
@@ -130,7 +130,7 @@ class WGAN(FaceModel):
 
     def losses(self, batch, training):
         images, latents, mix = batch
-        fakes = self.generator(latents, training=training)
+        images, fakes = self.seen(images), self.seen(self.generator(latents, training=training))
         real = ops.mean(self.critic(images, training=training))
         fake = ops.mean(self.critic(fakes, training=training))
         critic = {"real": -real, "fake": fake}

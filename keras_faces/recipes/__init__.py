@@ -35,6 +35,7 @@ class Budget(TypedDict, total=False):
     batch_size: Positive
     split: str
     crop: str
+    mirror: bool
     labels: str
     grid_epochs: list[Positive]
     hyperparameters: dict[str, Scalar]

@@ -17,6 +17,7 @@ from keras_faces.data.sources.base import SourceLike, each
 from keras_faces.detection.framing import ORL_FRAME, Frame, measured_frame
 from keras_faces.errors import UserError
 from keras_faces.metrics import identity
+from keras_faces.metrics.faces import Faces
 from keras_faces.pixels import to_float, to_uint8
 from keras_faces.runs import Run, find
 from keras_faces.saving import load_model
@@ -347,7 +348,8 @@ class KnownFaces(NamedTuple):
 
 
 def _descriptors(known: KnownFaces) -> list[np.ndarray]:
-    return [identity.face_descriptors(faces).values for faces in (known.learnt, known.others)]
+    # They take seconds, so they are kept for the next time.
+    return [Faces(faces, kept=True).descriptors.values for faces in (known.learnt, known.others)]
 
 
 def _to_contrast(error: Callable, faces: np.ndarray) -> np.ndarray:
