@@ -6,6 +6,15 @@ from keras import ops
 REACH = 0.06  # standard deviation of the blur, as a share of the size
 
 
+def sketches_of(photos: np.ndarray) -> np.ndarray:
+    """Return pencil sketches of photos in [-1, 1], as an array."""
+    parts = [
+        ops.convert_to_numpy(pencil_sketch(photos[start : start + 64]))
+        for start in range(0, len(photos), 64)
+    ]
+    return np.concatenate(parts) if parts else photos
+
+
 def pencil_sketch(images):
     """Return pencil sketches of images in [-1, 1]: the grey image divided by its own blur.
 

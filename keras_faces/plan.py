@@ -35,6 +35,8 @@ class TrainingPlan:
             minutes.
         batch_size: Faces in a batch. Defaults to the paper's, or fewer where the source is small.
         split: Which faces to learn from: `"train"` or `"all"`.
+        test_fraction: Share of the people (else of the pictures) whom `"train"` leaves out, where
+            the source has no splits of its own.
         faces: How faces are taken from the pictures: `"as-is"`, each is one; `"found"`, all faces
             in them, framed; or `"aligned"`, turned, scaled and placed by their eyes as CelebA's
             are. Defaults to what the source's own options say, or else as they are.
@@ -75,6 +77,7 @@ class TrainingPlan:
     budget: str = "paper"
     batch_size: int | None = None
     split: str = "train"
+    test_fraction: float = 0.1
     faces: str | None = None
     per_photo: str | None = None
     crop: str = "center"
@@ -103,6 +106,11 @@ class TrainingPlan:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"{name} must be above 0. Received: {value}.")
+        if self.split == "all" and self.test_fraction != 0.1:
+            raise UserError(
+                "test_fraction says how many the split 'train' leaves out, and 'all' leaves out "
+                "nobody. Give split='train', or leave test_fraction out."
+            )
         if self.count != 0 and self.count < 2:
             raise UserError(f"count must be 0 (no scores) or 2 and more. Received: {self.count}.")
         if self.best is not None and self.score_every is None:
@@ -172,7 +180,7 @@ class TrainingPlan:
                     f"{with_comma[0]!r} in the labels of {source.title!r}."
                 )
             given.setdefault("conditions", ",".join(names))
-        elif kind.takes_sketches and labels in (None, "sketch"):
+        elif (kind.translates_to or given.get("target") == "sketch") and labels in (None, "sketch"):
             labels = "sketch" if source.sketches() is not None else labels
         elif labels is not None:
             raise UserError(f"{kind.__name__} learns no conditions. Leave labels out.")

@@ -390,7 +390,10 @@ def recorded_arguments(config: Config) -> dict[str, Any]:
     data = config["data"] or {}
     given = {
         **{name: config.get(name) for name in documented_class(PLAN).parameters},
-        **{name: data.get(name) for name in ("batch_size", "split", "crop", "mirror", "labels")},
+        **{
+            name: data.get(name)
+            for name in ("batch_size", "split", "test_fraction", "crop", "mirror", "labels")
+        },
         "data": data.get("source"),
         "hyperparameters": {k: v for k, v in config["hyperparameters"].items() if k != "seed"},
         **config.get("scoring", {}),

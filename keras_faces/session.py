@@ -78,6 +78,11 @@ def train(
     # The model before the pictures: its mistakes should not wait until all are decoded.
     built = plan.build()
     stream = _open(plan, source, built)
+    if plan.test_fraction != 0.1 and stream.cache.sides.any():
+        print_fn(
+            f"test_fraction {plan.test_fraction:g} has no effect: {source.title!r} has splits of "
+            "its own."
+        )
     sized = plan.with_length(built.epochs, stream.steps_per_epoch)
     if sized.hyperparameters != plan.hyperparameters:
         built = sized.build()
@@ -352,11 +357,13 @@ def _summary(run: Run, model, made, pictures: tuple[str, str]) -> str:
     lines.append(f"  {', '.join(there)}: how it got there")
     lines.append("Try next:")
     folder = quoted(run.folder)
-    if model.latent_dim is None:
+    if "photo" in model.translates_to:
         lines.append(f"  keras-faces translate {folder} sketch.jpg")
-    else:
+    elif model.translates_to:
+        lines.append(f"  keras-faces translate {folder} {quoted(pictures[0])}")
+    if model.latent_dim is not None:
         lines.append(f"  keras-faces generate {folder} --count 100 --seed 1 --out faces.png")
-    if model.has_encoder:
+    if model.reconstructs:
         given = f" --conditions {quoted(model.condition_names[0])}" if model.conditional else ""
         shown = " ".join(map(quoted, pictures))
         lines.append(f"  keras-faces reconstruct {folder} {quoted(pictures[0])}{given}")
@@ -372,6 +379,7 @@ def _open(plan: TrainingPlan, source, model) -> FaceStream:
         "channels": model.channels,
         "labels": plan.labels,
         "split": plan.split,
+        "test_fraction": plan.test_fraction,
         "crop": plan.crop,
         "seed": plan.seed,
         "mirror": plan.mirror,

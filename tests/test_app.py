@@ -340,6 +340,21 @@ def test_a_translation_is_shown_with_its_way_back(to, served, pictures):
     np.testing.assert_allclose(faces[2:], model.translate(faces[1:2], back), atol=1e-5)
 
 
+def test_a_model_of_sketches_translates_photos_alone_and_copies_nothing(tmp_path, pictures):
+    small = {"image_size": 32, "channels": 1, "filters": 2, "hidden_units": 4, "latent_dim": 2}
+    model = kf.create_model("vaegan", **small, target="sketch")
+    model.save(tmp_path / "model.keras")
+    served = ServedModels([tmp_path])[str(tmp_path)]
+    shown = actions.translate(served, pictures[0], "sketch")
+    np.testing.assert_allclose(shown.faces[1:], model.translate(shown.faces[:1]), atol=1e-5)
+    assert "sketch made of it" in shown.note
+    with pytest.raises(UserError, match="into sketches alone"):
+        actions.translate(served, pictures[0], "photo")
+    assert "see Translate" in actions.reasons(served)["reconstruct"]
+    with pytest.raises(UserError, match="see Translate"):
+        actions.reconstruct(served, pictures[0])
+
+
 def test_scores_stand_with_their_protocol(served):
     found = actions.score_table(served("vae"))
     assert found.headers == ["faces", "laplacian variance"]

@@ -372,6 +372,7 @@ def models(tmp_path_factory):
         "vae": {},
         "cvae": {"conditions": "glasses,smiling,beard,woman", "latent_dim": 8, "hidden_units": 16},
         "cyclegan": {"residual_blocks": 1},
+        "vaegan": {"hidden_units": 16, "latent_dim": 2, "target": "sketch"},
     }
     for name, more in given.items():
         model = kf.create_model(name, **small, **more)
@@ -445,6 +446,20 @@ def test_translate_lays_pictures_over_their_translations(capsys, models, orl_pat
         assert_shows(tile, face)
 
 
+def test_translate_makes_what_the_model_makes_where_nothing_is_said(
+    capsys, models, orl_path, tmp_path
+):
+    paths, faces = pair(orl_path)
+    for name, to in (("cyclegan", "photo"), ("vaegan", "sketch")):
+        out = tmp_path / f"{name}.png"
+        model = models / f"{name}.keras"
+        status, text, _ = run(capsys, "translate", model, *paths, "--already-cropped", "--out", out)
+        assert status == 0
+        assert f"the {to} made of each" in text
+        for tile, face in zip(tiles(out, 2, 2)[2:], kf.load_model(model).translate(faces, to)):
+            assert_shows(tile, face)
+
+
 def test_generate_obeys_conditions_and_draws_others_without(capsys, models, tmp_path):
     model = kf.load_model(models / "cvae.keras")
     shown = {}
@@ -490,6 +505,9 @@ def test_reconstruct_of_a_conditional_model_takes_conditions(capsys, models, orl
         ("blend {models}/cyclegan.keras {face} {face}", "no latents"),
         ("translate {models}/vae.keras {face}", "does not translate"),
         ("translate {models}/cyclegan.keras {face} --to drawing", "sketch"),
+        ("translate {models}/vaegan.keras {face} --to photo", "into sketches alone"),
+        ("translate {models}/vaegan.keras {face} --cycle", "into sketches alone"),
+        ("reconstruct {models}/vaegan.keras {face}", "keras-faces translate"),
         ("translate {models}/cyclegan.keras {tmp}/missing.jpg", "Cannot read"),
         ("translate {models}/cyclegan.keras {face} --out {tmp}/folder", "picture such as"),
         ("generate {models}/cyclegan.keras", "keras-faces translate"),

@@ -23,6 +23,7 @@ from keras_faces.data.sources import open_source
 from keras_faces.data.sources.pairs import match
 from keras_faces.pencil import pencil_sketch
 from keras_faces.pictures import rows_grid, save_picture
+from keras_faces.plan import TrainingPlan
 
 
 def level(value: int, size=(10, 8)) -> np.ndarray:
@@ -156,6 +157,31 @@ def test_the_contact_sheet_shows_each_photo_beside_its_sketch(picture_folder, tm
     with Image.open(sheet) as image:
         tiles = np.asarray(image)[[6, 16]][:, [6, 16]]
     assert tiles.tolist() == [[10, 101], [20, 102]]
+
+
+def test_folders_are_people_where_that_is_said(picture_folder):
+    layout = {
+        "train/photos/anna": ["1.png", "2.png"],
+        "train/sketches/anna": ["1.png", "2.png"],
+        "train/photos/berta": ["1.png"],
+        "train/sketches/berta": ["1.png"],
+    }
+    path = as_folder(picture_folder, layout)
+    source = open_source(f"pairs:{path}?people=folders")
+    assert [entry.identity for entry in source.entries()] == ["anna", "anna", "berta"]
+    assert source.sketches().entries() == source.entries()
+    assert open_source(source.address).entries() == source.entries()
+    plain = open_source(f"pairs:{path}")
+    assert {entry.identity for entry in plain.entries()} == {None}
+    assert plain.listing() != source.listing()
+    with pytest.raises(kf.UserError, match="value of people"):
+        open_source(f"pairs:{path}?people=classes")
+
+
+def test_people_without_folders_are_refused_by_name(picture_folder):
+    path = as_folder(picture_folder, {"photos": ["1.png"], "sketches": ["1.png"]})
+    with pytest.raises(kf.UserError, match=r"'photos/1\.png' is in none"):
+        open_source(f"pairs:{path}?people=folders")
 
 
 def test_bad_sketches_are_checked_and_named_too(picture_folder, capsys):
@@ -479,6 +505,22 @@ def test_a_cyclegan_trains_on_pairs_and_goes_on(pairs, tmp_path):
     assert run.config()["data"]["labels"] == "sketch"
     assert "sketches.png" in said[-1]
     assert kf.resume(run.folder, print_fn=said.append).rows()[-1]["step"] == 2
+
+
+def test_a_vaegan_learns_each_photos_own_sketch(pairs):
+    model = kf.create_model("vaegan", image_size=32, channels=1, filters=2, target="sketch")
+    for photos, sketches in loaded(pairs):
+        images, targets, *_ = model.sample_noise(photos, sketches)
+        assert np.array_equal(images, photos) and np.array_equal(targets, sketches)
+    with pytest.raises(kf.UserError, match=r"are of others.*CycleGAN"):
+        model.check_stream(loaded(f"{pairs}?paired=no"))
+
+
+def test_a_training_on_pairs_takes_their_sketches_where_these_are_the_target(pairs):
+    source = open_source(f"pairs:{pairs}")
+    for chosen, labels in (({}, None), ({"target": "sketch"}, "sketch")):
+        plan = TrainingPlan("vaegan", data=f"pairs:{pairs}", hyperparameters=chosen)
+        assert plan.with_source(source).labels == labels
 
 
 def test_a_cyclegan_may_be_asked_for_sketches_that_a_source_has_not(tmp_path):

@@ -56,6 +56,7 @@ def test_every_report_trains_by_recipes_that_there_are_and_shows_scores_that_the
         "zhang-table1",
         "zhang-figures",
         "zhang-gamma",
+        "zhang-training-data",
         "report-table41",
         "report-table42",
         "report-figures",
@@ -529,3 +530,33 @@ def test_a_folder_of_something_else_or_of_other_arguments_is_refused(table1, tmp
     assert "zhang-table1" in capsys.readouterr().err
     assert main(["list", "reports"]) == 0
     assert "Table 4.1" in capsys.readouterr().out
+
+
+def test_a_classifiers_gain_stands_in_a_table_with_what_it_says_in_words(tmp_path, monkeypatch):
+    commands = []
+    gains = iter([0.04, 0.06])
+
+    def scored(report, run, data, seed, count, print_fn):
+        values = {"real": 0.7, "generated": 0.6, "both": 0.75, "gain": next(gains)}
+        scores = {name: {"value": value, "std": 0.01} for name, value in values.items()}
+        protocol = {"classifier": "ridge", "generated": count}
+        return None, None, None, {"protocol": protocol, "scores": scores, "left_out": {}}
+
+    monkeypatch.setattr(base, "command", lambda words: commands.append(" ".join(words)))
+    monkeypatch.setattr(base, "_training", lambda run: {"minutes": 1.0, "steps": 2})
+    monkeypatch.setattr(base, "_scored", scored)
+    out = reproduce(
+        "zhang-training-data",
+        seeds=[0, 1],
+        count=30,
+        out=tmp_path / "out",
+        runs=tmp_path / "runs",
+        print_fn=lambda line: None,
+    )
+    assert all("--split train --test-fraction 0.5" in words for words in commands)
+    text = (out / "report.md").read_text()
+    assert "| CVAE | 70.0% ± 0.0% | 60.0% ± 0.0% | 75.0% ± 0.0% | 5.0% ± 1.4% |" in text
+    assert "Generated faces help: with them" in text and "+5.0% ± 1.4%" in text
+    assert "classifier ridge" in text and "generated 30" in text
+    assert "Generated faces help" in (out / "report.html").read_text()
+    assert results(out)["verdict"].startswith("Generated faces help")

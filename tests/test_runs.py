@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 import keras_faces as kf
+from keras_faces import session
 from keras_faces.checkpoints import list_checkpoints, read_latest, save_checkpoint
+from keras_faces.cli import main
 from keras_faces.errors import Interrupted
+from keras_faces.plan import plan_of
 from keras_faces.runs import CsvLog, Run
 
 TRAIN = "train vae --image-size 32 --filters 4 --batch-size 40 --steps 40 --ema 0.9 --count 0 "
@@ -561,3 +564,31 @@ def test_a_row_that_knows_more_or_less_than_those_before_keeps_its_columns(tmp_p
     ]
     for row, known in zip(rows.rows(), expected, strict=True):
         assert row == pytest.approx(known, nan_ok=True)
+
+
+def test_how_many_people_a_training_leaves_out_is_chosen_recorded_and_kept(
+    orl_folder, tmp_path, monkeypatch, capsys
+):
+    trained = []
+    monkeypatch.setattr(session, "_run_training", lambda *words: trained.append(words[3]))
+    words = ["--data", str(orl_folder), "--image-size", "32", "--batch-size", "2", "--steps", "1"]
+    words += ["--people", "folders", "--run", str(tmp_path / "r")]
+    assert main(["train", "dense_vae", *words, "--test-fraction", "0.7"]) == 0
+    assert trained[0].count == 4  # of one person of three
+    run = Run(tmp_path / "r")
+    assert plan_of(run.config()).test_fraction == 0.7
+    assert main(["resume", str(run.folder)]) == 0
+    assert np.array_equal(trained[1].indices, trained[0].indices)
+    assert main(["train", "dense_vae", *words, "--split", "all", "--test-fraction", "0.7"]) == 2
+    assert "leaves out nobody" in capsys.readouterr().err
+
+
+def test_a_share_without_effect_is_told(picture_folder, tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    names = [f"{split}/{n}.png" for split in ("train", "test") for n in range(4)]
+    folder = picture_folder({name: rng.integers(0, 256, (32, 32), "uint8") for name in names})
+    monkeypatch.setattr(session, "_run_training", lambda *words: None)
+    words = ["--data", str(folder), "--image-size", "32", "--batch-size", "2", "--steps", "1"]
+    words += ["--run", str(tmp_path / "r"), "--test-fraction", "0.5"]
+    assert main(["train", "dense_vae", *words]) == 0
+    assert "test_fraction 0.5 has no effect" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_faces as kf
+from keras_faces.pencil import pencil_sketch
 
 
 def vaegan(**given):
@@ -16,11 +17,12 @@ def noise_faces(count=6, seed=0, size=32):
     return np.random.default_rng(seed).uniform(-1, 1, (count, size, size, 1)).astype("float32")
 
 
-def batch(count=6, seed=0, size=32):
-    """Images, the encoder's noise and the prior's latents, as `sample_noise` returns them."""
+def batch(count=6, seed=0, size=32, of_others=False):
+    """Images, targets, the encoder's noise and the prior's latents, as `sample_noise` returns."""
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((2, count, 3)).astype("float32")
-    return noise_faces(count, seed, size), *noise
+    images = noise_faces(count, seed, size)
+    return images, noise_faces(count, seed + 1, size) if of_others else images, *noise
 
 
 def trainable(network):
@@ -37,7 +39,7 @@ def equal(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def larsens_losses(model, images, epsilon, latents, training):
+def larsens_losses(model, images, targets, epsilon, latents, training):
     """KL, similarity and the two sides of the game, from the networks' outputs by NumPy."""
 
     def run(network, inputs):
@@ -51,7 +53,7 @@ def larsens_losses(model, images, epsilon, latents, training):
     # Both go through the decoder together, where batches are normalised in training.
     copies, samples = np.split(run(model.decoder, np.concatenate([codes, latents])), 2)
     # As do all faces through the discriminator.
-    logits, features = run(model.discriminator, np.concatenate([images, copies, samples]))
+    logits, features = run(model.discriminator, np.concatenate([targets, copies, samples]))
     real, copy, fake = np.split(logits, 3)
     real_features, copy_features, _ = np.split(features, 3)
 
@@ -136,7 +138,7 @@ def test_a_layers_values_are_normalised_over_the_whole_face():
 def test_vaegan_losses_follow_from_its_three_networks(saturating, networks, weight):
     options = {"saturating": saturating, "networks": networks, "copies_weight": weight}
     model = vaegan(gamma=1.5, kl_weight=2.0, **options)
-    given = batch()
+    given = batch(of_others=saturating)
     terms = model.losses(given, training=False)
     found = larsens_losses(model, *given, training=False)
     found["copies"] *= weight
@@ -271,7 +273,7 @@ def test_the_encoder_moves_whoever_waits():
 
 
 def test_a_training_step_draws_two_independent_noises():
-    _, epsilon, latents = vaegan().sample_noise(np.zeros((5000, 1, 1, 1), "float32"))
+    *_, epsilon, latents = vaegan().sample_noise(np.zeros((5000, 1, 1, 1), "float32"))
     for noise in (np.array(epsilon), np.array(latents)):
         assert noise.shape == (5000, 3)
         assert noise.mean() == pytest.approx(0, abs=0.04)
@@ -296,9 +298,9 @@ def test_encode_gives_the_posterior_mean():
 def test_a_dcgans_discriminator_judges_faces_from_the_prior_apart():
     """By the statistics of their batch it could tell them, or normalise them into real ones."""
     model = vaegan(image_size=64, networks="dcgan")
-    images, epsilon, latents = batch(size=64)
+    images, _, epsilon, latents = batch(size=64)
     terms = [
-        model.losses((images, epsilon, factor * latents), training=True)["discriminator"]
+        model.losses((images, images, epsilon, factor * latents), training=True)["discriminator"]
         for factor in (1.0, 0.0)
     ]
     assert float(terms[0]["prior"]) != float(terms[1]["prior"])
@@ -329,7 +331,95 @@ def test_values_out_of_range_are_refused():
         ({"margin": -0.1}, "margin"),
         ({"rho": 1.0}, "rho"),
         ({"discriminator_norm": "instance"}, "batch, layer"),
+        ({"target": "photo"}, "itself, sketch"),
         ({"learning_rate": 0.0}, "learning_rate"),
     ):
         with pytest.raises(kf.UserError, match=word):
             vaegan(**given).compile()
+
+
+# Sketches as the target.
+
+
+def photos(count=6, seed=0):
+    """Smooth pictures, of which sketches differ."""
+    return np.cumsum(noise_faces(count, seed), axis=1).clip(-1, 1)
+
+
+def test_the_target_is_the_face_or_the_sketch_that_lies_beside_it_or_the_filters():
+    faces, drawn = photos(), noise_faces(seed=5)
+    model = vaegan(target="sketch")
+    for target, labels, expected in (
+        ("itself", None, faces),
+        ("itself", drawn, faces),
+        ("sketch", drawn, drawn),
+        ("sketch", None, np.array(pencil_sketch(faces))),
+    ):
+        images, targets, *_ = vaegan(target=target).sample_noise(faces, labels)
+        assert np.array_equal(images, faces)
+        np.testing.assert_allclose(targets, expected, atol=1e-6)
+    assert model.get_config()["target"] == "sketch"
+
+
+def test_a_model_of_sketches_learns_the_sketches_that_are_given():
+    trained = []
+    for drawn in (noise_faces(seed=5), noise_faces(seed=6), None):
+        model = vaegan(target="sketch")
+        model.compile(run_eagerly=True)
+        model.fit(photos(), drawn, batch_size=6, epochs=1, shuffle=False, verbose=0)
+        trained.append(weights(model))
+    for other in trained[1:]:
+        assert not equal(trained[0]["encoder"], other["encoder"])
+        assert not equal(trained[0]["discriminator"], other["discriminator"])
+
+
+def test_translating_decodes_the_latent_of_a_photo():
+    model, faces = vaegan(target="sketch"), photos()
+    made = model.translate(faces)
+    assert np.array_equal(made, model.decode(model.encode(faces)))
+    assert np.array_equal(made, model.translate(faces, to="sketch"))
+    assert not model.reconstructs
+    signatures = model.signatures()
+    assert list(signatures) == ["generate", "decode", "encode", "photo_to_sketch"]
+    np.testing.assert_allclose(signatures["photo_to_sketch"][1](faces), made, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "call", "message"),
+    [
+        ("itself", lambda model: model.translate(photos()), "CycleGAN does, and a VAEGAN .*target"),
+        ("sketch", lambda model: model.translate(photos(), "photo"), "into sketches alone"),
+        ("sketch", lambda model: model.translate(photos(), "drawing"), "photo, sketch"),
+        ("sketch", lambda model: model.check_translation(back=True), "into sketches alone"),
+        ("sketch", lambda model: model.reconstruct(photos()), "keras-faces translate RUN"),
+        ("sketch", lambda model: model.fit(photos(), np.zeros(6)), "are sketches.*\\(6,\\)"),
+        (
+            "sketch",
+            lambda model: model.fit(kf.data.open_faces("orl", 32, 8, labels="identity")),
+            "kind 'identity'",
+        ),
+    ],
+)
+def test_what_a_model_of_sketches_cannot_do_is_refused(target, call, message):
+    model = vaegan(target=target)
+    model.compile()
+    with pytest.raises(kf.UserError, match=message):
+        call(model)
+
+
+def test_sketches_are_scored_beside_sketches():
+    model = vaegan(target="sketch")
+    stream = kf.data.open_faces("orl", 32, 8, "test")
+    result = kf.metrics.score(model, stream, count=20, scores="laplacian_variance")
+    real = pencil_sketch(stream.sample(20, 0))
+    expected = kf.metrics.laplacian_variance(np.array(real)).mean()
+    assert result["rows"]["real"]["laplacian_variance"]["value"] == pytest.approx(expected)
+    assert result["protocol"]["pictures"] == "sketches by the pencil filter"
+    drawn, made = model.faces_and_copies(4, 0, stream)
+    np.testing.assert_allclose(drawn, pencil_sketch(stream.sample(4, 0)), atol=1e-6)
+    assert np.array_equal(made, model.translate(stream.sample(4, 0)))
+    assert set(model.pictures_of_faces(4, 0, stream)) == {"sketches"}
+    assert (
+        "pictures"
+        not in kf.metrics.score(vaegan(), stream, 20, scores="laplacian_variance")["protocol"]
+    )

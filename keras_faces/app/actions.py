@@ -26,7 +26,7 @@ from keras_faces.latent import (
 from keras_faces.metrics.evaluation import Evaluation
 from keras_faces.metrics.reconstruction import psnr, ssim
 from keras_faces.metrics.scores import SCORES
-from keras_faces.metrics.tables import format_copies, read_scores, shown
+from keras_faces.metrics.tables import format_copies, format_matches, read_scores, shown
 from keras_faces.models.encoding import EncodingModel
 from keras_faces.pictures import enlarged, grid
 from keras_faces.screen import quoted
@@ -98,10 +98,16 @@ def reasons(served: ServedModel) -> dict[str, str]:
             served.attribute_names  # noqa: B018
         except UserError as error:
             found["attributes"] = f"No attribute is known of the faces of this model. {error}"
-    if not hasattr(model, "translate"):
-        found["translate"] = (
-            f"A {kind} does not translate between sketches and photos. A CycleGAN does."
-        )
+    if model.translates_to:
+        if model.latent_dim is not None:
+            found["reconstruct"] = (
+                f"This {kind} makes sketches of photos, not copies: see Translate."
+            )
+    else:
+        try:
+            model.check_translation()
+        except UserError as error:
+            found["translate"] = str(error)
     try:
         score_table(served)
     except UserError as error:
@@ -298,6 +304,7 @@ def attributes(
     Raises:
         UserError: If an attribute is unknown or has no direction.
     """
+    model = served.model
     known = directions(served, progress)
     for name in strengths:
         if name in known.left_out:
@@ -317,7 +324,8 @@ def attributes(
         what = "the face as drawn"
     else:
         faces = np.concatenate([_face(served, given)[None], faces])
-        what = "the picture, its reconstruction"
+        made = "the sketch made of it" if model.translates_to else "its reconstruction"
+        what = f"the picture, {made}"
     note = f"{what}, and with {told}; directions of {known.faces:,} faces"
     return Shown(enlarged(grid(faces, len(faces)), WIDTH), note, faces)
 
@@ -351,7 +359,7 @@ def translate(served: ServedModel, given: Given, to: str = "photo") -> Shown:
     """Turn a sketch into a photo or a photo into a sketch, and back again.
 
     Args:
-        served: A CycleGAN.
+        served: A model that translates; one that knows no way back shows none.
         given: The picture.
         to: `"photo"` or `"sketch"`.
 
@@ -359,9 +367,11 @@ def translate(served: ServedModel, given: Given, to: str = "photo") -> Shown:
         UserError: If the model does not translate, or there is no picture.
     """
     model = served.model
-    if not hasattr(model, "translate"):
-        raise UserError(reasons(served)["translate"])
+    to = model.check_translation(to)
     face = _face(served, given)[None]
+    if len(model.translates_to) < 2:
+        faces = np.concatenate([face, served.use(model.translate, face, to)])
+        return Shown(enlarged(grid(faces, 2), WIDTH), f"the face, and the {to} made of it", faces)
     there, back = served.use(model.cycle, face, to)
     faces = np.concatenate([face, there, back])
     origin = "sketch" if to == "photo" else "photo"
@@ -379,6 +389,8 @@ def reconstruct(served: ServedModel, given: Given) -> Shown:
     Raises:
         UserError: If there is no face, or no latent comes near it.
     """
+    if served.model.translates_to:
+        raise UserError(reasons(served)["reconstruct"])
     face = _face(served, given)[None]
     copy = served.use(served.model.decode, _latent(served, given)[None])
     note = (
@@ -427,6 +439,8 @@ def score_table(served: ServedModel) -> ScoreTable:
     notes = []
     if result.get("reconstructions"):
         notes.append(format_copies(result["reconstructions"]))
+    if result.get("matches"):
+        notes += format_matches(result["matches"]).splitlines()
     for name, why in result.get("not_computed", {}).items():
         notes.append(f"Not computed: {SCORES[name].title if name in SCORES else name}. {why}")
     notes += Evaluation(result).protocol().splitlines()

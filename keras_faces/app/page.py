@@ -7,7 +7,7 @@ page keeps nothing of one visitor that another could see.
 import abc
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -249,6 +249,8 @@ class _Page:
             )
             with gr.Row():
                 tick = gr.Checkbox(cropped, label="already cropped", min_width=120)
+                if cropped:  # of a photo, a face is looked for
+                    self._follows(tick, lambda served: {"value": _takes_sketches(served)})
                 example = gr.Button("a face it learnt from", size="sm", min_width=120)
             conditions = self._conditions("what holds of this face")
             with gr.Row():
@@ -476,21 +478,28 @@ class _Page:
         _on(button.click, told(run), inputs, [picture, note, morph])
 
     def _translate(self):
-        to = gr.Radio(list(TO), value=next(iter(TO)), label="make", elem_id="translate-to")
+        to = self._follows(
+            gr.Radio([], label="make", elem_id="translate-to"),
+            lambda served: _choices(served.model.translates_to or TO.values()),
+        )
         with gr.Row():
             with gr.Column():
-                drawing = DrawingFile(
-                    label="draw a sketch",
-                    sources=(),
-                    canvas_size=(256, 256),
-                    fixed_canvas=True,
-                    layers=False,
-                    transforms=(),
-                    brush=gr.Brush(default_size=3, colors=["#000000", "#707070", "#b0b0b0"]),
-                    height=380,
-                    elem_id="drawing",
+                drawing = self._drawn(
+                    DrawingFile(
+                        label="draw a sketch",
+                        sources=(),
+                        canvas_size=(256, 256),
+                        fixed_canvas=True,
+                        layers=False,
+                        transforms=(),
+                        brush=gr.Brush(default_size=3, colors=["#000000", "#707070", "#b0b0b0"]),
+                        height=380,
+                        elem_id="drawing",
+                    )
                 )
-                from_drawing = gr.Button("Make a photo of the drawing", variant="primary")
+                from_drawing = self._drawn(
+                    gr.Button("Make a photo of the drawing", variant="primary")
+                )
             with gr.Column():
                 given = self._picture("or a picture", "translate", cropped=True)
                 from_picture = gr.Button("Translate the picture", variant="primary")
@@ -510,6 +519,10 @@ class _Page:
         outputs = [picture, note]
         _on(from_picture.click, told(run), inputs, outputs)
         _on(from_drawing.click, told(run_drawing), [self.name, drawing], outputs)
+
+    def _drawn(self, component):
+        """Show a component where a model makes something of a drawing."""
+        return self._follows(component, lambda served: {"visible": _takes_sketches(served)})
 
     def _reconstruct(self):
         with gr.Row():
@@ -545,6 +558,15 @@ def _on(events, function: Callable, inputs, outputs, **options):
     if callable(events):
         return events(function, inputs, outputs, **options)
     return gr.on(events, function, inputs, outputs, **options)
+
+
+def _choices(makes: Iterable[str]) -> dict:
+    names = [name for name, domain in TO.items() if domain in makes]
+    return {"choices": names, "value": names[0]}
+
+
+def _takes_sketches(served: ServedModel) -> bool:
+    return "photo" in served.model.translates_to
 
 
 def _seed(value: int) -> gr.Number:

@@ -142,7 +142,7 @@ class PageServer:
 
     def _measure(self):
         first = self.models[self.models.names[0]]
-        if first.model.latent_dim is not None or hasattr(first.model, "translate"):
+        if first.model.latent_dim is not None or first.model.translates_to:
             first.frame  # noqa: B018
 
     def stop(self) -> None:

@@ -64,20 +64,20 @@ class Guard(RunCallback):
         if stream is None:
             return
         self.model.sync()
-        faces = stream.sample(100)
+        faces, real = stream.sample(100), self.model.originals(100, 0, stream)
         found = self.model.warnings(faces, logs)
         samples = self.model.samples(64, 0, self.model.samplers[0], stream)
         if not np.isfinite(samples).all():
             found.append("The generated faces hold values that are not finite.")
-        elif saturated(samples) > saturated(faces) + 0.25:
+        elif saturated(samples) > saturated(real) + 0.25:
             found.append(
                 f"Saturated generator: {saturated(samples):.0%} of its samples' values are black "
-                f"or white, of the training faces' {saturated(faces):.0%}, and from there a tanh "
+                f"or white, of the training faces' {saturated(real):.0%}, and from there a tanh "
                 "lets no gradient back. Start again with a lower learning rate or another seed; "
                 "a vaegan with discriminator_norm='layer'."
             )
-        elif len(faces) > 1:
-            share = mean_pair_difference(samples) / max(mean_pair_difference(faces), 1e-9)
+        elif len(real) > 1:
+            share = mean_pair_difference(samples) / max(mean_pair_difference(real), 1e-9)
             if share < self.alike:
                 found.append(
                     f"Collapsed generator: its samples differ from each other only {share:.0%} as "

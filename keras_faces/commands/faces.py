@@ -139,7 +139,7 @@ def translate(
     /,
     *images: kinds.Needed,
     framing: Framing = Framing(),
-    to: Literal["photo", "sketch"] = "photo",
+    to: Literal["photo", "sketch"] | None = None,
     cycle: bool = False,
     out: kinds.Picture = "translated.png",
 ) -> None:
@@ -148,7 +148,7 @@ def translate(
     Args:
         run: The model.
         images: The pictures.
-        to: What to turn them into.
+        to: What to turn them into. Defaults to photos, where the model makes these.
         cycle: And back again: sketch, photo, sketch, or the reverse.
         out: The picture to write: pictures over translations.
     """
@@ -156,8 +156,7 @@ def translate(
 
     trained = trained_model(run)
     model = trained.model
-    if not hasattr(model, "translate"):
-        raise UserError(f"{type(model).__name__} does not translate. CycleGAN does.")
+    to = model.check_translation(to, back=cycle)
     faces = framing.faces(trained, images)
     if not cycle:
         save_picture(rows_grid(faces, model.translate(faces, to)), out)

@@ -19,7 +19,7 @@ class Framing:
     Args:
         already_cropped: Whether pictures show nothing but a face: a square one is only resized,
             another cropped as in training; else a face is found and framed as the training faces
-            were. Defaults to no, but of models that translate to yes, as sketches show none.
+            were. Defaults to no, but of models that take sketches to yes, as these show none.
         crop: Make pictures square by this crop instead.
     """
 

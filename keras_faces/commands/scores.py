@@ -80,7 +80,7 @@ def _draw_pairs(model, stream, out: str, count: int, seed: int, sampler: str) ->
     from keras_faces.pictures import save_picture
 
     drawn = min(count, 200)  # a tenth of a second each
-    real = Faces(stream.sample(count, seed), kept=True)
+    real = Faces(model.originals(count, seed, stream), kept=True)
     samples = Faces(model.samples(drawn, seed, sampler, stream))
     nearest = nearest_training(samples.descriptors, real.descriptors)
     save_picture(pairs_picture(samples.images, real.images, nearest=nearest), out)
@@ -118,6 +118,9 @@ def compare(*runs: kinds.Needed) -> None:
             # Each has a protocol of its own: classifiers learn from other labels.
             print(f"{name}: {tables.format_condition_accuracy(result['conditions'])}")
             print(tables.format_protocol(result["conditions"]["protocol"], f"{name}'s conditions"))
+        if result.get("matches"):
+            print(f"{name}: {tables.format_matches(result['matches'])}")
+            print(tables.format_protocol(result["matches"]["protocol"], f"{name}'s matching"))
 
 
 def reproduce(

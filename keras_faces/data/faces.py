@@ -277,7 +277,7 @@ def _sketches(source, cache, crop, strict, progress) -> Labels:
             f"{len(missing)} of {cache.count} photos have no usable sketch, the first is "
             f"{missing[0]!r}."
         )
-    return SketchLabels(made, np.array([indices[name] for name in cache.names]))
+    return SketchLabels(made, np.array([indices[name] for name in cache.names]), source.paired)
 
 
 def labels_of(source: SourceLike | Source, kind: str | None = None) -> tuple[str, list[str]]:

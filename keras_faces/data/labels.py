@@ -152,10 +152,12 @@ class SketchLabels(Labels):
     Args:
         cache: The decoded sketches.
         partners: For each photograph the position of its sketch in that cache.
+        paired: Whether these are their own.
     """
 
-    def __init__(self, cache, partners: np.ndarray):
+    def __init__(self, cache, partners: np.ndarray, paired: bool = True):
         super().__init__("sketch", (), cache, "float32")
+        self.paired = paired
         self._partners = partners
 
     @property

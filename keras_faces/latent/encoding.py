@@ -264,7 +264,7 @@ def require_latents(model, purpose: str) -> None:
     """
     if model.latent_dim is not None:
         return
-    able = [name for name, owner in sorted(MODELS.items()) if not hasattr(owner, "translate")]
+    able = [name for name, owner in sorted(MODELS.items()) if not owner.translates_to]
     raise UserError(
         f"A {type(model).__name__} makes faces from faces and has no latents, so it cannot "
         f"{purpose}. Use a model that has them: {', '.join(able)}."

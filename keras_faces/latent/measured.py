@@ -82,6 +82,11 @@ def attribute_check(
     Raises:
         UserError: If an attribute is unknown or cannot be measured, or there are no factors.
     """
+    if model.makes != "photo":
+        raise UserError(
+            f"A classifier of photos says nothing of sketches, which this {type(model).__name__} "
+            "makes. Take a model that makes photos."
+        )
     names = list(names)
     moved, told = ways_by(model, names, by)
     if factors is None:

@@ -20,11 +20,13 @@ from keras_faces.metrics.identity import (
 )
 from keras_faces.metrics.inception import InceptionFeatures
 from keras_faces.metrics.kernel import kernel_distance
+from keras_faces.metrics.matching import score_matches
 from keras_faces.metrics.neighbours import density_coverage, precision_recall
 from keras_faces.metrics.reconstruction import descriptor_distance, mean_squared_error, psnr, ssim
 from keras_faces.metrics.scores import SCORES, score
 from keras_faces.metrics.sharpness import laplacian_variance
 from keras_faces.metrics.tables import compare
+from keras_faces.metrics.training_data import training_data
 
 __all__ = [
     "SCORES",
@@ -56,5 +58,7 @@ __all__ = [
     "precision_recall",
     "psnr",
     "score",
+    "score_matches",
     "ssim",
+    "training_data",
 ]

@@ -157,18 +157,37 @@ def accuracy_error(asked: np.ndarray, seen: list[np.ndarray], units=None) -> flo
             numbers from 0 of shape `(count,)`; None where faces are drawn one by one.
     """
     right = np.mean([row == asked for row in seen], axis=0)
+    return linear_error(shares_of_accuracy(asked, right), units)
+
+
+def shares_of_accuracy(asked: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return what each face adds to the mean accuracy, less the mean, of shape `(count,)`.
+
+    Args:
+        asked: As in `accuracy_error`.
+        right: How often each of them was seen rightly, from 0 to 1.
+    """
     if asked.ndim == 1:
-        added = right - right.mean()
-    else:
-        has = asked > 0.5
-        with_it, without = has.sum(axis=0), (~has).sum(axis=0)
-        rate_with = (right * has).sum(axis=0) / with_it
-        rate_without = (right * ~has).sum(axis=0) / without
-        added = np.where(has, (right - rate_with) / with_it, (right - rate_without) / without)
-        added = 0.5 * len(asked) * added.mean(axis=1)
+        return right - right.mean()
+    has = asked > 0.5
+    with_it, without = has.sum(axis=0), (~has).sum(axis=0)
+    rate_with = (right * has).sum(axis=0) / with_it
+    rate_without = (right * ~has).sum(axis=0) / without
+    added = np.where(has, (right - rate_with) / with_it, (right - rate_without) / without)
+    return 0.5 * len(asked) * added.mean(axis=1)
+
+
+def linear_error(added: np.ndarray, units=None) -> float:
+    """Return the standard error of a linear statistic.
+
+    Args:
+        added: What each face adds to it, of shape `(count,)`.
+        units: As in `accuracy_error`.
+    """
+    count = len(added)
     if units is not None:
         added = np.bincount(units, weights=added)
-    return float(np.sqrt(np.square(added).sum()) / len(asked))
+    return float(np.sqrt(np.square(added).sum()) / count)
 
 
 def face_features(faces: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""All that can be said of how good a model's faces are: samples, reconstructions, conditions."""
+"""All that can be said of how good a model's faces are: samples, copies, conditions, matches."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,10 +6,12 @@ from typing import NamedTuple
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError
 from keras_faces.metrics.conditions import condition_accuracy
+from keras_faces.metrics.matching import score_matches
 from keras_faces.metrics.scores import SCORES, resolve_scores, score, score_copies
 from keras_faces.metrics.tables import (
     format_condition_accuracy,
     format_copies,
+    format_matches,
     format_protocol,
     protocol_line,
     table,
@@ -21,9 +23,9 @@ class Evaluation(NamedTuple):
 
     Attributes:
         result: Plain values, as `scores.json` holds them: those of `score`; with
-            `"reconstructions"`, those of `score_copies`, and `"conditions"`, those of
-            `condition_accuracy`, where a model has them.
-        unmeasured: Why conditions could not be measured; empty where there is nothing to say.
+            `"reconstructions"`, those of `score_copies`, `"conditions"`, those of
+            `condition_accuracy`, and `"matches"`, those of `score_matches`, where a model has them.
+        unmeasured: What could not be measured and why; empty where there is nothing to say.
     """
 
     result: dict
@@ -36,8 +38,10 @@ class Evaluation(NamedTuple):
             lines.append(format_copies(copies))
         if conditions := self.result.get("conditions"):
             lines.append(format_condition_accuracy(conditions))
+        if matches := self.result.get("matches"):
+            lines.append(format_matches(matches))
         if self.unmeasured:
-            lines.append(f"Conditions: not measured. {self.unmeasured}")
+            lines.append(self.unmeasured)
         return "\n".join(lines)
 
     def protocol(self) -> str:
@@ -45,6 +49,9 @@ class Evaluation(NamedTuple):
         lines = [protocol_line(self.result)]
         if conditions := self.result.get("conditions"):
             lines.append(format_protocol(conditions["protocol"], "conditions"))
+        if matches := self.result.get("matches"):
+            needed = matches["needs"].get("descriptors", {})
+            lines.append(format_protocol({**matches["protocol"], **needed}, "matching"))
         return "\n".join(lines)
 
 
@@ -89,10 +96,15 @@ def evaluate(
     copies = score_copies(model, stream, count, seed, quick=not described)
     if copies is not None:
         result["reconstructions"] = copies
-    if not model.conditional:
-        return Evaluation(result)
-    try:
-        result["conditions"] = condition_accuracy(model, stream, count, seed, sampler)
-    except UserError as error:  # where other scores stand, too few faces are no reason to stop
-        return Evaluation(result, str(error))
+    # Where other scores stand, too few faces are no reason to stop.
+    if model.translates_to:
+        try:
+            result["matches"] = score_matches(model, stream, count, seed, quick=not described)
+        except UserError as error:
+            return Evaluation(result, f"Matching: not measured. {error}")
+    if model.conditional:
+        try:
+            result["conditions"] = condition_accuracy(model, stream, count, seed, sampler)
+        except UserError as error:
+            return Evaluation(result, f"Conditions: not measured. {error}")
     return Evaluation(result)

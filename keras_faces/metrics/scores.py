@@ -262,7 +262,7 @@ def score(
     inception, not_computed = _without_what_is_missing(wanted, inception)
     wanted = [name for name in wanted if name not in not_computed]
     needed = {SCORES[name].features for name in wanted}
-    real = Faces(stream.sample(count, seed), inception, kept=True)
+    real = Faces(model.originals(count, seed, stream), inception, kept=True)
     sets = {"real": real}
     for sampler in as_list(samplers) or model.usable_samplers:
         samples = model.samples(count, seed, sampler, stream)
@@ -291,7 +291,7 @@ def score(
     return {
         "format": FORMAT,
         "protocol": _protocol(
-            stream, len(real), max(len(sets[row]) for row in sets if row != "real"), seed
+            model, stream, len(real), max(len(sets[row]) for row in sets if row != "real"), seed
         ),
         "needs": {need: feature_protocol(need, inception) for need in FEATURES if need in needed},
         "rows": rows,
@@ -384,15 +384,22 @@ def score_copies(
             not_computed[name] = str(error)
     return {
         "format": FORMAT,
-        "protocol": _protocol(stream, len(originals), len(copies), seed),
+        "protocol": _protocol(model, stream, len(originals), len(copies), seed),
         "needs": {need: feature_protocol(need, None) for need in usable},
         "scores": {name: record._asdict() for name, record in records.items()},
         "not_computed": not_computed,
     }
 
 
-def _protocol(stream: FaceStream, real: int, generated: int, seed: int) -> dict:
-    return {**stream.protocol, "real": real, "generated": generated, "seed": seed}
+def sketches_in(stream: FaceStream) -> str:
+    """Return whose the sketches of a stream's photos are, as a protocol records it."""
+    return "sketches of its own" if stream.labels == "sketch" else "sketches by the pencil filter"
+
+
+def _protocol(model, stream: FaceStream, real: int, generated: int, seed: int) -> dict:
+    # Of what is no photo, where its sketches came from is a part of what was compared.
+    drawn = {} if model.makes == "photo" else {"pictures": sketches_in(stream)}
+    return {**stream.protocol, **drawn, "real": real, "generated": generated, "seed": seed}
 
 
 def _computed(chosen: Score, row: str, faces: Faces, real: Faces) -> Value:

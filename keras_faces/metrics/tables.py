@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from keras_faces.errors import UserError
+from keras_faces.metrics.matching import BRIDGES, MATCH_SCORES
 from keras_faces.metrics.scores import COPY_SCORES, FORMAT, SCORES
 from keras_faces.schema import Positive, Scalar, mismatch, read_json
 from keras_faces.screen import visible
@@ -29,6 +30,25 @@ class Copies(TypedDict):
     not_computed: dict[str, str]
 
 
+class Matches(TypedDict):
+    """What `score_matches` returns."""
+
+    format: Positive
+    protocol: dict[str, Scalar]
+    needs: dict[str, dict[str, Any]]
+    chance: dict[str, float]
+    rows: dict[str, dict[str, Record]]
+    found: dict[str, list[float]]
+
+
+class Classifiers(TypedDict):
+    """What `training_data` returns."""
+
+    protocol: dict[str, Scalar]
+    scores: dict[str, Record]
+    left_out: dict[str, str]
+
+
 class Obeyed(TypedDict):
     """What `condition_accuracy` returns."""
 
@@ -51,6 +71,7 @@ class Result(TypedDict):
     not_computed: dict[str, str]
     reconstructions: NotRequired[Copies | None]
     conditions: NotRequired[Obeyed | None]
+    matches: NotRequired[Matches | None]
 
 
 def read_scores(path: Path) -> Result:
@@ -244,7 +265,32 @@ def format_copies(result: dict) -> str:
         for name, record in result["scores"].items()
         if name in COPY_SCORES
     ]
-    return f"Reconstructions of {result['protocol']['real']} faces: {', '.join(told)}"
+    what = "Reconstructions of {} faces"
+    if result["protocol"].get("pictures"):
+        what = "Sketches made of {} photos, beside real ones"
+    return f"{what.format(result['protocol']['real'])}: {', '.join(told)}"
+
+
+def format_matches(result: dict) -> str:
+    """Return what `score_matches` returned as lines of text."""
+    names = [name for name in MATCH_SCORES if name in result["chance"]]
+    lines = [
+        f"Matching {result['protocol']['probes']} sketches to {result['protocol']['people']} "
+        "people, chance "
+        + ", ".join(f"{MATCH_SCORES[n].title} {result['chance'][n]:.1%}" for n in names)
+    ]
+    for row, values in result["rows"].items():
+        told = ", ".join(
+            f"{MATCH_SCORES[n].title} {values[n]['value']:.1%} ± {values[n]['std']:.1%}"
+            for n in names
+        )
+        if row in result["found"]:
+            probes, gallery = result["found"][row]
+            told += (
+                f" (a face is found in {probes:.0%} of the probes, {gallery:.0%} of the gallery)"
+            )
+        lines.append(f"  {BRIDGES.get(row, row)}: {told}")
+    return "\n".join(lines)
 
 
 def format_condition_accuracy(result: dict) -> str:

@@ -16,6 +16,7 @@ from keras_faces.pictures import grid
 from keras_faces.training.game import Game
 
 IMAGE_SIZES = (32, 64, 128)
+DOMAINS = ("photo", "sketch")
 
 DIVERGED = "Its training diverged: take an earlier model, or train anew at a lower learning rate."
 
@@ -35,8 +36,12 @@ class FaceModel(Game):
     # Whether the model learns from labels that come with the faces.
     conditional = False
 
-    # Whether the model learns from sketches, and so takes those of a source that has them.
-    takes_sketches = False
+    # What the model turns pictures into, `"photo"` or `"sketch"`, the default first. One that does
+    # learns from sketches, and so takes those of a source that has them.
+    translates_to: tuple[str, ...] = ()
+
+    # What its samples are, `"photo"` or `"sketch"`.
+    makes = "photo"
 
     # How latents can be drawn; the first is the paper's.
     samplers: tuple[str, ...] = ("prior",)
@@ -156,6 +161,36 @@ class FaceModel(Game):
         """Whether the model can `encode` and `reconstruct`."""
         return hasattr(self, "latents_from_faces")
 
+    @property
+    def reconstructs(self) -> bool:
+        """Whether what it decodes of a face's latent is a copy of the face."""
+        return self.has_encoder and not self.translates_to
+
+    def check_translation(self, to: str | None = None, back: bool = False) -> str:
+        """Return what to turn pictures into: what is given, or the model's default.
+
+        Args:
+            to: `"photo"`, `"sketch"` or None.
+            back: Whether what was made is to be turned back again.
+
+        Raises:
+            UserError: If the model does not do that.
+        """
+        kind, known = type(self).__name__, self.translates_to
+        if not known:
+            raise UserError(
+                f"A {kind} does not translate between sketches and photos. A CycleGAN does, and a "
+                "VAEGAN that was trained with target='sketch' turns photos into sketches."
+            )
+        if to not in (None, *DOMAINS):
+            raise unknown_name("domain", to, DOMAINS)
+        if to not in (None, *known) or (back and len(known) < 2):
+            raise UserError(
+                f"This {kind} turns photos into sketches alone, not sketches into photos. A "
+                "CycleGAN does both."
+            )
+        return to or known[0]
+
     def _require_latents(self):
         if self.latent_dim is None:
             raise UserError(
@@ -164,6 +199,16 @@ class FaceModel(Game):
             )
 
     # What it shows, and what others do with it.
+
+    def originals(self, count: int, seed: int, stream) -> np.ndarray:
+        """Return real pictures of what its samples are, to compare these with.
+
+        Args:
+            count: How many, or fewer where there are no more.
+            seed: Seed of the choice.
+            stream: Real faces.
+        """
+        return stream.sample(count, seed)
 
     def samples(self, count: int, seed: int, sampler: str, stream) -> np.ndarray:
         """Return the faces by which the model is judged: `generate`'s, where it has latents.

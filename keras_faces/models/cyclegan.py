@@ -29,17 +29,15 @@ from keras_faces.errors import (
     require_at_least,
     require_at_most,
     require_decay,
-    unknown_name,
 )
 from keras_faces.models.adversarial import AdversarialModel
-from keras_faces.models.base import map_batches
+from keras_faces.models.base import DOMAINS, map_batches
 from keras_faces.models.layers import BatchNormalization, ReflectionPadding2D
-from keras_faces.pencil import pencil_sketch
+from keras_faces.models.sketches import beside, check_sketches, pairs_of
+from keras_faces.pencil import sketches_of
 from keras_faces.pictures import rows_grid
 from keras_faces.training.players import Player
 from keras_faces.training.schedules import Schedule
-
-DOMAINS = ("photo", "sketch")
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -67,7 +65,7 @@ class CycleGAN(AdversarialModel):
 
     generating = ("photo_to_sketch", "sketch_to_photo")
     samplers = ("sketches",)
-    takes_sketches = True
+    translates_to = DOMAINS
     epochs = 200  # the paper's
     batch_size = 16  # the slides' networks normalise over batches; the paper's take one picture
 
@@ -158,19 +156,7 @@ class CycleGAN(AdversarialModel):
         }
 
     def check_data(self, stream, labels, batch_size):
-        beside = None if labels is None else tuple(np.shape(labels)[1:])
-        kind = None if stream is None else stream.labels
-        if kind not in (None, "sketch") or beside not in (None, self.image_shape):
-            raise UserError(
-                "What comes beside photos for a CycleGAN are sketches, pictures of shape "
-                f"{self.image_shape} as well, or nothing: then it makes them by the pencil filter. "
-                "Received: "
-                + (
-                    f"labels of kind {kind!r}. Load the faces without them."
-                    if kind is not None
-                    else f"an array of shape {np.shape(labels)}."
-                )
-            )
+        check_sketches(self, stream, labels)
         if self.pool_size and batch_size > self.pool_size:
             raise UserError(
                 f"A batch must not be larger than the pool of generated pictures. Received: a "
@@ -180,7 +166,7 @@ class CycleGAN(AdversarialModel):
 
     def sample_noise(self, images, labels=None):
         # A sketch of a face beside its own photo would make pairs; the neighbour's makes none.
-        sketches = ops.roll(pencil_sketch(images) if labels is None else labels, 1, axis=0)
+        sketches = ops.roll(beside(images, labels), 1, axis=0)
         if not self.pool_size:
             return images, sketches, None, None
         coins = keras.random.uniform((2, ops.shape(images)[0]), seed=self.noise)
@@ -281,8 +267,7 @@ class CycleGAN(AdversarialModel):
         Raises:
             UserError: If the pictures do not fit or there is no such domain.
         """
-        if to not in DOMAINS:
-            raise unknown_name("domain", to, DOMAINS)
+        to = self.check_translation(to)
         name = "sketch_to_photo" if to == "photo" else "photo_to_sketch"
         network = self.averaged(name)
         return map_batches(lambda x: network(x, training=False), self.check_faces(faces))
@@ -302,7 +287,7 @@ class CycleGAN(AdversarialModel):
 
     def sketch(self, photos) -> np.ndarray:
         """Return pencil sketches of photos in [-1, 1], made by the filter, not by a network."""
-        return map_batches(pencil_sketch, self.check_faces(photos))
+        return sketches_of(self.check_faces(photos))
 
     def samples(self, count, seed, sampler, stream):
         if stream is None:
@@ -323,10 +308,7 @@ class CycleGAN(AdversarialModel):
 
     def pairs(self, count, seed, stream):
         """Return photos of a stream and their sketches: its own, else those of the filter."""
-        if stream.labels == "sketch":
-            return stream.sample(count, seed, labelled=True)
-        photos = stream.sample(count, seed)
-        return photos, self.sketch(photos)
+        return pairs_of(stream, count, seed)
 
     def signatures(self):
         photo, sketch = self.averaged("sketch_to_photo"), self.averaged("photo_to_sketch")

@@ -14,14 +14,19 @@ discriminator's feature map, x' the reconstruction and x_p a face from the prior
     discriminator lowers - L_GAN
 
 One forward pass serves all three, and no loss reaches weights of another player.
+
+`target="sketch"` is what Gruber would like to do next (4): "train VAEGAN to generate facial
+sketches from facial images". The encoder sees the photo, and x above is its sketch. This is beyond
+the documents, so it is off by default.
 """
 
 from typing import Literal
 
 import keras
+import numpy as np
 from keras import layers, ops
 
-from keras_faces.errors import require_above, require_at_least, require_decay
+from keras_faces.errors import UserError, require_above, require_at_least, require_decay
 from keras_faces.models import dcgan
 from keras_faces.models.adversarial import LogitModel
 from keras_faces.models.encoding import EncodingModel
@@ -33,6 +38,8 @@ from keras_faces.models.losses import (
     posterior_collapse,
     split,
 )
+from keras_faces.models.sketches import beside, check_sketches, pairs_of
+from keras_faces.pictures import rows_grid
 from keras_faces.training.players import LEAST_EPSILON, Player
 
 
@@ -74,6 +81,9 @@ class VAEGAN(EncodingModel, LogitModel):
         epsilon: RMSProp's floor under the gradient's mean square, whose root the gradient is
             divided by (Larsen's code: 1e-8 under the root itself).
         beta_1: Adam's decay of the gradient's mean; 0 for Gruber's RMSProp.
+        target: What the decoder makes of a face's latent: `"itself"`, a copy of the face, or its
+            `"sketch"`: the one that lies beside it, as in `pairs:PATH`, else the pencil filter's
+            (beyond the documents; Gruber 4 would like to).
         **kwargs: Arguments of `LogitModel`.
     """
 
@@ -102,6 +112,7 @@ class VAEGAN(EncodingModel, LogitModel):
         rho: float = 0.9,
         epsilon: float = 1e-16,
         beta_1: float = 0.0,
+        target: Literal["itself", "sketch"] = "itself",
         **kwargs,
     ):
         super().__init__(image_size=image_size, channels=channels, **kwargs)
@@ -128,6 +139,9 @@ class VAEGAN(EncodingModel, LogitModel):
         self.rho = rho
         self.epsilon = epsilon
         self.beta_1 = beta_1
+        self.target = target
+        if target == "sketch":
+            self.translates_to, self.makes = ("sketch",), "sketch"
         with self.building():
             self.encoder = build_encoder(image_size, channels, latent_dim, filters, hidden_units)
             if networks == "dcgan":
@@ -161,13 +175,18 @@ class VAEGAN(EncodingModel, LogitModel):
 
         return {player.name: optimizer() for player in self.players}
 
+    def check_data(self, stream, labels, batch_size):
+        if self.translates_to:
+            check_sketches(self, stream, labels, paired=True)
+
     def sample_noise(self, images, labels=None):
+        targets = beside(images, labels) if self.translates_to else images
         shape = (ops.shape(images)[0], self.latent_dim)
         epsilon = keras.random.normal(shape, seed=self.noise)
-        return images, epsilon, keras.random.normal(shape, seed=self.noise)
+        return images, targets, epsilon, keras.random.normal(shape, seed=self.noise)
 
     def losses(self, batch, training):
-        images, epsilon, latents = batch
+        images, targets, epsilon, latents = batch
         mean, log_variance = split(self.encoder(images, training=training))
         codes = mean + ops.exp(0.5 * log_variance) * epsilon
         # All in one pass, so that batch normalisation takes nothing away: with statistics of their
@@ -176,8 +195,8 @@ class VAEGAN(EncodingModel, LogitModel):
         both = self.decoder(ops.concatenate([codes, latents]), training=training)
         reconstructions, samples = ops.split(both, 2)
         change = self.draw_change(ops.shape(images)[0])  # a face and its copy alike
-        images = change(images)
-        judged = [images, change(reconstructions), self.seen(samples)]
+        targets = change(targets)
+        judged = [targets, change(reconstructions), self.seen(samples)]
         if self.networks == "dcgan":
             logits, features = self.discriminator(ops.concatenate(judged[:2]), training=training)
             real, copy = ops.split(logits, 2)
@@ -203,7 +222,7 @@ class VAEGAN(EncodingModel, LogitModel):
                 "prior": self.fake_weight * cross_entropy(fake, 0),
                 "copies": self.fake_weight * self.copies_weight * cross_entropy(copy, 0),
                 **self.penalty(
-                    lambda faces: self.discriminator(faces, training=training)[0], images
+                    lambda faces: self.discriminator(faces, training=training)[0], targets
                 ),
             },
             "measures": accuracies(real, fake),
@@ -227,6 +246,56 @@ class VAEGAN(EncodingModel, LogitModel):
 
     def latents_from_faces(self, faces):
         return split(self.averaged("encoder")(faces, training=False))[0]
+
+    # With a target other than the face itself.
+
+    def translate(self, faces, to: str = "sketch") -> np.ndarray:
+        """Turn photos into sketches, where the model has learnt these.
+
+        Args:
+            faces: Photos in [-1, 1], of shape `(count, image_size, image_size, channels)`.
+            to: `"sketch"`.
+
+        Returns:
+            Float32 pictures of the same shape in [-1, 1].
+
+        Raises:
+            UserError: If the pictures do not fit, or the model does not translate to this.
+        """
+        self.check_translation(to)
+        return self.decode(self.encode(faces))
+
+    def reconstruct(self, faces):
+        if self.translates_to:
+            raise UserError(
+                "This VAEGAN has learnt to make sketches of photos, not copies of them. Use "
+                "translate(faces), or on the command line: keras-faces translate RUN IMAGE"
+            )
+        return super().reconstruct(faces)
+
+    def originals(self, count, seed, stream):
+        if self.translates_to:
+            return pairs_of(stream, count, seed)[1]
+        return super().originals(count, seed, stream)
+
+    def faces_and_copies(self, count, seed, stream):
+        if self.translates_to:
+            photos, drawn = pairs_of(stream, count, seed)
+            return drawn, self.translate(photos)
+        return super().faces_and_copies(count, seed, stream)
+
+    def pictures_of_faces(self, count, seed, stream):
+        if self.translates_to:
+            photos, drawn = pairs_of(stream, count, seed)
+            return {"sketches": rows_grid(photos, drawn, self.translate(photos))}
+        return super().pictures_of_faces(count, seed, stream)
+
+    def signatures(self):
+        found = super().signatures()
+        if self.translates_to:
+            _, made = found.pop("reconstruct")
+            found["photo_to_sketch"] = ({"photos": self.image_shape}, made)
+        return found
 
     def warnings(self, faces, logs):
         return super().warnings(faces, logs) + posterior_collapse(self.encode(faces))

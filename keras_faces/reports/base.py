@@ -22,7 +22,8 @@ from keras_faces.metrics.scores import (
     score_copies,
     shortfall,
 )
-from keras_faces.metrics.tables import Copies, differences, read_scores
+from keras_faces.metrics.tables import Classifiers, Copies, differences, read_scores
+from keras_faces.metrics.training_data import training_data
 from keras_faces.plan import TrainingPlan, resolve
 from keras_faces.process import python
 from keras_faces.recipes import BUDGETS, Budget, load_recipe
@@ -250,12 +251,10 @@ def epochs_to_best(run: Run, name: str) -> int | None:
     return next(row["epoch"] for row, by in zip(rows, missing, strict=True) if by <= limit)
 
 
-def _scored(
-    report, run, data, seed, count, print_fn
-) -> tuple[dict | None, dict | None, dict | None]:
-    """Return the scores of the last model, of the best one, and of reconstructions."""
+def _scored(report, run, data, seed, count, print_fn) -> tuple[dict | None, ...]:
+    """Return the scores of the last model, the best one, reconstructions, and classifiers."""
     names = list(dict.fromkeys(c.score for c in report.columns if c.of == "samples"))
-    result = best = copies = None
+    result = best = copies = classifiers = None
     if names:
         result = _result(run, run.model_path, names, data, seed, count, None, print_fn)
         if run.best_path.is_file() and run.best_score() is not None:
@@ -268,7 +267,15 @@ def _scored(
             trained = TrainedModel(run.model_path)
             copies = score_copies(trained.model, trained.faces(data=data), count, seed)
             write_whole(place, as_json(copies))
-    return result, best, copies
+    if any(column.of == "classifiers" for column in report.columns):
+        place = run.folder / f"scores-classifiers-{count}.json"
+        classifiers = _read(place)
+        if mismatch(classifiers, Classifiers):
+            trained = TrainedModel(run.model_path)
+            learnt, asked = trained.faces(data=data), trained.faces(data=data, split="test")
+            classifiers = training_data(trained.model, learnt, asked, count, seed)
+            write_whole(place, as_json(classifiers))
+    return result, best, copies, classifiers
 
 
 def _result(run, path, names, data, seed, count, samplers, print_fn) -> dict:

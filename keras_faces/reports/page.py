@@ -147,6 +147,7 @@ def as_dict(
         "report": name,
         "document": report.document,
         "states": report.states,
+        "verdict": report.verdict([t.classifiers for t in trained]) if report.verdict else None,
         "budget": budget,
         "versions": versions(),
         "rows": [row._asdict() for row in rows],
@@ -159,7 +160,7 @@ def as_dict(
                 "minutes": round(t.training["minutes"], 2),
                 "steps": t.training["steps"],
                 "best": t.run.best_score(),
-                "protocol": (t.result or t.copies or {}).get("protocol"),
+                "protocol": (t.result or t.copies or t.classifiers or {}).get("protocol"),
                 "needs": (t.result or t.copies or {}).get("needs"),
                 "not_computed": {
                     name: reason
@@ -268,7 +269,7 @@ def _table(report: Report, rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _notes(report: Report, content: dict) -> list[str]:
-    notes = []
+    notes = [content["verdict"]] if content["verdict"] else []
     if any(not column.same_measure for column in report.columns):
         notes.append("(*) Measured in another way than here: the two must not be compared.")
     protocols = [part["protocol"] for part in content["parts"] if part["protocol"]]

@@ -83,6 +83,7 @@ def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
             # training know no sampler.
             for t, source in zip(ours, sources, strict=True):
                 source["copies"] = (t.copies or {"scores": {}})["scores"]
+                source["classifiers"] = (t.classifiers or {"scores": {}})["scores"]
                 source["training"] = {k: Value(v)._asdict() for k, v in t.training.items()}
             row = _row(title, part.states, report, sources)
             rows.append(row._replace(part=part.title))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from keras_faces.data.sources.base import SourceLike
 from keras_faces.metrics.scores import COPY_SCORES, SCORES
+from keras_faces.metrics.training_data import TRAINING_DATA
 from keras_faces.runs import Run
 from keras_faces.schema import Scalar
 
@@ -30,7 +31,12 @@ TRAINING = {
 }
 
 
-OF: dict[str, Mapping] = {"samples": SCORES, "copies": COPY_SCORES, "training": TRAINING}
+OF: dict[str, Mapping] = {
+    "samples": SCORES,
+    "copies": COPY_SCORES,
+    "training": TRAINING,
+    "classifiers": TRAINING_DATA,
+}
 
 
 class Column(NamedTuple):
@@ -41,7 +47,8 @@ class Column(NamedTuple):
         score: A key of `OF[of]`.
         convert: What makes the document's quantity of the score, such as a count of a rate.
         form: Format of the value.
-        of: What it is of: `"samples"`, `"copies"` (reconstructions) or `"training"`.
+        of: What it is of: `"samples"`, `"copies"` (reconstructions), `"training"`, or
+            `"classifiers"` that learn from the model's faces.
         same_measure: Whether the document's number was measured in the same way, so that the two
             may be compared.
     """
@@ -128,6 +135,7 @@ class Report(NamedTuple):
         real: The document's numbers of real faces by the title of their column.
         claims: What the document says of its numbers, to be checked on ours.
         data: What the user has to give with `--data`, where no recipe's own faces will do.
+        verdict: What says in words what came out, of what `training_data` returned for each seed.
     """
 
     title: str
@@ -139,6 +147,7 @@ class Report(NamedTuple):
     real: dict[str, float] = {}
     claims: Sequence[Claim] = ()
     data: str = ""
+    verdict: Callable[[Sequence[dict]], str] | None = None
 
 
 class Trained(NamedTuple):
@@ -153,6 +162,7 @@ class Trained(NamedTuple):
         result: What `score` returned of the model after its last step.
         best: The same of the one that was best while it learnt, with the first sampler, or None.
         copies: What `score_copies` returned, or None.
+        classifiers: What `training_data` returned, or None.
         data: Where its faces lie, if not where it learnt from.
     """
 
@@ -164,6 +174,7 @@ class Trained(NamedTuple):
     result: dict | None
     best: dict | None
     copies: dict | None
+    classifiers: dict | None = None
     data: SourceLike | None = None
 
 

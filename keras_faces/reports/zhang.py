@@ -1,6 +1,7 @@
 """Zhang et al., *Realistic Face Image Generation Based on GAN*."""
 
 from keras_faces.metrics.identity import COLUMNS
+from keras_faces.metrics.training_data import TRAINING_DATA, verdict
 from keras_faces.reports.claims import rises
 from keras_faces.reports.schema import Claim, Column, Figure, Part, Report
 
@@ -19,6 +20,9 @@ THROUGH_THE_AUTOENCODER = {
 GAMMAS = [Part(f"gamma {g}", "zhang-64", arguments={"gamma": g}) for g in (0.3, 0.5, 0.7, 1.0)]
 FOUND, DIFFERENCE = "face detection rate", "mean pair difference"
 DISTINCT, EFFECTIVE = "distinct nearest", "effective nearest"
+
+# Half of the people are kept from the model and from the classifiers, to be asked about.
+CLASSIFIED = Part("CVAE", "report-cvae", arguments={"split": "train", "test_fraction": 0.5})
 
 REPORTS = {
     "zhang-table1": Report(
@@ -42,6 +46,19 @@ REPORTS = {
             Figure("WGAN", "zhang-wgan", "samples-prior.png"),
             Figure("Our model (BEGAN)", "zhang-64", "samples-prior.png"),
         ],
+    ),
+    "zhang-training-data": Report(
+        "Generated faces as training data of a classifier",
+        DOCUMENT,
+        "High-quality generated images can be used to augment the training image data, which can "
+        "alleviate the need for a large number of training samples (4.4); not tried there.",
+        [CLASSIFIED],
+        [
+            Column(learnt.title, name, form=learnt.form, of="classifiers")
+            for name, learnt in TRAINING_DATA.items()
+        ],
+        [Figure("Faces of the CVAE", CLASSIFIED.name, "samples-*.png")],
+        verdict=verdict,
     ),
     "zhang-figures": Report(
         "Figures 3 to 6: faces at 64x64 and 128x128, beside the baselines', and the loss curves",

@@ -193,7 +193,7 @@ class TrainedModel:
                 [-1, 1], of shape `(height, width)` or `(height, width, 1 or 3)`.
             already_cropped: Whether the picture shows nothing but a face: then none is looked for,
                 a square picture is only resized, and another is cropped as in training. None
-                means so of models that translate, since sketches show no face to be found.
+                means so of models that take sketches, since these show no face to be found.
             crop: One of `kf.data.CROPS` to be used instead of looking for a face.
 
         Returns:
@@ -214,7 +214,7 @@ class TrainedModel:
             )
         model, size = self.model, self.model.image_size
         if already_cropped is None:
-            already_cropped = crop is None and hasattr(model, "translate")
+            already_cropped = crop is None and "photo" in model.translates_to
         get_crop(crop or self.crop)
         name, data = read_picture(picture)
         note = "Taken as already cropped." if already_cropped else f"Cropped by {crop!r}."
@@ -323,7 +323,7 @@ class TrainedModel:
     def _reconstruction_error(self) -> Callable | None:
         model = self.model
         # Of a conditional model it depends on what holds of the face, which is said elsewhere.
-        if not model.has_encoder or model.conditional:
+        if not model.reconstructs or model.conditional:
             return None
 
         def error(faces):
@@ -367,7 +367,7 @@ def _to_contrast(error: Callable, faces: np.ndarray) -> np.ndarray:
 
 def _labels_for(model, source) -> str | None:
     """Return the kind of labels of a source that are a model's conditions, or any it has."""
-    if model.takes_sketches and source.sketches() is not None:
+    if model.translates_to and source.sketches() is not None:
         return "sketch"
     found = None
     for kind in ("attributes", "identity") if model.conditional else ():

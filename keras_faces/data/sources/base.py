@@ -185,6 +185,9 @@ class Source:
         """Return a line for each file of this copy whose size or checksum is published."""
         return []
 
+    # Whether a picture's sketch shows the same face, where there are sketches.
+    paired = True
+
     def sketches(self) -> "Source | None":
         """Return a source of the sketches of these faces, with the same entries, or None."""
         return None

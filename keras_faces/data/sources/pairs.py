@@ -52,6 +52,8 @@ class PairsSource(Source):
             then has some sketch beside it: they are dealt out in turn, split by split, and where
             there are more sketches than photos the last ones are not used.
         only: `"sketches"` for the sketches as pictures of their own.
+        people: `"folders"` where the folder of each photo is its person, as in
+            `photos/anna/1.jpg`; whole people are then held out.
 
     Raises:
         UserError: If no photo has a sketch, or an option is unknown.
@@ -72,12 +74,14 @@ class PairsSource(Source):
         sketches: str = "",
         paired: str = "yes",
         only: str = "",
+        people: str = "",
     ):
         for kind, given, known in (
             ("layout", layout, LAYOUTS),
             ("half", photo, HALVES),
             ("answer to 'paired'", paired, ("yes", "no")),
             ("side", only or "photos", ("photos", "sketches")),
+            ("value of people", people or "none", ("folders", "none")),
         ):
             if given not in known:
                 raise unknown_name(kind, given, known)
@@ -88,6 +92,7 @@ class PairsSource(Source):
         self._inner = kind(path, **EACH_FOLDER)
         self.path = self._inner.path
         self.title = os.fspath(path)
+        self.paired = paired == "yes"
         self.options = {
             "layout": layout,
             "photo": photo,
@@ -95,11 +100,12 @@ class PairsSource(Source):
             "sketches": sketches,
             "paired": paired,
             "only": only,
+            "people": people,
         }
         chosen = {
             key: value
             for key, value in self.options.items()
-            if value not in ("", "auto", "left", "yes")
+            if value not in ("", "auto", "left", "yes", "none")
         }
         query = "&".join(f"{key}={value}" for key, value in chosen.items())
         self.address = f"pairs:{os.path.abspath(location)}" + (f"?{query}" if query else "")
@@ -110,6 +116,8 @@ class PairsSource(Source):
             self._halves = self._side_by_side(names)
         pairs = [(name, name) for name in names] if self._halves else self._matched(*domains)
         self._entries = _with_splits(pairs)
+        if people == "folders":
+            self._entries = [entry._replace(identity=_person(entry)) for entry in self._entries]
         self._sketch_of = {photo: sketch for photo, sketch in pairs}
 
     def _side_by_side(self, names: Sequence[str], looked_at: int = 16) -> bool:
@@ -355,6 +363,18 @@ def _with_splits(pairs: Sequence[tuple[str, str]]) -> list[Entry]:
     if None in splits or len(set(splits)) < 2:
         return [Entry(photo) for photo, _ in pairs]
     return [Entry(photo, None, split) for (photo, _), split in zip(pairs, splits)]
+
+
+def _person(entry: Entry) -> str:
+    """Return the name of the person whose folder a photo is in."""
+    folders = map(_neutral, PurePosixPath(entry.name).parts[:-1])
+    person = "/".join(part for part in folders if part and part not in SPLIT_WORDS)
+    if not person:
+        raise UserError(
+            f"people=folders needs a folder of its person around each photo, as in "
+            f"photos/anna/1.jpg. {entry.name!r} is in none."
+        )
+    return person
 
 
 def _dealt_out(photos: dict[str, str], sketches: dict[str, str]) -> list[tuple[str, str]]:

@@ -181,6 +181,10 @@ class SeveralSource(Source):
     def compare_with_published(self) -> list[str]:
         return [line for part in self.parts for line in part.compare_with_published()]
 
+    @property
+    def paired(self) -> bool:
+        return all(part.paired for part in self.parts)
+
     def sketches(self) -> "SeveralSource | None":
         sketches = [part.sketches() for part in self.parts]
         without = [repr(part.title) for part, one in zip(self.parts, sketches) if one is None]
