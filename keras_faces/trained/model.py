@@ -293,11 +293,11 @@ class TrainedModel:
         def sampled():
             held_out = {"train": "test", "test": "train"}.get(self.data_config.get("split", "all"))
             with contextlib.suppress(UserError):
-                learnt, others = np.split(self.faces().sample(2 * MEASURED_FACES), [MEASURED_FACES])
+                first, rest = np.split(self.faces().sample(2 * MEASURED_FACES), [MEASURED_FACES])
                 if held_out is None:
-                    return KnownFaces(learnt, others, "faces that it learnt from")
+                    return KnownFaces(rest, first, "faces that it learnt from")
                 others = self.faces(split=held_out).sample(MEASURED_FACES)
-                return KnownFaces(learnt, others, "held-out faces")
+                return KnownFaces(first, others, "held-out faces")
             return None
 
         return self.cached("known", sampled)
