@@ -424,7 +424,7 @@ def test_a_cropped_picture_that_is_square_is_only_resized(portrait, tmp_path):
     expected = Image.fromarray(pixels).resize((64, 64), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(kf.data.to_uint8(found.face)[..., 0], np.asarray(expected))
     # A crop of aligned CelebA looks for 178x218 pixels.
-    with pytest.raises(UserError, match="too few for crop 'began'"):
+    with pytest.raises(UserError, match="178x218 of aligned CelebA, for which alone crop 'began'"):
         trained.face(portrait[0], already_cropped=True)
 
 

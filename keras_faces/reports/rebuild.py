@@ -69,8 +69,8 @@ def reproduce(
         run = next(one.run for one in trained if one.part.name == figure.part)
         print_fn(
             f"Not in the report: {figure.title}. {str(run.folder)!r} lacks "
-            f"{figure.files or 'metrics.csv'}: its steps were too few, or an earlier version "
-            f"trained it. Then this draws it: keras-faces resume {quoted(run.folder)}"
+            f"{figure.files or 'metrics.csv'}: too few steps, or trained by an earlier version. "
+            f"In that case this draws it: keras-faces resume {quoted(run.folder)}"
         )
     content = as_dict(name, report, trained, rows, budget)
     write_whole(folder / "results.json", json.dumps(content, indent=1) + "\n")
