@@ -108,7 +108,7 @@ def score_matches(
     described = not quick and identity.is_installed()
     wanted = [n for n, s in MATCH_SCORES.items() if described or s.features == "pixels"]
     of_gallery, of_probes = (
-        tuple(map(Faces, _photos_and_sketches(stream, rows)))
+        tuple(Faces(one, kept=True) for one in _photos_and_sketches(stream, rows))
         for rows in (chosen.gallery, chosen.pictures)
     )
     (gallery, _), (own, probes) = of_gallery, of_probes
