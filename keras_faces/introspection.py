@@ -132,16 +132,22 @@ def _parameters(given, defaults, module: str) -> Iterator[inspect.Parameter]:
         )
 
 
-def _lineage(module: str, name: str) -> Iterator[tuple[str, ast.ClassDef]]:
-    """Yield a class and its ancestors, as far as they are of this package."""
+def _lineage(module: str, name: str) -> list[tuple[str, ast.ClassDef]]:
+    """Return a class and its ancestors in the order of its MRO, as far as of this package."""
+    found = list(_ancestry(module, name))
+    # A common ancestor comes after all that inherit from it.
+    return list(dict.fromkeys(reversed(found)))[::-1]
+
+
+def _ancestry(module: str, name: str) -> Iterator[tuple[str, ast.ClassDef]]:
     node = _definitions(module).get(name)
     if isinstance(node, ast.ImportFrom):
-        yield from _lineage(node.module, name)
+        yield from _ancestry(node.module, name)
     elif isinstance(node, ast.ClassDef):
         yield module, node
         for base in node.bases:
             if isinstance(base, ast.Name):
-                yield from _lineage(module, base.id)
+                yield from _ancestry(module, base.id)
 
 
 def _file(module: str) -> Path:

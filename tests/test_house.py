@@ -85,6 +85,7 @@ WAITING = {
     ("app.server", "app.served"): "Gradio, missing, is told before Keras is loaded",
     ("app.server", "app.uploads"): "Gradio, missing, is told before Keras is loaded",
     ("data.sources.tfds", "data.builders"): "needs TensorFlow Datasets",
+    ("metrics.matching", "pencil"): "needs Keras",
     ("metrics.scores", "metrics.inception"): "needs Keras",
 }
 

@@ -313,7 +313,7 @@ def test_faces_that_cannot_be_encoded_are_told(vae, orl, given, expected):
 class Pixels:
     """A model whose latents are the pixels themselves."""
 
-    has_encoder, conditional, size, latent_dim = True, False, 16, 256
+    has_encoder, conditional, makes, size, latent_dim = True, False, "photo", 16, 256
 
     def check_stream(self, stream):
         assert stream.image_shape == (self.size, self.size, 1)

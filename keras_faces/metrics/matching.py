@@ -23,7 +23,6 @@ from keras_faces.errors import UserError, require_whole
 from keras_faces.metrics import identity
 from keras_faces.metrics.faces import Faces, feature_protocol
 from keras_faces.metrics.scores import FORMAT, Value, sketches_in
-from keras_faces.pencil import sketches_of
 from keras_faces.pixels import to_float
 
 SIDE = 32  # of the pictures whose pixels are compared
@@ -209,8 +208,11 @@ def rank_k(ranks: np.ndarray, people: np.ndarray, k: int) -> Value:
 
 def _photos_and_sketches(stream: FaceStream, positions: np.ndarray) -> tuple:
     photos = to_float(stream.cache.read(positions))
-    drawn = stream.labels == "sketch"
-    return photos, stream.labels_at(positions) if drawn else sketches_of(photos)
+    if stream.labels == "sketch":
+        return photos, stream.labels_at(positions)
+    from keras_faces.pencil import sketches_of
+
+    return photos, sketches_of(photos)
 
 
 def _features(faces: Faces, kind: str) -> np.ndarray:
