@@ -35,6 +35,8 @@ from keras_faces.data.sources import open_source
 from keras_faces.schema import as_json
 
 SIZE = 16  # of decoded faces
+NO_ENCODER = {"has_encoder": False, "reconstructs": False, "conditional": False}
+NO_ENCODER |= {"translates_to": (), "makes": "photo"}
 
 
 class Seen(NamedTuple):
@@ -175,7 +177,7 @@ def _read_upload(cropped: bool):
     def read(folder: Path) -> tuple:
         from keras_faces.trained import TrainedModel
 
-        model = SimpleNamespace(image_size=SIZE, channels=1, has_encoder=False, conditional=False)
+        model = SimpleNamespace(image_size=SIZE, channels=1, **NO_ENCODER)
         face = TrainedModel(folder, model).face((folder / "a").read_bytes(), cropped).face
         return face.shape, face.dtype.name, face.tobytes()
 

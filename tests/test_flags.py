@@ -436,7 +436,7 @@ def test_a_runs_config_trains_the_same_again(capsys, tmp_path):
     again = ("train", "--config", tmp_path / "a" / "config.json", "--run", tmp_path / "b")
     status, out, _ = run(capsys, *again)
     assert status == 0
-    assert "hyper-parameters and model, data, batch_size, split, crop, steps, seed" in out
+    assert "model, data, batch_size, split, test_fraction, crop, mirror, steps, seed" in out
     assert "versions" in out
     for one, other in zip(_weights(tmp_path / "a"), _weights(tmp_path / "b"), strict=True):
         assert np.array_equal(one, other)

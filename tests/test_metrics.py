@@ -324,9 +324,13 @@ class Copier:
     """Stands in for a model: its samples are given faces, repeated."""
 
     usable_samplers = ("prior",)
+    makes = "photo"
 
     def __init__(self, faces):
         self.faces = faces
+
+    def originals(self, count, seed, stream):
+        return stream.sample(count, seed)
 
     def samples(self, count, seed, sampler, stream):
         return self.faces[np.arange(count) % len(self.faces)]

@@ -542,8 +542,8 @@ def test_a_classifiers_gain_stands_in_a_table_with_what_it_says_in_words(tmp_pat
         protocol = {"classifier": "ridge", "generated": count}
         return None, None, None, {"protocol": protocol, "scores": scores, "left_out": {}}
 
-    monkeypatch.setattr(base, "command", lambda words: commands.append(" ".join(words)))
-    monkeypatch.setattr(base, "_training", lambda run: {"minutes": 1.0, "steps": 2})
+    monkeypatch.setattr(base, "command", lambda words, *given: commands.append(" ".join(words)))
+    monkeypatch.setattr(base, "_training", lambda *given: {"minutes": 1.0, "steps": 2})
     monkeypatch.setattr(base, "_scored", scored)
     out = reproduce(
         "zhang-training-data",

@@ -105,7 +105,8 @@ def damaged_pictures(draw):
 @given(damaged_pictures())
 def test_all_crops_take_and_refuse_the_same_files_for_the_same_reason(data):
     answers = {crop: answer(data, crop) for crop in CROPS}
-    sized = {crop: told for crop, told in answers.items() if "too few for crop" not in told}
+    others = ("too few for crop", "of aligned CelebA")
+    sized = {c: told for c, told in answers.items() if not any(word in told for word in others)}
     assert {"center", "center-area", "squash"} <= sized.keys()
     assert len(set(sized.values())) == 1, answers
 

@@ -133,15 +133,17 @@ def _symbolic_losses(model) -> tuple[dict[int, Box], dict]:
     faces = np.zeros((count, *model.image_shape), np.float32)
     labels = np.zeros((count, len(model.condition_names))) if model.conditional else None
     drawn = keras.tree.flatten(model.sample_noise(faces, labels))
-    named = [_input_name(model, tensor.shape[1:]) for tensor in drawn]
-    boxes, symbols = {}, []
-    for number, (name, tensor) in enumerate(zip(named, drawn, strict=True)):
-        symbols.append(keras.KerasTensor(tuple(tensor.shape), dtype="float32"))
+    different = {id(tensor): tensor for tensor in drawn}  # a face may be what is made of it, too
+    named = [_input_name(model, tensor.shape[1:]) for tensor in different.values()]
+    boxes, symbols = {}, {}
+    for number, (name, (key, tensor)) in enumerate(zip(named, different.items(), strict=True)):
+        symbols[key] = keras.KerasTensor(tuple(tensor.shape), dtype="float32")
         which = f" {1 + named[:number].count(name)}" if named.count(name) > 1 else ""
-        boxes[id(symbols[-1])] = Box("input", name + which, (_shape(tensor.shape[1:]),))
-    batch = keras.tree.pack_sequence_as(model.sample_noise(faces, labels), symbols)
+        boxes[id(symbols[key])] = Box("input", name + which, (_shape(tensor.shape[1:]),))
+    given = [symbols[id(tensor)] for tensor in drawn]
+    batch = keras.tree.pack_sequence_as(model.sample_noise(faces, labels), given)
     # Kept, as what they are known by is their id.
-    return boxes, model.losses(batch, training=False) | {"inputs": symbols}
+    return boxes, model.losses(batch, training=False) | {"inputs": given}
 
 
 def _input_name(model, shape) -> str:

@@ -269,7 +269,7 @@ def _table(report: Report, rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _notes(report: Report, content: dict) -> list[str]:
-    notes = [content["verdict"]] if content["verdict"] else []
+    notes = [content["verdict"]] if content.get("verdict") else []
     if any(not column.same_measure for column in report.columns):
         notes.append("(*) Measured in another way than here: the two must not be compared.")
     protocols = [part["protocol"] for part in content["parts"] if part["protocol"]]
