@@ -270,6 +270,7 @@ OTHER = {
     "k_floor": 0.5,
     "spread_target": 1e-6,
     "dropout": 0.5,
+    "beta_1": 0.3,
     "epsilon": 0.01,
     "dtype": "mixed_bfloat16",
     "conditions": "smiling,glasses",

@@ -140,7 +140,7 @@ def test_what_the_figures_of_models_that_encode_show_is_drawn_by_their_runs():
     for name, files in (("sfu-figures", "blends.png"), ("gruber-figure2", "reconstructions.png")):
         [figure] = [figure for figure in REPORTS[name].figures if figure.files == files]
         small = {"image_size": 32, "channels": 1, "filters": 4, "hidden_units": 16}
-        model = kf.create_model(load_recipe(figure.recipe).model, **small)
+        model = kf.create_model(load_recipe(figure.part).model, **small)
         assert files in {f"{shown}.png" for shown in model.pictures_of_faces(4, 0, stream)}
 
 
