@@ -41,12 +41,20 @@ def _stop(number, frame):
     while within is not None:
         code = within.f_code
         if code.co_filename.startswith("<frozen importlib") or code.co_name == "__del__":
-            again = threading.Timer(0.05, signal.raise_signal, [number])
+            again = threading.Timer(0.05, _signal_main_thread, [number])
             again.daemon = True
             again.start()
             return
         within = within.f_back
     raise Interrupted("", number)
+
+
+def _signal_main_thread(number):
+    # Raised in another thread, it would not end what the main one waits for.
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, number)
+    else:
+        signal.raise_signal(number)  # Windows
 
 
 def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> int:

@@ -608,6 +608,27 @@ def test_data_prepare_that_is_terminated_says_how_to_go_on_and_does(orl_folder, 
     assert main(words) == 0
 
 
+def signalled(work, folder):
+    """Run a command that does some work of `folder` and then waits, until a signal ends it."""
+    script = f"""
+        import signal, time
+        from keras_faces import cli
+        def begin(own_process):
+            {work}
+            time.sleep(300)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        cli._import_keras = begin
+        cli.console()
+    """
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), "generate", "vae-orl-64"],
+        env={**os.environ, "PYTHONPATH": f"{folder}:{Path(kf.__file__).parents[1]}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_until_an_import_is_done(tmp_path, number):
     # TensorFlow and Matplotlib swallow what is raised while they are imported, or crash of it.
@@ -622,49 +643,24 @@ def test_a_signal_waits_until_an_import_is_done(tmp_path, number):
         print("whole", flush=True)
         """)
     )
-    script = """
-        import signal, time
-        from keras_faces import cli
-        def begin(own_process):
-            import greedy
-            time.sleep(30)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        cli._import_keras = begin
-        cli.console()
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), "generate", "vae-orl-64"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(kf.__file__).parents[1]}"},
-        capture_output=True,
-        text=True,
-    )
+    done = signalled("import greedy", tmp_path)
     assert (done.returncode, done.stdout) == (128 + number, "whole\n"), done.stderr
     assert done.stderr == "\nStopped.\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_until_an_object_is_finalised(number):
+def test_a_signal_waits_until_an_object_is_finalised(tmp_path, number):
     # Python prints what is raised in `__del__`, as of TensorFlow's functions, and goes on.
-    script = f"""
-        import os, signal, time
-        from keras_faces import cli
+    (tmp_path / "fleeting.py").write_text(
+        textwrap.dedent(f"""
+        import os, time
         class Fleeting:
             def __del__(self):
                 os.kill(os.getpid(), {int(number)})
                 time.sleep(0.3)
-        def begin(own_process):
-            Fleeting()
-            time.sleep(30)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        cli._import_keras = begin
-        cli.console()
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), "generate", "vae-orl-64"],
-        capture_output=True,
-        text=True,
+        """)
     )
+    done = signalled("from fleeting import Fleeting; Fleeting()", tmp_path)
     assert (done.returncode, done.stderr) == (128 + number, "\nStopped.\n")
 
 
