@@ -334,6 +334,25 @@ def test_players_of_one_turn_see_the_same_weights_and_turns_follow_each_other():
         assert found == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_one_backward_pass_for_two_players_gives_what_a_pass_for_each_gives(spread, monkeypatch):
+    def learnt():
+        model = kf.create_model("began", image_size=32, channels=1, filters=4, spread=spread)
+        model.k.assign(0.7)
+        if spread:
+            model.real_distance.assign(2.0)
+        model.compile({player.name: keras.optimizers.SGD(0.5) for player in model.players})
+        before = [variable.numpy() for variable in model.trainable_variables]
+        model.fit(faces(4), batch_size=4, epochs=1, verbose=0)
+        return [v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)]
+
+    together = learnt()
+    monkeypatch.setattr(kf.models.BEGAN, "multiples", lambda self: {})
+    for one, two in zip(together, learnt(), strict=True):
+        assert np.abs(two).max() > 0
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-4 * np.abs(two).max())
+
+
 def test_player_optimizers_survive_their_config():
     group = PlayerOptimizers({"a": keras.optimizers.Adam(1e-3, beta_1=0.3), "b": "sgd"})
     again = PlayerOptimizers.from_config(group.get_config())

@@ -35,6 +35,7 @@ from keras_faces.models.adversarial import AdversarialModel
 from keras_faces.models.base import map_batches
 from keras_faces.models.dcgan import normalisation
 from keras_faces.pictures import rows_grid
+from keras_faces.training.game import Multiple
 from keras_faces.training.players import LEAST_EPSILON, Player
 from keras_faces.training.schedules import Schedule
 
@@ -194,6 +195,9 @@ class BEGAN(AdversarialModel):
             terms["generator"]["spread"] = self.spread * ops.relu(missing)
             terms["measures"] = {"real_distance": difference_to_next(images)}
         return terms
+
+    def multiples(self):
+        return {"discriminator": Multiple("fake", of="generator", factor=-self.k)}
 
     def reconstruction_error(self, images, training=False):
         """Return L(v) = mean |v - D(v)|, the discriminator's error on images."""

@@ -39,6 +39,21 @@ class FitPlan(NamedTuple):
     first_step: int
 
 
+class Multiple(NamedTuple):
+    """A term of a player's loss that has, by its own variables, another loss's gradient.
+
+    Attributes:
+        term: Name of the term.
+        of: The player whose whole loss it is a multiple of, but for what the first player's
+            variables have no part in.
+        factor: What that loss is multiplied by, a scalar.
+    """
+
+    term: str
+    of: str
+    factor: object
+
+
 class Game(Steps, SeededModel):
     """Base class of models whose networks learn as players of a game.
 
@@ -142,6 +157,13 @@ class Game(Steps, SeededModel):
         """Return by name, for players who may have to sit a turn out, whether each moves."""
         return {}
 
+    def multiples(self) -> Mapping[str, Multiple]:
+        """Return by player a term of its loss whose gradient comes with another player's.
+
+        One backward pass then serves both. It changes no number but by rounding.
+        """
+        return {}
+
     def adjust(self, terms: Mapping[str, Mapping]) -> None:
         """Update what no player trains, given all loss terms of the round."""
 
@@ -178,15 +200,9 @@ class Game(Steps, SeededModel):
         """Let every player move as `turns` says; return the logs."""
         all_terms = {}
         for players, batch in self.turns(*_images_and_labels(data)):
-            groups = {player.name: player.variables for player in players}
-            moving = {id(variable) for group in groups.values() for variable in group}
-            (losses, terms), gradients = losses_and_gradients(
-                lambda batch=batch: self._losses_and_terms(batch, training=True),
-                groups,
-                state=[variable for variable in self.variables if id(variable) not in moving],
-            )
+            (losses, terms), gradients = self._gradients(players, batch)
             masks = self.update_masks(terms)
-            for name, variables in groups.items():
+            for name, variables in ((player.name, player.variables) for player in players):
                 with self._masked(masks.get(name), variables, self.optimizer[name]):
                     self.optimizer[name].apply(gradients[name], variables)
             self._log_losses(players, losses)
@@ -195,6 +211,36 @@ class Game(Steps, SeededModel):
         self._update_averages()
         self._log_terms(all_terms)
         return self.get_metrics_result()
+
+    def _gradients(self, players, batch):
+        """Return every player's loss, its terms, and by name each player's gradients."""
+        own = {player.name: player.variables for player in players}
+        multiples = {name: m for name, m in self.multiples().items() if {name, m.of} <= set(own)}
+        asked = dict(own)
+        for name, multiple in multiples.items():
+            asked[multiple.of] = [*asked[multiple.of], *own[name]]
+
+        def forward():
+            losses, terms = self._losses_and_terms(batch, training=True)
+            lowered = dict(losses)
+            for name, multiple in multiples.items():
+                lowered[name] = _sum(v for term, v in terms[name].items() if term != multiple.term)
+            return lowered, (losses, terms)
+
+        moving = {id(variable) for group in own.values() for variable in group}
+        (_, (losses, terms)), gradients = losses_and_gradients(
+            forward,
+            asked,
+            state=[variable for variable in self.variables if id(variable) not in moving],
+        )
+        for name, multiple in multiples.items():
+            count = len(own[multiple.of])
+            both, rest = gradients[multiple.of], gradients[name]
+            gradients[multiple.of] = both[:count]
+            gradients[name] = [
+                one + multiple.factor * two for one, two in zip(rest, both[count:], strict=True)
+            ]
+        return (losses, terms), gradients
 
     def test_round(self, data):
         """Compute the losses of every turn; return the logs.
@@ -214,12 +260,7 @@ class Game(Steps, SeededModel):
     def _losses_and_terms(self, batch, training):
         """Return every player's loss, and the terms that it is the sum of."""
         terms = self.losses(batch, training)
-        # Stacked and summed, not added: TensorFlow's graph optimizer merges a chain of additions,
-        # the logged mean's among them, in an order that differs from process to process.
-        losses = {
-            player.name: ops.sum(ops.stack(list(terms[player.name].values())))
-            for player in self.players
-        }
+        losses = {player.name: _sum(terms[player.name].values()) for player in self.players}
         return losses, terms
 
     def _log_losses(self, players, losses):
@@ -490,6 +531,15 @@ def _closing_unless_done(callbacks: Sequence | None) -> Iterator[None]:
             if hasattr(callback, "close"):
                 callback.close()
         raise
+
+
+def _sum(terms):
+    """Return the sum of scalars.
+
+    Stacked and summed, not added: TensorFlow's graph optimizer merges a chain of additions, the
+    logged mean's among them, in an order that differs from process to process.
+    """
+    return ops.sum(ops.stack(list(terms)))
 
 
 def _images_and_labels(data):

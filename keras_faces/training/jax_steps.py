@@ -20,33 +20,35 @@ def losses_and_gradients(function, groups, state):
     Args:
         function: Callable without arguments, returning `(losses, extras)`, where `losses` has the
             keys of `groups`.
-        groups: Dict mapping the name of each loss to the variables to differentiate it by.
+        groups: Dict mapping the name of each loss to the variables to differentiate it by; a
+            variable may stand in several.
         state: Every other variable that `function` may read or update.
 
     Returns:
         `(losses, extras), gradients`, the last a dict of lists like `groups`.
     """
 
+    variables = list({id(v): v for group in groups.values() for v in group}.values())
+
     def stateless(values):
-        mapping = [
-            pair for name, group in groups.items() for pair in zip(group, values[name], strict=True)
-        ]
+        mapping = [*zip(variables, values, strict=True)]
         mapping += [(variable, variable.value) for variable in state]
         with keras.StatelessScope(mapping) as scope:
             losses, extras = function()
         updates = [scope.get_current_value(variable) for variable in state]
         return {name: losses[name] for name in groups}, (losses, extras, updates)
 
-    values = {name: [variable.value for variable in group] for name, group in groups.items()}
+    values = [variable.value for variable in variables]
     shares, pull_back, (losses, extras, updates) = jax.vjp(stateless, values, has_aux=True)
     # Batch statistics and random seeds moved during the forward pass.
     for variable, value in zip(state, updates, strict=True):
         variable.assign(value)
     gradients = {}
-    for name in groups:
-        # One forward pass, pulled back once for each loss.
+    for name, group in groups.items():
+        # One forward pass, pulled back once for each loss; XLA drops what nobody asks for.
         seed = {other: jnp.full_like(loss, other == name) for other, loss in shares.items()}
-        gradients[name] = pull_back(seed)[0][name]
+        by = dict(zip(map(id, variables), pull_back(seed)[0], strict=True))
+        gradients[name] = [by[id(variable)] for variable in group]
     return (losses, extras), gradients
 
 

@@ -22,7 +22,8 @@ def losses_and_gradients(function, groups, state):
     Args:
         function: Callable without arguments, returning `(losses, extras)`, where `losses` has the
             keys of `groups`.
-        groups: Dict mapping the name of each loss to the variables to differentiate it by.
+        groups: Dict mapping the name of each loss to the variables to differentiate it by; a
+            variable may stand in several.
         state: Every other variable that `function` may read or update. Unused here.
 
     Returns:
