@@ -13,6 +13,7 @@ import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.errors import Interrupted
 from keras_faces.metrics import scores
+from keras_faces.plan import resolve
 from keras_faces.recipes import load_recipe
 from keras_faces.reports import REPORTS, base, list_reports, page, reproduce
 from keras_faces.reports.drawings import DRAWINGS
@@ -66,6 +67,19 @@ def test_every_report_trains_by_recipes_that_there_are_and_shows_scores_that_the
         "sfu-figure6",
         "equal-protocol",
     }
+
+
+@pytest.mark.parametrize("budget", ["quick", "paper"])
+def test_all_models_under_one_protocol_see_the_same_part_of_a_picture(budget, tmp_path):
+    crops = set()
+    for part in REPORTS["equal-protocol"].parts:
+        model = load_recipe(part.recipe).model
+        plan = resolve(model, part.recipe, budget=budget, data="celeba:", **part.arguments)
+        crops.add(plan.crop)
+        if budget == "quick":  # whose recipes say none: other reports use the same run
+            plain = base.run_of(Part("", part.recipe), 0, tmp_path, None, budget, {}).folder
+            assert base.run_of(part, 0, tmp_path, None, budget, {}).folder == plain
+    assert crops == {"center"}
 
 
 def test_the_curves_of_a_documents_figures_are_logged_by_its_models():

@@ -150,6 +150,8 @@ def run_of(
             facts[name] = value
         else:
             facts["hyperparameters"] = {**facts.get("hyperparameters", {}), name: value}
+    if facts.get("crop") == TrainingPlan.crop:
+        del facts["crop"]  # said or not, the same run
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return Run(runs / f"{loaded.model}-{budget}-{digest[:8]}-seed-{seed}")
 
