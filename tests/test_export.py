@@ -127,6 +127,19 @@ def test_a_keras_export_is_a_small_run_that_generates_the_same(tmp_path):
         kf.resume(small)
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_keras_export_of_a_cyclegan_is_without_the_pool_of_pictures(ema, tmp_path):
+    given = {"image_size": 32, "channels": 1, "filters": 2, "residual_blocks": 1, "ema": ema}
+    model = kf.create_model("cyclegan", pool_size=8, **given)
+    model.compile()
+    faces = np.random.default_rng(0).uniform(-1, 1, (8, 32, 32, 1)).astype("float32")
+    model.fit(faces, batch_size=4, epochs=1, verbose=0)
+    loaded = kf.load_model(kf.export.write(model, tmp_path / "small", "keras").folder)
+    assert (model.pool_size, loaded.pool_size) == (8, 0)
+    for to in ("photo", "sketch"):
+        np.testing.assert_array_equal(loaded.translate(faces, to=to), model.translate(faces, to=to))
+
+
 def test_a_keras_export_has_no_levels(run, tmp_path):
     with pytest.raises(kf.UserError, match="float32"):
         kf.export.write(kf.load_model(run), tmp_path / "out", "keras", "uint8")

@@ -13,15 +13,16 @@ FILE = "model.keras"
 def keras_file(model, signatures: dict[str, Signature], folder: Path) -> dict[str, float]:
     """Write `model.keras` without what only training needs, a third of a run's or less.
 
-    Optimizers are left out, and where averages of the weights generate, these take the place of
-    the weights. It generates, encodes, and can be scored, but training cannot go on from it.
+    Optimizers and `training_only` are left out, and where averages of the weights generate, these
+    take the place of the weights. It generates, encodes, and can be scored, but training cannot go
+    on from it.
 
     Returns:
         The largest difference between the reloaded file's output and the model's, by signature.
     """
     model.sync()
-    small = type(model).from_config({**model.get_config(), "ema": 0.0})
-    for variable, value in zip(small.variables, _kept(model), strict=True):
+    small = type(model).from_config({**model.get_config(), **model.training_only})
+    for variable, value in zip(small.variables, _kept(model, small), strict=True):
         variable.assign(value)
     small.save(folder / FILE)
     served = load_model(folder / FILE).signatures()
@@ -31,10 +32,14 @@ def keras_file(model, signatures: dict[str, Signature], folder: Path) -> dict[st
     }
 
 
-def _kept(model) -> list:
-    """Return the variables of the model, with averages in the place of what they average."""
+def _kept(model, small) -> list:
+    """Return the variables that a smaller model has too, averages in the place of the averaged."""
     averages = [model.averaged(name) for name in model.generating if model.ema]
     left_out = {id(variable) for network in averages for variable in network.variables}
+    # Of the model's own, beside its networks'.
+    there = {variable.path for variable in small.variables}
+    own = (v for v in model.variables if v.path.startswith(f"{model.name}/"))
+    left_out |= {id(variable) for variable in own if variable.path not in there}
     instead = {
         id(variable): average
         for name in model.generating

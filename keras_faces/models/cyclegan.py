@@ -66,6 +66,7 @@ class CycleGAN(AdversarialModel):
     generating = ("photo_to_sketch", "sketch_to_photo")
     samplers = ("sketches",)
     translates_to = DOMAINS
+    training_only = {**AdversarialModel.training_only, "pool_size": 0}
     epochs = 200  # the paper's
     batch_size = 16  # the slides' networks normalise over batches; the paper's take one picture
 

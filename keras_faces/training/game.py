@@ -18,6 +18,7 @@ from keras import ops
 from keras_faces.data.stream import FaceStream, stream_of
 from keras_faces.errors import UserError, require_decay
 from keras_faces.pixels import to_float
+from keras_faces.schema import Scalar
 from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
 from keras_faces.training.construction import Dtype, SeededModel
 from keras_faces.training.memory import counting, within_memory
@@ -78,6 +79,9 @@ class Game(Steps, SeededModel):
 
     # Names of the networks that generate, of which `ema` keeps averages.
     generating: tuple[str, ...] = ()
+
+    # Hyper-parameters of what nothing but training needs, with values that leave it out.
+    training_only: Mapping[str, Scalar] = {"ema": 0.0}
 
     # Names of what `losses` returns under "measures": watched, but lowered by nobody.
     measures: tuple[str, ...] = ()
