@@ -353,6 +353,19 @@ def test_one_backward_pass_for_two_players_gives_what_a_pass_for_each_gives(spre
         np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-4 * np.abs(two).max())
 
 
+@pytest.mark.parametrize("name", ["gan", "wgan"])
+def test_a_generator_that_moves_alone_is_shown_no_real_faces_and_loses_nothing(name):
+    given = {"critic_steps": 1} if name == "wgan" else {"hidden_units": 8}
+    model = kf.create_model(name, image_size=32, channels=1, filters=4, **given)
+    (_, shown), ([moves], alone) = model.turns(keras.ops.convert_to_tensor(faces(4)))
+    assert moves.name == "generator"
+    assert shown[0] is not None and alone[0] is None
+    losses = model.losses(alone, training=False)
+    assert set(losses) == {"generator"}
+    with_faces = model.losses((faces(4), *alone[1:]), training=False)["generator"]
+    assert float(losses["generator"]["fake"]) == pytest.approx(float(with_faces["fake"]), rel=1e-5)
+
+
 def test_player_optimizers_survive_their_config():
     group = PlayerOptimizers({"a": keras.optimizers.Adam(1e-3, beta_1=0.3), "b": "sgd"})
     again = PlayerOptimizers.from_config(group.get_config())

@@ -130,22 +130,27 @@ class GAN(LogitModel):
         return images, keras.random.uniform(shape, -1.0, 1.0, seed=self.noise)
 
     def turns(self, images, labels=None):
-        for player in self.players:
-            yield [player], self.sample_noise(images)
+        discriminator, generator = self.players
+        yield [discriminator], self.sample_noise(images)
+        _, latents = self.sample_noise(images)
+        yield [generator], (None, latents)  # who has no use for real faces
 
     def losses(self, batch, training):
         images, latents = batch
-        images, fakes = self.seen(images), self.seen(self.generator(latents, training=training))
-        real = self.discriminator(images, training=training)
+        images = None if images is None else self.seen(images)
+        fakes = self.seen(self.generator(latents, training=training))
+        real = None if images is None else self.discriminator(images, training=training)
         fake = self.discriminator(fakes, training=training)
         fooled = -cross_entropy(fake, 0) if self.saturating else cross_entropy(fake, 1)
-        return {
+        generator = {"generator": {"fake": fooled}}
+        if images is None:
+            return generator
+        return generator | {
             "discriminator": {
                 "real": cross_entropy(real, 1),
                 "fake": cross_entropy(fake, 0),
                 **self.penalty(lambda faces: self.discriminator(faces, training=training), images),
             },
-            "generator": {"fake": fooled},
             "measures": accuracies(real, fake),
         }
 

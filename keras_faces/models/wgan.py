@@ -133,22 +133,23 @@ class WGAN(AdversarialModel):
             start = number * size
             part = images[start : start + size]
             yield [critic], self.sample_noise(part)
-        yield [generator], self.sample_noise(part)
+        _, latents, mix = self.sample_noise(part)
+        yield [generator], (None, latents, mix)  # who has no use for real faces
 
     def losses(self, batch, training):
         images, latents, mix = batch
-        images, fakes = self.seen(images), self.seen(self.generator(latents, training=training))
-        real = ops.mean(self.critic(images, training=training))
+        images = None if images is None else self.seen(images)
+        fakes = self.seen(self.generator(latents, training=training))
+        real = None if images is None else ops.mean(self.critic(images, training=training))
         fake = ops.mean(self.critic(fakes, training=training))
+        generator = {"generator": {"fake": -fake}}
+        if images is None:
+            return generator
         critic = {"real": -real, "fake": fake}
         if self.gradient_penalty:
             between = mix * images + (1.0 - mix) * fakes
             critic["penalty"] = self.gradient_penalty * self.penalty(between, training)
-        return {
-            "critic": critic,
-            "generator": {"fake": -fake},
-            "measures": {"wasserstein": real - fake},
-        }
+        return generator | {"critic": critic, "measures": {"wasserstein": real - fake}}
 
     def penalty(self, images, training=False):
         """Return the mean of (|gradient of the critic at an image| - 1)^2."""

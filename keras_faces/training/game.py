@@ -141,8 +141,8 @@ class Game(Steps, SeededModel):
             training: Whether networks run in training mode.
 
         Returns:
-            Dict mapping each player's name to a dict of its named scalar terms; `"measures"`
-            may map to a dict of further scalars that are only watched.
+            Dict mapping each player's name to a dict of its named scalar terms, at least those of
+            the turn; `"measures"` may map to a dict of further scalars that are only watched.
         """
         raise NotImplementedError
 
@@ -225,7 +225,7 @@ class Game(Steps, SeededModel):
             asked[multiple.of] = [*asked[multiple.of], *own[name]]
 
         def forward():
-            losses, terms = self._losses_and_terms(batch, training=True)
+            losses, terms = self._losses_and_terms(players, batch, training=True)
             lowered = dict(losses)
             for name, multiple in multiples.items():
                 lowered[name] = _sum(v for term, v in terms[name].items() if term != multiple.term)
@@ -254,17 +254,17 @@ class Game(Steps, SeededModel):
         noise = ops.copy(self.noise.state)
         all_terms = {}
         for players, batch in self.turns(*_images_and_labels(data)):
-            losses, terms = self._losses_and_terms(batch, training=False)
+            losses, terms = self._losses_and_terms(players, batch, training=False)
             self._log_losses(players, losses)
             all_terms |= _terms_of(players, terms)
             self.noise.state.assign(noise)
         self._log_terms(all_terms)
         return self.get_metrics_result()
 
-    def _losses_and_terms(self, batch, training):
-        """Return every player's loss, and the terms that it is the sum of."""
+    def _losses_and_terms(self, players, batch, training):
+        """Return the losses of the players of a turn, and the terms that they are the sums of."""
         terms = self.losses(batch, training)
-        losses = {player.name: _sum(terms[player.name].values()) for player in self.players}
+        losses = {player.name: _sum(terms[player.name].values()) for player in players}
         return losses, terms
 
     def _log_losses(self, players, losses):
@@ -553,8 +553,8 @@ def _images_and_labels(data):
 
 def _terms_of(players: Sequence[Player], terms: Mapping) -> dict:
     """Return the loss terms of some players, and what is only watched."""
-    of_each = {player.name: terms[player.name] for player in players}
-    return {**of_each, "measures": terms.get("measures", {})}
+    kept = {"measures", *(player.name for player in players)}
+    return {name: of_each for name, of_each in terms.items() if name in kept}
 
 
 def training_data(stream: FaceStream, start: int, count: int):
