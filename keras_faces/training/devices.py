@@ -70,28 +70,28 @@ def distribute() -> contextlib.ExitStack:
     import jax
 
     global _parting, _status
-    _parting, _status = contextlib.ExitStack(), 0
-    connected = _connect()
-    # In the order of their processes, each of which reads consecutive rows of a batch.
-    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
-    keras.distribution.set_distribution(
-        keras.distribution.DataParallel(
-            devices=[f"{device.platform}:{device.id}" for device in devices],
-            auto_shard_dataset=False,
+    _status = 0
+    with contextlib.ExitStack() as parting:
+        connected = _connect(parting)
+        parting.push(_part_at)
+        # In the order of their processes, each of which reads consecutive rows of a batch.
+        devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+        names = [f"{device.platform}:{device.id}" for device in devices]
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
         )
-    )
-    _parting.push(_part_at)
-    if connected:
-        require_same({"versions": versions()})
+        if connected:
+            require_same({"versions": versions()})
+        _parting = parting.pop_all()
     return _parting
 
 
-# What ends training together, and the status with which a process leaves that failed alone.
+# What ends training together, which nobody may hold; the status of a process that fails alone.
 _parting = contextlib.ExitStack()
 _status = 0
 
 
-def _connect() -> bool:
+def _connect(parting: contextlib.ExitStack) -> bool:
     """Join the processes of a cluster; return whether there are others."""
     import jax
 
@@ -117,7 +117,7 @@ def _connect() -> bool:
         signal.signal(signal.SIGTERM, stop)  # which JAX has taken
     if jax.process_count() == 1:
         return False
-    _parting.enter_context(aborts_told(GONE))
+    parting.enter_context(aborts_told(GONE))
     atexit.register(_leave_if_failed, jax.process_index() == 0)
     return True
 
