@@ -104,7 +104,8 @@ def aborts_told(line: str) -> Iterator[None]:
     os.dup2(teller.stdin.fileno(), 2)
     teller.stdin.close()
     before = sys.stderr
-    text = os.fdopen(screen, "w", buffering=1, encoding=before.encoding, errors=before.errors)
+    like = {name: getattr(before, name, None) for name in ("encoding", "errors")}
+    text = os.fdopen(screen, "w", buffering=1, **like)
     sys.stderr = Screen(text) if isinstance(before, Screen) else text
     try:
         yield

@@ -31,6 +31,7 @@ def environment(devices: int, **more) -> dict:
     usual = {name: value for name, value in os.environ.items() if name not in NAMES}
     home = str(Path(kf.__file__).parents[1])
     own = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONPATH": home}
+    own["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # they take longer than the few steps
     return {**usual, **own, **more}
 
 

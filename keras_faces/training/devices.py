@@ -26,7 +26,7 @@ from keras_faces.screen import first_line
 NAMES = tuple(
     f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 )
-HEARTBEAT = 30  # seconds without a word from a process until it counts as dead
+HEARTBEAT = 25  # seconds without a word from a process until it counts as dead
 ADVICE = (
     f"Set {', '.join(NAMES)} for each process, or start them by Slurm, Open MPI or Kubernetes as "
     "docs/scaling.md says."
@@ -98,26 +98,30 @@ def _connect(parting: contextlib.ExitStack) -> bool:
     given = [os.environ.get(name) or None for name in NAMES]
     address, count, number = given
     stop = signal.getsignal(signal.SIGTERM)
-    try:
-        if not jax.distributed.is_initialized():
-            jax.distributed.initialize(
-                address and address.split(",")[0],
-                count and int(count),
-                number and int(number),
-                heartbeat_timeout_seconds=HEARTBEAT,
-            )
-    except (RuntimeError, ValueError) as error:
-        # Of a cluster that JAX would find, the second process is refused the first one's run.
-        late = "before any JAX" in str(error)
-        if not any(given) and (late or "coordinator_address" in str(error)):
+    with contextlib.ExitStack() as joining:
+        joining.enter_context(aborts_told(GONE))
+        try:
+            if not jax.distributed.is_initialized():
+                jax.distributed.initialize(
+                    address and address.split(",")[0],
+                    count and int(count),
+                    number and int(number),
+                    heartbeat_timeout_seconds=HEARTBEAT,
+                )
+        except (RuntimeError, ValueError) as error:
+            # Of a cluster that JAX would find, the second process is refused the first one's run.
+            late = "before any JAX" in str(error)
+            if not any(given) and (late or "coordinator_address" in str(error)):
+                return False
+            reason = "JAX has computed already; begin with it." if late else first_line(error)
+            raise UserError(
+                f"Cannot join the processes of this training: {reason} {ADVICE}"
+            ) from error
+        if stop is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, stop)  # which JAX has taken
+        if jax.process_count() == 1:
             return False
-        reason = "JAX has computed already; begin with it." if late else first_line(error)
-        raise UserError(f"Cannot join the processes of this training: {reason} {ADVICE}") from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)  # which JAX has taken
-    if jax.process_count() == 1:
-        return False
-    parting.enter_context(aborts_told(GONE))
+        parting.push(joining.pop_all())
     atexit.register(_leave_if_failed, jax.process_index() == 0)
     return True
 
@@ -136,7 +140,7 @@ def _part_at(kind, error, trace) -> None:
         error, (UserError, FloatingPointError, KeyboardInterrupt)
     ):
         # Where another process has died, what fails here says nothing, and JAX ends this one.
-        time.sleep(HEARTBEAT + 10)
+        time.sleep(HEARTBEAT + 5)
 
 
 def part_ways() -> None:
@@ -157,8 +161,9 @@ def _leave_if_failed(chief: bool) -> None:
 
     failed = _status or getattr(sys, "last_value", None) is not None
     if jax.distributed.is_initialized() and failed:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # a pipe that nobody reads
+            sys.stdout.flush()
+            sys.stderr.flush()
         if chief:  # without whom the others abort at once, and they may have something to say
             time.sleep(3)
         os._exit(_status or 1)
