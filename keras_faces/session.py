@@ -37,7 +37,6 @@ from keras_faces.training.devices import (
     distribute,
     gathered,
     is_chief,
-    part,
     part_ways,
     require_same,
 )
@@ -81,13 +80,13 @@ def train(
 
 
 def _train(model: str, plan: TrainingPlan, run: Run | None, print_fn) -> Run:
-    require_same({"plan": {**dataclasses.asdict(plan), "data": None}})
     if run is not None and is_chief():
         _refuse_to_overwrite(run)
     _watching(run or Run("runs"), plan)  # mistakes in scores should not wait either
     source = plan.open_source()
     said = [] if "channels" in plan.hyperparameters else [look_at_channels(source)[1]]
     planned, plan = plan, plan.with_source(source)
+    require_same({"plan": {**dataclasses.asdict(plan), "data": None}})
     if plan.crop != planned.crop:
         said.append(
             f"crop {plan.crop!r}, as these pictures are not those of aligned CelebA, for which "
@@ -190,8 +189,8 @@ def _resume(run: Run, print_fn, data: SourceLike | None) -> Run:
 
 def _together(all_devices: bool) -> contextlib.AbstractContextManager:
     """Train on all devices, or not, until `part_ways` or the end of a `with` block."""
-    if not all_devices and part()[1] > 1:
-        raise UserError("Several processes train one run: give all_devices=True, for kf.distribute")
+    if not all_devices and device_count() > 1:
+        raise UserError("kf.train and kf.resume take all_devices=True instead of kf.distribute().")
     return distribute() if all_devices else contextlib.nullcontext()
 
 

@@ -86,7 +86,7 @@ def distribute() -> contextlib.ExitStack:
     return _parting
 
 
-# What ends training together, which nobody may hold; the status of a process that fails alone.
+# What `distribute` returned, which its caller may not keep; the status of a process that fails.
 _parting = contextlib.ExitStack()
 _status = 0
 
@@ -182,12 +182,11 @@ def apart() -> Iterator[None]:
 
 def part() -> tuple[int, int]:
     """Return the number of this process, and how many train together."""
-    distribution = keras.distribution.distribution()
-    if distribution is None or getattr(distribution, "num_processes", 1) == 1:
+    if keras.distribution.distribution() is None or keras.backend.backend() != "jax":
         return 0, 1
     import jax
 
-    return jax.process_index(), distribution.num_processes
+    return jax.process_index(), jax.process_count()
 
 
 def is_chief() -> bool:
@@ -216,7 +215,7 @@ def gathered(value: Any) -> list:
         return [value]
     from jax.experimental import multihost_utils
 
-    data = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    data = np.frombuffer(json.dumps(value, default=str).encode(), np.uint8)
     padded = np.zeros(largest(len(data))[0], np.uint8)
     padded[: len(data)] = data
     sizes = multihost_utils.process_allgather(np.array(len(data)))
