@@ -16,7 +16,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import keras
 import numpy as np
 from PIL import Image
