@@ -10,7 +10,7 @@ version = re.search(
     r'__version__ = "(.+)"', (here / "keras_faces/__init__.py").read_text(encoding="utf-8")
 )[1]
 
-jax = ["jax>=0.6"]
+jax = ["jax>=0.7"]
 fast = ["opencv-python-headless>=4.10.0.84", "simplejpeg>=1.8"]
 video = ["av>=15"]
 heic = ["pillow-heif>=1.0"]

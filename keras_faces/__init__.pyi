@@ -26,5 +26,6 @@ from .saving import load_model as load_model
 from .session import resume as resume
 from .session import train as train
 from .trained import TrainedModel as TrainedModel
+from .training.devices import distribute as distribute
 
 __version__: str

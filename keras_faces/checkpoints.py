@@ -61,7 +61,7 @@ def save_checkpoint(folder: str | os.PathLike, model, position: Mapping) -> Path
         FloatingPointError: If a variable is not finite, which no checkpoint may keep.
     """
     model.sync()
-    arrays = {name: np.asarray(variable.numpy()) for name, variable in _variables(model).items()}
+    arrays = {name: np.asarray(variable.numpy()) for name, variable in variables_of(model).items()}
     for name, array in arrays.items():
         if not np.isfinite(array.astype(np.float64)).all():
             raise FloatingPointError(
@@ -205,7 +205,7 @@ def restore(model, arrays: Mapping[str, np.ndarray]) -> None:
     """
     if wrong := _misfit(model, arrays):
         raise UserError(wrong)
-    for name, variable in _variables(model).items():
+    for name, variable in variables_of(model).items():
         variable.assign(arrays[name])
 
 
@@ -214,7 +214,7 @@ def _misfit(model, arrays: Mapping[str, np.ndarray]) -> str | None:
     given = {name: (array.shape, array.dtype.name) for name, array in arrays.items()}
     expected = {
         name: (tuple(variable.shape), str(variable.dtype))
-        for name, variable in _variables(model).items()
+        for name, variable in variables_of(model).items()
     }
     if given == expected:
         return None
@@ -228,12 +228,12 @@ def _misfit(model, arrays: Mapping[str, np.ndarray]) -> str | None:
 
 def restore_metrics(model, arrays: Mapping[str, np.ndarray]) -> None:
     """Put back the running means of a broken epoch, which Keras resets when it begins one."""
-    for name, variable in _variables(model).items():
+    for name, variable in variables_of(model).items():
         if name.startswith("metric"):
             variable.assign(arrays[name])
 
 
-def _variables(model) -> dict:
+def variables_of(model) -> dict:
     """Name every variable of training by its place: Keras's paths count layers of the process."""
     groups = (model.variables, model.optimizer.variables, model.metrics_variables)
     return {

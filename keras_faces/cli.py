@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from keras_faces.commands import parse
-from keras_faces.errors import Interrupted, UserError, number_of
+from keras_faces.errors import Interrupted, UserError, status_of
 from keras_faces.process import prepare_process, quiet
 from keras_faces.screen import guard_screen, visible
 
@@ -75,23 +75,20 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
         command(*given.args, **given.kwargs)
         unasked = command.__name__ == "help_print" and not {"-h", "--help"} & set(words)
         return 2 if unasked else 0
-    except UserError as error:
+    except (UserError, FloatingPointError) as error:
         print(f"keras-faces: {error}", file=sys.stderr)
-        return 2
-    except FloatingPointError as error:
-        print(f"keras-faces: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        return 1
+        return status_of(error)
+    except BrokenPipeError as error:
+        return status_of(error)
     except OSError as error:
         where = f": {visible(str(error.filename))}" if error.filename else ""
         print(f"keras-faces: {error.strerror or error}{where}", file=sys.stderr)
         if words[:1] in (["train"], ["resume"]):
             print("A run that has begun goes on with: keras-faces resume RUN", file=sys.stderr)
-        return 1
+        return status_of(error)
     except KeyboardInterrupt as error:
         print(f"\n{error}" if str(error) else "\nStopped.", file=sys.stderr)
-        return 128 + number_of(error)
+        return status_of(error)
 
 
 def _import_keras(own_process: bool):

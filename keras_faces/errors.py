@@ -36,6 +36,13 @@ def number_of(stop: KeyboardInterrupt) -> int:
     return getattr(stop, "signal_number", signal.SIGINT)
 
 
+def status_of(error: BaseException) -> int:
+    """Return the exit status of a process that an error ends."""
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + number_of(error)
+    return 2 if isinstance(error, UserError) else 1
+
+
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
     """Return the error for a name that nothing has, with the nearest names that exist.
 

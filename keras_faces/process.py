@@ -3,11 +3,17 @@
 import contextlib
 import ctypes
 import os
+import platform
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
+
+from keras_faces import __version__
+from keras_faces.screen import Screen
 
 # Constants of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -60,6 +66,69 @@ def quiet() -> Iterator[None]:
         finally:
             os.dup2(screen, 2)
             os.close(screen)
+
+
+# Hands on what C++ prints, and from the first word of a runtime that loses touch with another
+# process holds back the rest: of an abort one line is all there is to say.
+TELLER = """
+import sys
+held = []
+for line in sys.stdin.buffer:
+    if held or b"coordination_service" in line or b"client.h" in line:
+        held.append(line)
+    else:
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+text = b"".join(held)
+fatal = b"Terminating process because" in text
+sys.stderr.buffer.write(sys.argv[1].encode() if fatal else text)
+"""
+
+
+@contextlib.contextmanager
+def aborts_told(line: str) -> Iterator[None]:
+    """Say in a line, not in a C++ stack, that JAX's runtime ends this process for another's death.
+
+    It aborts, so that another process has to say it, which reads what C++ prints. What Python
+    prints goes to the screen as ever.
+
+    Args:
+        line: What to say.
+    """
+    screen = os.dup(2)
+    teller = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", TELLER, f"{line}\n"],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for this process
+    )
+    os.dup2(teller.stdin.fileno(), 2)
+    teller.stdin.close()
+    before = sys.stderr
+    like = {name: getattr(before, name, None) for name in ("encoding", "errors")}
+    text = os.fdopen(screen, "w", buffering=1, **like)
+    sys.stderr = Screen(text) if isinstance(before, Screen) else text
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = before
+        os.dup2(screen, 2)
+        text.close()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of all that can change a result."""
+    import keras
+
+    found = {
+        "keras-faces": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    for package in ("keras", "tensorflow", "jax", "numpy", "pillow"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return {**found, "backend": keras.backend.backend()}
 
 
 def available_memory() -> int:

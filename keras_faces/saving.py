@@ -1,19 +1,17 @@
 """Trained models to and from files, and what a run's config says of them."""
 
-import contextlib
 import os
-import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import keras
 
-from keras_faces import __version__, model_files
+from keras_faces import model_files
 from keras_faces.checkpoints import read_latest, restore
 from keras_faces.errors import UserError
 from keras_faces.models import MODELS, create_model, model_name
 from keras_faces.models.base import FaceModel
+from keras_faces.process import versions
 from keras_faces.runs import Config, Run, model_path
 from keras_faces.screen import first_line
 
@@ -125,16 +123,3 @@ def describe(model, stream=None) -> dict:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": versions(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of all that can change a result."""
-    found = {
-        "keras-faces": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
-    for package in ("keras", "tensorflow", "jax", "numpy", "pillow"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return {**found, "backend": keras.backend.backend()}

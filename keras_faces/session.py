@@ -1,9 +1,12 @@
 """Training from beginning to end, and going on where it stopped."""
 
 import contextlib
+import dataclasses
+import hashlib
 import importlib.util
 import itertools
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,11 +27,21 @@ from keras_faces.metrics.evaluation import evaluate
 from keras_faces.metrics.scores import CHEAP_SCORES
 from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
 from keras_faces.plan import TrainingPlan, plan_of, resolve
+from keras_faces.process import versions
 from keras_faces.runs import Config, Run
-from keras_faces.saving import save_model, untrained_model, versions
+from keras_faces.saving import save_model, untrained_model
 from keras_faces.schema import as_json
 from keras_faces.screen import quoted, visible
+from keras_faces.training.devices import (
+    device_count,
+    distribute,
+    gathered,
+    is_chief,
+    part_ways,
+    require_same,
+)
 
+LATE = 30  # seconds by which a network's file system may show a file late
 LOOKED_AT = 64  # training pictures
 FEW_FACES = 0.5  # of them, below which the user should know
 
@@ -38,6 +51,7 @@ def train(
     data: SourceLike | None = None,
     run: str | os.PathLike | None = None,
     print_fn: Callable[[str], None] = print,
+    all_devices: bool = False,
     **arguments,
 ) -> Run:
     """Train a model on faces and leave a run folder with everything that came of it.
@@ -48,6 +62,8 @@ def train(
             or ORL.
         run: The run's folder; None makes one under `runs/`.
         print_fn: Where to send lines for the user.
+        all_devices: Whether to train on all devices, as in `kf.distribute`, instead of one. What
+            is drawn, scored and exported is computed on one.
         **arguments: What else a `kf.TrainingPlan` says, such as `recipe`, `epochs` and `crop`, and
             the model's hyper-parameters.
 
@@ -59,13 +75,18 @@ def train(
         Interrupted: If training was stopped by Ctrl-C or SIGTERM; the run can be resumed.
     """
     plan = resolve(model, data=data, **arguments)
-    run = None if run is None else Run(run)
-    if run is not None:
+    with _together(all_devices):
+        return _train(model, plan, None if run is None else Run(run), _chiefs(print_fn))
+
+
+def _train(model: str, plan: TrainingPlan, run: Run | None, print_fn) -> Run:
+    if run is not None and is_chief():
         _refuse_to_overwrite(run)
     _watching(run or Run("runs"), plan)  # mistakes in scores should not wait either
     source = plan.open_source()
     said = [] if "channels" in plan.hyperparameters else [look_at_channels(source)[1]]
     planned, plan = plan, plan.with_source(source)
+    require_same({"plan": {**dataclasses.asdict(plan), "data": None}})
     if plan.crop != planned.crop:
         said.append(
             f"crop {plan.crop!r}, as these pictures are not those of aligned CelebA, for which "
@@ -88,15 +109,18 @@ def train(
         built = sized.build()
     built.compile(steps_per_execution=plan.steps_per_execution)
     built.check_stream(stream)  # before there is a run folder that would only be in the way
-    run = run or _new_run(plan)
+    if run is None:
+        run = Run(gathered(os.fspath(_new_run(plan).folder) if is_chief() else None)[0])
     with _held(run):
-        _refuse_to_overwrite(run)
-        run.write_config(sized.record(built, stream))
-        _say_if_few_faces(source, stream, print_fn)
+        if is_chief():
+            _refuse_to_overwrite(run)
+            run.write_config(sized.record(built, stream))
+            _say_if_few_faces(source, stream, print_fn)
+        _require_seen(run)
         print_fn(
             f"Training {model} on {stream.count} faces of {stream.facts['source']} at "
-            f"{'x'.join(map(str, stream.image_shape))}, batch {stream.batch_size}, "
-            f"{sized.length}; run folder {run.folder}"
+            f"{'x'.join(map(str, stream.image_shape))}, batch {stream.batch_size}"
+            f"{_on_devices()}, {sized.length}; run folder {run.folder}"
         )
         _run_training(run, sized, built, stream, {}, None, print_fn)
     return run
@@ -106,6 +130,7 @@ def resume(
     run: str | os.PathLike,
     print_fn: Callable[[str], None] = print,
     data: SourceLike | None = None,
+    all_devices: bool = False,
 ) -> Run:
     """Go on with a run that was stopped or killed, as if it had never been.
 
@@ -113,6 +138,8 @@ def resume(
         run: The run's folder.
         print_fn: Where to send lines for the user.
         data: Where the same pictures lie now, if they have moved; the run remembers it.
+        all_devices: Whether to train on all devices, as in `kf.distribute`; these may be more or
+            fewer than before.
 
     Returns:
         The finished run.
@@ -121,7 +148,12 @@ def resume(
         UserError: If the folder is not a run, is in use, or its faces have changed.
         Interrupted: If training was stopped again.
     """
-    run = Run(run)
+    with _together(all_devices):
+        return _resume(Run(run), _chiefs(print_fn), data)
+
+
+def _resume(run: Run, print_fn, data: SourceLike | None) -> Run:
+    _require_seen(run)
     config = run.config()
     if config["data"] is None:
         raise UserError(
@@ -145,18 +177,54 @@ def resume(
         model = untrained_model(run, config)
         latest = read_latest(run.checkpoints, model)
         position, arrays = latest or ({}, None)
+        require_same({"position": position})  # and all have read it before the chief writes
         if arrays is not None:
             restore(model, arrays)
-        run.rewind(position.get("step", 0))
-        print_fn(f"Resuming {run.folder} from step {position.get('step', 0)}")
+        if is_chief():
+            run.rewind(position.get("step", 0))
+        print_fn(f"Resuming {run.folder} from step {position.get('step', 0)}{_on_devices()}")
         _run_training(run, plan_of(config), model, stream, position, arrays, print_fn)
     return run
+
+
+def _together(all_devices: bool) -> contextlib.AbstractContextManager:
+    """Train on all devices, or not, until `part_ways` or the end of a `with` block."""
+    if not all_devices and device_count() > 1:
+        raise UserError("kf.train and kf.resume take all_devices=True instead of kf.distribute().")
+    return distribute() if all_devices else contextlib.nullcontext()
+
+
+def _chiefs(print_fn: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what sends lines to the user from the chief alone."""
+    return print_fn if is_chief() else lambda line: None
+
+
+def _on_devices() -> str:
+    return f" on {device_count()} devices" if device_count() > 1 else ""
+
+
+def _require_seen(run: Run) -> None:
+    """Raise a `UserError` where a process does not see the run's folder, as all must to resume."""
+
+    def seen() -> str | None:
+        with contextlib.suppress(OSError):
+            return hashlib.sha256(run.config_path.read_bytes()).hexdigest()
+
+    chiefs, end = gathered(seen())[0], time.monotonic() + LATE
+    while (now := seen()) != chiefs and time.monotonic() < end:
+        time.sleep(0.5)
+    blind = [number for number, each in enumerate(gathered(now)) if each != chiefs]
+    if blind:
+        raise UserError(
+            f"Process {blind[0]} does not see the run folder {str(run.folder)!r} of process 0. All "
+            "processes need it, to resume the run: choose one on a file system that they share."
+        )
 
 
 @contextlib.contextmanager
 def _held(run: Run) -> Iterator[None]:
     """Keep other processes out of a run, and say at an interruption how to go on with it."""
-    with run.locked():
+    with run.locked() if is_chief() else contextlib.nullcontext():
         try:
             yield
         except KeyboardInterrupt as error:
@@ -190,7 +258,7 @@ def _reopen(run: Run, config: Config, data: SourceLike | None) -> FaceStream:
             "the run began: they have changed, or are others. So it cannot go on as it was. "
             "Restore them, or train anew in another folder."
         )
-    if now["source"] != recorded["source"]:
+    if now["source"] != recorded["source"] and is_chief():
         recorded["source"] = now["source"]
         run.write_config(config)
     return open_faces(batch_size=recorded["batch_size"], **options)
@@ -210,17 +278,21 @@ def _run_training(
     )
     timed_out = plan.minutes is not None and budget.spent >= 60 * plan.minutes
     if (steps is None or done < steps) and not timed_out:
-        progress = Progress(run, steps, plan.minutes, budget.spent)
+        progress = [Progress(run, steps, plan.minutes, budget.spent)] if is_chief() else []
         model.fit(
             stream,
             epochs=epochs,
             initial_epoch=done // per_epoch,
             initial_step=done % per_epoch,
             steps_per_epoch=per_epoch,
-            callbacks=[budget, *_watching(run, plan), progress, checkpoint],
+            callbacks=[budget, *_watching(run, plan), *progress, checkpoint],
             verbose=0,
         )
-    _write_results(run, plan, model, stream, print_fn)
+    chief = is_chief()
+    part_ways()
+    if chief:
+        with model.alone() as model:
+            _write_results(run, plan, model, stream, print_fn)
 
 
 def _watching(run: Run, plan: TrainingPlan) -> list:
@@ -304,7 +376,7 @@ def _check_versions(config: dict) -> None:
     }
     if other:
         told = ", ".join(f"{name} {was} then, {now} now" for name, (was, now) in other.items())
-        warnings.warn(f"The run may not end bit for bit as it would have: {told}.", stacklevel=3)
+        warnings.warn(f"The run may not end bit for bit as it would have: {told}.", stacklevel=4)
 
 
 def _refuse_to_overwrite(run: Run) -> None:

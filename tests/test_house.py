@@ -22,6 +22,7 @@ def imports(path):
 def test_backends_are_named_only_in_steps_data_detection_and_export():
     allowed = {
         "training/tensorflow_steps.py": {"tensorflow"},
+        "training/devices.py": {"jax"},
         "training/jax_steps.py": {"jax"},
         "data/stream.py": {"tensorflow"},
         "data/sources/tfds.py": {"tensorflow"},
@@ -64,6 +65,7 @@ HEAVY = {
     "gradio": "an extra",
     "h5py": "takes a fifth of a second, for files of weights",
     "importlib": "for those who ask",
+    "jax": "another backend's user may lack it",
     "joblib": "takes a sixth of a second, for those who decode or score",
     "keras": "takes seconds, and runs are found and described without it",
     "matplotlib": "takes half a second, for figures",

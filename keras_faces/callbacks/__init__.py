@@ -11,6 +11,7 @@ from keras_faces.callbacks.records import Records
 from keras_faces.callbacks.scores import Scores
 from keras_faces.errors import UserError
 from keras_faces.runs import Run
+from keras_faces.training.devices import is_chief
 
 __all__ = [
     "Budget",
@@ -43,11 +44,13 @@ def standard(
 
     Returns:
         A list for `model.fit(callbacks=...)`. The order matters: a row and its pictures are
-        written before the checkpoint that counts them as done.
+        written before the checkpoint that counts them as done. Of several processes that train
+        together, all stop together and the first alone writes.
     """
     run = Run(run)
     watching = recording(run, grid_every, score_every=score_every, **scoring)
-    return [Claim(run, grid_every=grid_every), *watching, Checkpoint(run)]
+    claim = [Claim(run, grid_every=grid_every)] if is_chief() else []
+    return [*claim, *watching, Checkpoint(run)]
 
 
 def recording(
@@ -57,7 +60,12 @@ def recording(
     score_every: int | None = None,
     **scoring,
 ) -> list:
-    """Return the callbacks that watch and record, without those that keep the state."""
+    """Return the callbacks that watch and record, without those that keep the state.
+
+    Of several processes the first does; the others stop where it does.
+    """
+    if not is_chief():
+        return [Guard(run)]
     found = [Guard(run), Records(run), Grids(run, every=grid_every, epochs=grid_epochs)]
     if score_every is not None:
         found.append(Scores(run, every=score_every, **scoring))

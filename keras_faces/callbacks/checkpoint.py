@@ -12,6 +12,7 @@ from keras_faces.checkpoints import restore_metrics, save_checkpoint
 from keras_faces.errors import Interrupted, UserError
 from keras_faces.saving import describe
 from keras_faces.screen import quoted
+from keras_faces.training.devices import is_chief, largest, part_ways
 
 
 class Checkpoint(RunCallback):
@@ -32,7 +33,8 @@ class Checkpoint(RunCallback):
         self.every_seconds = every_seconds
         self.position = position or dict
         self._resumed = resumed
-        self._asked = None
+        self._asked = None  # to stop: the number of the signal, of this process
+        self._agreed = None  # of any process
         self._handlers = {}
 
     def on_train_begin(self, logs=None):
@@ -65,27 +67,36 @@ class Checkpoint(RunCallback):
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
+        self._agree()
         ends = self.steps_per_epoch and self.step % self.steps_per_epoch == 0
         if not ends and not self.model.stop_training:
             self._save_if_due()
 
     def on_epoch_end(self, epoch, logs=None):
         # A step that ends an epoch counts as done only now that its row and pictures are written.
+        self._agree()
         self._save_if_due()
 
     def on_train_end(self, logs=None):
         self.close()
+        self._agree()
         self.save()
         self._stop_if_asked()
 
+    def _agree(self):
+        """Let all processes stop after the same step: one that goes on would wait for the rest."""
+        stop, asked = largest(bool(self.model.stop_training), self._asked or 0)
+        self.model.stop_training, self._agreed = bool(stop), asked or None
+
     def _save_if_due(self):
-        if self._asked is not None or time.monotonic() - self._saved_at >= self.every_seconds:
+        if self._agreed is not None or time.monotonic() - self._saved_at >= self.every_seconds:
             self.save()
         self._stop_if_asked()
 
     def _stop_if_asked(self):
-        if self._asked is not None:
-            number, self._asked = self._asked, None
+        if self._agreed is not None:
+            number, self._asked = self._agreed, None
+            part_ways()
             raise Interrupted(
                 f"Stopped at step {self.step}; everything is saved. Go on with: "
                 f"keras-faces resume {quoted(self.run.folder)}",
@@ -94,7 +105,7 @@ class Checkpoint(RunCallback):
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""
-        if self._saved_step == self.step or not self.steps_per_epoch:
+        if self._saved_step == self.step or not self.steps_per_epoch or not is_chief():
             return
         epoch, step_in_epoch = divmod(self.step, self.steps_per_epoch)
         position = {"step": self.step, "epoch": epoch, "step_in_epoch": step_in_epoch}

@@ -46,12 +46,12 @@ class Grids(RunCallback):
 
     def draw(self) -> None:
         """Write one grid, and one of reconstructions where the model can encode."""
-        self.model.sync()
         stream = self.model.fit_plan.stream
         if stream is None and self.model.latent_dim is None:
             return  # it makes faces from faces, and has none to show
-        # The prior: a density is fitted to the latents only after training.
-        pictures = self.model.gallery(self.count, self.seed, self.model.samplers[0], stream)
+        with self.model.alone() as model:
+            # The prior: a density is fitted to the latents only after training.
+            pictures = model.gallery(self.count, self.seed, model.samplers[0], stream)
         for kind, picture in pictures.items():
             with self.writing():
                 save_picture(picture, self.run.grids / f"{kind}-step-{self.step:08d}.png")

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_faces.callbacks.base import RunCallback
 from keras_faces.metrics.diversity import mean_pair_difference
+from keras_faces.training.devices import is_chief
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -41,7 +42,7 @@ class Guard(RunCallback):
         bad = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
         if bad:
             raise NonFiniteLoss(self._explain(bad))
-        if self.at_milestone and self.step >= self.patience:
+        if self.at_milestone and self.step >= self.patience and is_chief():
             self.look(logs or {})
 
     def _explain(self, bad: list[str]) -> str:
@@ -63,10 +64,10 @@ class Guard(RunCallback):
         stream = self.model.fit_plan.stream
         if stream is None:
             return
-        self.model.sync()
-        faces, real = stream.sample(100), self.model.originals(100, 0, stream)
-        found = self.model.warnings(faces, logs)
-        samples = self.model.samples(64, 0, self.model.samplers[0], stream)
+        with self.model.alone() as model:
+            faces, real = stream.sample(100), model.originals(100, 0, stream)
+            found = model.warnings(faces, logs)
+            samples = model.samples(64, 0, model.samplers[0], stream)
         if not np.isfinite(samples).all():
             found.append("The generated faces hold values that are not finite.")
         elif saturated(samples) > saturated(real) + 0.25:

@@ -24,10 +24,11 @@ class Records(RunCallback):
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, "step": self.step}
         row |= {name: float(logs[name]) for name in self.model.log_names if name in logs}
-        row |= {
-            f"{name}_learning_rate": float(optimizer.learning_rate)
-            for name, optimizer in self.model.optimizer.by_player.items()
-        }
+        with self.model.alone() as model:
+            row |= {
+                f"{name}_learning_rate": float(optimizer.learning_rate)
+                for name, optimizer in model.optimizer.by_player.items()
+            }
         self._rows.append(row)
         with self.writing():
             self.run.metrics.add(row)

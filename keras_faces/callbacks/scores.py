@@ -11,6 +11,7 @@ from keras_faces.metrics.inception import InceptionFeatures
 from keras_faces.metrics.scores import CHEAP_SCORES, SCORES, as_list, better, resolve_scores, score
 from keras_faces.saving import save_model
 from keras_faces.schema import as_json
+from keras_faces.training.devices import apart
 
 
 class Scores(RunCallback):
@@ -61,7 +62,8 @@ class Scores(RunCallback):
 
     def on_train_begin(self, logs=None):
         if self._inception is None and any(SCORES[n].features == "inception" for n in self.names):
-            self._inception = InceptionFeatures()
+            with apart():
+                self._inception = InceptionFeatures()
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
@@ -72,11 +74,12 @@ class Scores(RunCallback):
         stream = self.model.fit_plan.stream
         if stream is None:
             raise UserError("Scores need the real faces: train on faces from kf.data.load.")
-        self.model.sync()
-        sampler = self.model.samplers[0]
-        result = score(
-            self.model, stream, self.count, self.seed, [sampler], self.names, self._inception
-        )
+        with self.model.alone() as model:
+            self._measure(model, stream)
+
+    def _measure(self, model, stream) -> None:
+        sampler = model.samplers[0]
+        result = score(model, stream, self.count, self.seed, [sampler], self.names, self._inception)
         records = result["rows"][sampler]
         values = {}
         for name in self.names:
@@ -90,9 +93,9 @@ class Scores(RunCallback):
             self.run.score_rows.add({"epoch": self.epoch + 1, "step": self.step, **values})
             self.board.scalars(self.step, {f"score_{name}": v for name, v in values.items()})
             if self.best is not None:
-                self._keep_if_best(result, sampler, earlier)
+                self._keep_if_best(model, result, sampler, earlier)
 
-    def _keep_if_best(self, result: dict, sampler: str, earlier: list[dict]) -> None:
+    def _keep_if_best(self, model, result: dict, sampler: str, earlier: list[dict]) -> None:
         value = result["rows"][sampler][self.best]["value"]
         real = result["rows"]["real"][self.best]["value"]
         if value is None or (real is None and SCORES[self.best].better == "real"):
@@ -101,7 +104,7 @@ class Scores(RunCallback):
         known = [None if math.isnan(row[self.best]) else row[self.best] for row in earlier]
         if not all(better(self.best, value, other, real) for other in known):
             return
-        save_model(self.model, self.run.best_path)
+        save_model(model, self.run.best_path)
         facts = {
             "score": self.best,
             "value": value,

@@ -50,7 +50,7 @@ def _train(model: str | None = None) -> Callable:
         return train(*given, *words, **flags)
 
     own, plan = inspect.signature(train).parameters, documented_class(PLAN)
-    parameters = [own["run"], *_flags(plan, {"model", "hyperparameters"})]
+    parameters = [own["run"], own["all_devices"], *_flags(plan, {"model", "hyperparameters"})]
     if model is None:
         parameters.insert(0, own["model"])
     else:

@@ -6,12 +6,15 @@ from keras_faces.models import MODELS, list_models
 from keras_faces.screen import quoted
 
 
-def train(model: str | None = None, /, *, run: str | None = None, **plan) -> None:
+def train(
+    model: str | None = None, /, *, run: str | None = None, all_devices: bool = False, **plan
+) -> None:
     """Train a model and leave a run folder.
 
     Args:
         model: What to train; each has flags of its own: keras-faces train MODEL --help
         run: The run folder. Defaults to a new one under `runs/`.
+        all_devices: Train on all devices of this machine or cluster, on JAX. Defaults to one.
     """
     if model is None and "recipe" in plan:
         from keras_faces.recipes import load_recipe
@@ -28,16 +31,19 @@ def train(model: str | None = None, /, *, run: str | None = None, **plan) -> Non
         raise unknown_name("model", model, MODELS)
     from keras_faces import session
 
-    session.train(model, run=run, **plan)
+    session.train(model, run=run, all_devices=all_devices, **plan)
 
 
-def resume(run: kinds.RunFolder, /, *, data: list[str] | None = None) -> None:
+def resume(
+    run: kinds.RunFolder, /, *, data: list[str] | None = None, all_devices: bool = False
+) -> None:
     """Go on with a run that was stopped or killed.
 
     Args:
         run: The run folder.
         data: Where the same faces lie now, if they have moved.
+        all_devices: Train on all devices of this machine or cluster, on JAX. Defaults to one.
     """
     from keras_faces import session
 
-    session.resume(run, data=data)
+    session.resume(run, data=data, all_devices=all_devices)

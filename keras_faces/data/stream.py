@@ -127,8 +127,15 @@ class FaceStream:
             "channels": self.image_shape[2],
         }
 
-    def read(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def read(
+        self, step: int, part: int = 0, parts: int = 1
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return batch number `step`, counted from the beginning of training.
+
+        Args:
+            step: Its number.
+            part: Which of the batch's `parts` to return, from 0.
+            parts: Number of processes that share the batch, in parts of the same size.
 
         Returns:
             `(images, labels)`: uint8 images of shape `(batch, height, width, channels)`, and
@@ -136,11 +143,13 @@ class FaceStream:
             `(batch, attributes)`, or None.
         """
         epoch, batch = divmod(int(step), self.steps_per_epoch)
-        part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-        chosen = self._order(epoch)[part]
+        begin = batch * self.batch_size
+        size = min(self.batch_size, self.count - begin) // parts
+        rows = slice(begin + part * size, begin + (part + 1) * size)
+        chosen = self._order(epoch)[rows]
         images, labels = self.cache.read(chosen), self.labels_at(chosen)
         if self.mirror:
-            turned = self._turned(epoch)[part]
+            turned = self._turned(epoch)[rows]
             for pictures in [images, labels] if self.labels == "sketch" else [images]:
                 pictures[turned] = pictures[turned, :, ::-1]
         return images, labels

@@ -19,11 +19,11 @@ from keras_faces.pictures import (
     plot_values,
     save_picture,
 )
+from keras_faces.process import versions
 from keras_faces.reports.drawings import DRAWINGS
 from keras_faces.reports.rows import REAL, Row
 from keras_faces.reports.schema import OF, Figure, Report, Trained, title_of
 from keras_faces.runs import Run
-from keras_faces.saving import versions
 
 
 class Picture(NamedTuple):

@@ -21,6 +21,7 @@ from keras_faces.pixels import to_float
 from keras_faces.schema import Scalar
 from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
 from keras_faces.training.construction import Dtype, SeededModel
+from keras_faces.training.devices import device_count, part, require_same
 from keras_faces.training.memory import counting, within_memory
 from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import Schedule, learning_rate_schedule
@@ -434,6 +435,11 @@ class Game(Steps, SeededModel):
         self.forget_density()
         self._check_batches(x, y, batch_size)
         stream = stream_of(x)
+        if stream is None and part()[1] > 1:
+            raise UserError(
+                "Several processes train on faces of which each reads its part: give fit what "
+                "kf.data.load or kf.data.open_faces returned."
+            )
         if stream is not None:
             if y is not None or batch_size is not None:
                 raise UserError(
@@ -470,6 +476,13 @@ class Game(Steps, SeededModel):
                 f"of an epoch. Choose one of: {', '.join(map(str, divisors))}."
             )
 
+        length = {
+            "steps_per_epoch": steps,
+            "epochs": epochs,
+            "begin": [initial_epoch, initial_step],
+        }
+        require_same({"model": self.get_config(), "faces": stream.facts, **length})
+
         def run(first_epoch, first_step, last_epoch):
             count = (last_epoch - first_epoch) * steps - first_step
             self.fit_plan = FitPlan(stream, steps, first_step)
@@ -503,6 +516,7 @@ class Game(Steps, SeededModel):
         """Raise a `UserError` where a stream is not what the model can learn from."""
         self.check_shape(stream.image_shape)
         self._check_batches(stream, None, None)
+        require_same({"faces": stream.facts})
 
     def _check_batches(self, x, y, batch_size):
         stream = stream_of(x)
@@ -513,6 +527,20 @@ class Game(Steps, SeededModel):
             sizes = [batch_size or 32, len(x) % (batch_size or 32)]
         else:
             return
+        devices = device_count()
+        bad = [size for size in sizes if size % devices]
+        if bad:
+            less = bad[0] // devices * devices
+            choose = " or ".join(str(size) for size in (less, less + devices) if size)
+            raise UserError(
+                f"{devices} devices cannot share a batch of {bad[0]} evenly. "
+                + (
+                    f"Choose a batch size such as {choose}."
+                    if bad[0] == sizes[0]
+                    else "It is what is left at the end of an epoch: leave it out "
+                    "(drop_remainder=True of kf.data.load), or give so many faces that nothing is."
+                )
+            )
         bad = [size for size in sizes if size % self.batch_multiple]
         if bad:
             raise UserError(
@@ -576,5 +604,5 @@ class _Batches(keras.utils.PyDataset):
         return self.count
 
     def __getitem__(self, index):
-        images, labels = self.stream.read(self.start + index)
+        images, labels = self.stream.read(self.start + index, *part())
         return (to_float(images),) if labels is None else (to_float(images), labels)

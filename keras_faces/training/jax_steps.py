@@ -1,8 +1,14 @@
 """Training steps on JAX, where state comes in and goes out as plain arrays."""
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import keras
+
+from keras_faces.checkpoints import variables_of
+from keras_faces.training.devices import apart
 
 
 def jit_by_default() -> bool:
@@ -114,6 +120,26 @@ class Steps:
     def sync(self):
         """Bring the model's variables up to date within `fit()`, which keeps them elsewhere."""
         self.jax_state_sync()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[keras.Model]:
+        """Yield the model as it is now on one device, of which no other need know.
+
+        It is this one, unless that is on several: what is computed with it all processes compute.
+        """
+        self.sync()
+        own = variables_of(self)
+        if all(len(variable.value.devices()) == 1 for variable in own.values()):
+            yield self
+            return
+        with apart():
+            if "_copy" not in vars(self):
+                copy = type(self).from_config(self.get_config())
+                copy.compile_from_config(self.get_compile_config())
+                vars(self)["_copy"] = copy  # past Keras, which would count it among the layers
+            for name, variable in variables_of(self._copy).items():
+                variable.assign(own[name].value.addressable_data(0))
+            yield self._copy
 
 
 def _run_stateless(step, data, groups, values):

@@ -1,5 +1,7 @@
 """Training steps on TensorFlow, where variables change in place."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -111,3 +113,7 @@ class Steps:
 
     def sync(self):
         """Bring the model's variables up to date within `fit()`. They always are, here."""
+
+    def alone(self):
+        """Yield the model as it is now on one device, in a `with` block: here, this one."""
+        return contextlib.nullcontext(self)
