@@ -508,7 +508,7 @@ def test_a_mistake_leaves_no_run_behind(tmp_path):
         {"image_size": 65},
         {"grid_every": 0},
         {"steps_per_execution": 0},
-        {"steps_per_execution": 7},
+        {"steps_per_execution": "many"},
         {"count": 1},
         {"data": tmp_path / "missing"},
         {"schedule": "staircase"},

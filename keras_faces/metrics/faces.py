@@ -5,7 +5,7 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,8 @@ class Faces:
             elif need == "descriptors":
                 found, values = self.descriptors
                 chosen = np.flatnonzero(found) % 2 == start
-                part.__dict__[need] = identity.Descriptors(found[start::2], values[chosen])
+                half = found[start::2]
+                part.__dict__ |= {need: identity.Descriptors(half, values[chosen]), "found": half}
         return parts
 
 
@@ -121,16 +122,13 @@ def look(sets: Sequence[Faces], need: str) -> None:
     Raises:
         UserError: If dlib or its models are not installed, or a process is killed.
     """
-    needs = feature_protocol(need, None)
-    unknown = []
-    for faces in sets:
-        if need == "descriptors" and need not in faces.__dict__:
+    needs, found_out = feature_protocol(need, None), "found"
+    if need == "descriptors":
+        found_out = need
+        for faces in (faces for faces in sets if need not in faces.__dict__):
             if (known := faces.recall(needs)) is not None:
-                faces.__dict__[need] = identity.Descriptors(*known)
-        if "descriptors" in faces.__dict__:
-            faces.__dict__["found"] = faces.descriptors.found
-        if {"detector": "found"}.get(need, need) not in faces.__dict__:
-            unknown.append(faces)
+                faces.__dict__ |= {need: identity.Descriptors(*known), "found": known[0]}
+    unknown = [faces for faces in sets if found_out not in faces.__dict__]
     if not unknown:
         return
     images = np.concatenate([to_rgb(faces.images) for faces in unknown])
@@ -143,8 +141,7 @@ def look(sets: Sequence[Faces], need: str) -> None:
     parts = np.split(both.found, ends)
     values = np.split(both.values, np.cumsum([part.sum() for part in parts])[:-1])
     for faces, part in zip(unknown, zip(parts, values)):
-        faces.__dict__[need] = identity.Descriptors(*faces.keep(needs, part))
-        faces.__dict__["found"] = part[0]
+        faces.__dict__ |= {need: identity.Descriptors(*faces.keep(needs, part)), "found": part[0]}
 
 
 def require(need: str) -> None:

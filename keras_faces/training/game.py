@@ -33,7 +33,6 @@ from keras_faces.training.memory import counting, within_memory
 from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import Schedule, learning_rate_schedule
 
-
 STEPS_AT_ONCE = 16  # on accelerators: seldom a second, after which Ctrl-C is heard
 
 
