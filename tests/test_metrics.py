@@ -745,13 +745,13 @@ def test_sets_that_are_looked_at_together_are_described_as_each_alone(own_cache,
     real = kf.data.open_faces("orl", split="test", progress=False).sample(12, 0)
     noise = np.random.default_rng(0).uniform(-1, 1, (3, 64, 64, 1)).astype(np.float32)
     sets = [Faces(images, kept=images is real) for images in (real, noise, real[:5])]
+    expected = [metrics.face_descriptors(faces.images) for faces in sets]
     look(sets, "descriptors")
     monkeypatch.setattr(identity, "describe", lambda images: pytest.fail("looked at again"))
     monkeypatch.setattr(
         "keras_faces.metrics.faces.detected_in", lambda images: pytest.fail("looked for again")
     )
-    for faces in sets:
-        alone = metrics.face_descriptors(faces.images)
+    for faces, alone in zip(sets, expected):
         np.testing.assert_array_equal(faces.descriptors.values, alone.values)
         np.testing.assert_array_equal(faces.found, alone.found)
     assert not sets[1].found.any()

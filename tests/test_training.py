@@ -288,7 +288,7 @@ def test_automatic_steps_are_several_on_accelerators_alone(monkeypatch):
         model.compile(steps_per_execution="auto")
         assert model.steps_per_execution == expected
     for wrong in (0, -1, 2.0, True, "many", None):
-        with pytest.raises(kf.UserError, match="'auto' or a whole number.*Received: "):
+        with pytest.raises(kf.UserError, match=r"'auto' or a whole number.*Received: "):
             model.compile(steps_per_execution=wrong)
 
 
@@ -380,7 +380,7 @@ def test_a_batch_that_cannot_be_read_is_told_of_in_its_own_words_and_leaves_no_t
     stream = kf.data.FaceStream(Gone(), np.arange(4), 1, shuffle=False)
     model = Looking(1)
     model.compile(steps_per_execution=at_once)
-    with pytest.raises(kf.UserError, match="^the faces are gone$"):
+    with pytest.raises(kf.UserError, match=r"^the faces are gone$"):
         model.fit(stream, verbose=0)
     assert not [t for t in threading.enumerate() if t.name.startswith("batches")]
 

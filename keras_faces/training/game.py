@@ -327,8 +327,8 @@ class Game(Steps, SeededModel):
 
         Args:
             optimizer: Dict of one optimizer for each player; None takes the paper's.
-            steps_per_execution: Steps in one call to the backend, which callbacks see as one; `"auto"`
-                takes 16 on an accelerator, 1 on a CPU. What is learnt is the same.
+            steps_per_execution: Steps in one call to the backend, which callbacks see as one;
+                `"auto"` takes 16 on an accelerator, 1 on a CPU. What is learnt is the same.
             jit_compile: Whether to compile with XLA; None does so where it pays.
             run_eagerly: Whether to run without compilation, to debug.
             **kwargs: Further arguments of `keras.Model.compile`.
@@ -490,9 +490,9 @@ class Game(Steps, SeededModel):
 
     @contextlib.contextmanager
     def _counting_steps(self) -> Iterator[None]:
-        """Let no call take more steps than an epoch has left, which Keras does where the data go on.
+        """Let no call take more steps than an epoch has left, as Keras does where data go on.
 
-        Keras's function takes fewer where its iterator ends before.
+        Its function takes fewer where its iterator ends before.
         """
         self.make_train_function()
         function = self.train_function
