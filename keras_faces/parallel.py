@@ -17,8 +17,7 @@ import numpy as np
 from keras_faces.errors import UserError, require_whole
 from keras_faces.process import prepare_process
 
-FEW = 100  # pictures, for which no process is worth its start
-PART = 32  # pictures for a worker at a time
+PART = 16  # pictures for a worker at a time
 WINDOW = 256  # tasks at a time, where a backend returns nothing before all are done
 
 
@@ -81,7 +80,10 @@ def in_parallel(
 
 
 def over_pictures(
-    function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, n_jobs: int | None = None
+    function: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    n_jobs: int | None = None,
+    few: int = 100,
 ) -> np.ndarray:
     """Return what a function returns for pictures: an array of as many rows, in their order.
 
@@ -89,13 +91,14 @@ def over_pictures(
         function: One of a module, which workers import.
         images: The pictures.
         n_jobs: As in `in_parallel`; None works in this process alone where pictures are few.
+        few: How many are few: those that take no longer than processes take to start.
 
     Raises:
         UserError: If `n_jobs` is below 1, or a worker is killed.
     """
     if n_jobs is not None:
         require_whole(processes=n_jobs)
-    elif len(images) <= FEW:
+    elif len(images) <= few:
         n_jobs = 1
     parts = (images[start : start + PART] for start in range(0, len(images), PART))
     return np.concatenate(list(in_parallel(function, parts, n_jobs)))

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from keras_faces.data import FaceStream, crop_fits, guess_channels, labels_of, open_source
 from keras_faces.data.sources.base import Source, SourceLike
@@ -16,9 +17,10 @@ from keras_faces.recipes import load_recipe
 from keras_faces.runs import Config, recorded_arguments
 from keras_faces.saving import describe
 from keras_faces.schema import Scalar
+from keras_faces.training.game import check_steps_at_once
 
 LENGTHS = ("epochs", "steps", "minutes")
-ABOVE_ZERO = (*LENGTHS, "steps_per_execution", "grid_every", "score_every", "checkpoint_seconds")
+ABOVE_ZERO = (*LENGTHS, "grid_every", "score_every", "checkpoint_seconds")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class TrainingPlan:
         steps: Steps to train, instead of epochs.
         minutes: Minutes to train, instead of epochs.
         seed: Seed of everything random.
-        steps_per_execution: Steps in one call to the backend.
+        steps_per_execution: Steps in one call to the backend, between which nothing is shown or
+            saved: a number, or `"auto"`, 16 on an accelerator and 1 on a CPU. What is learnt is the
+            same.
         grid_every: Epochs between sample grids. Defaults to steps 10, 20, 50, 100, ...
         grid_epochs: Epochs after which there is a sample grid as well.
         score_every: Epochs between scores while it learns, which are written to `scores.csv`.
@@ -88,7 +92,7 @@ class TrainingPlan:
     steps: int | None = None
     minutes: float | None = None
     seed: int = 0
-    steps_per_execution: int = 1
+    steps_per_execution: int | Literal["auto"] = "auto"
     grid_every: int | None = None
     grid_epochs: list[int] = field(default_factory=list)
     score_every: int | None = None
@@ -106,6 +110,7 @@ class TrainingPlan:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"{name} must be above 0. Received: {value}.")
+        check_steps_at_once(self.steps_per_execution)
         if self.split == "all" and self.test_fraction != 0.1:
             raise UserError(
                 "test_fraction says how many the split 'train' leaves out, and 'all' leaves out "
@@ -200,18 +205,8 @@ class TrainingPlan:
         Args:
             epochs: Epochs to train where nothing else is said.
             steps_per_epoch: Steps in an epoch.
-
-        Raises:
-            UserError: If steps are not executed in whole calls.
         """
         plan = self if self.has_length else dataclasses.replace(self, epochs=epochs)
-        at_once = self.steps_per_execution
-        for total in (steps_per_epoch, plan.steps or steps_per_epoch):
-            if total % at_once:
-                raise UserError(
-                    f"steps_per_execution={at_once} does not divide {steps_per_epoch} steps an "
-                    "epoch" + (f" and {plan.steps} steps." if plan.steps else ".")
-                )
         decay = _decay_over(plan, plan.length_in(steps_per_epoch)[1])
         return dataclasses.replace(plan, hyperparameters={**plan.hyperparameters, **decay})
 

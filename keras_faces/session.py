@@ -27,7 +27,7 @@ from keras_faces.metrics.evaluation import evaluate
 from keras_faces.metrics.scores import CHEAP_SCORES
 from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
 from keras_faces.plan import TrainingPlan, plan_of, resolve
-from keras_faces.process import versions
+from keras_faces.process import give_back_memory, versions
 from keras_faces.runs import Config, Run
 from keras_faces.saving import save_model, untrained_model
 from keras_faces.schema import as_json
@@ -302,6 +302,7 @@ def _watching(run: Run, plan: TrainingPlan) -> list:
 
 def _write_results(run: Run, plan: TrainingPlan, model, stream: FaceStream, print_fn) -> None:
     """Make what a finished run leaves; doing it twice does no harm."""
+    give_back_memory()  # that of training, which nothing after it needs
     model.fit_density([stream.sample(1024, plan.seed, labelled=True)])
     # Each by itself: the folder may be gone since.
     with run.writing("the finished model"):

@@ -999,19 +999,25 @@ def test_every_picture_comes_at_most_once_an_epoch(batch_size, seed, epoch):
             assert len(found) == len(set(found)) == expected
 
 
+def endless(stream, start, count):
+    """Batches as `fit` gets them, made floats."""
+    batches = itertools.islice(stream.dataset(start=start), count)
+    return [kf.data.to_float(batch.numpy()) for batch in batches]
+
+
 def test_a_pipeline_goes_on_from_any_step_as_an_unbroken_one_does(ten):
     stream = ten(batch_size=4)  # two batches an epoch, two pictures left out
-    unbroken = [numbers(batch) for batch in itertools.islice(stream.dataset(start=0), 9)]
+    unbroken = [numbers(batch) for batch in endless(stream, 0, 9)]
     assert len({tuple(batch) for batch in unbroken}) > 5
     for start in (1, 2, 5):
-        resumed = itertools.islice(ten(batch_size=4).dataset(start=start), 9 - start)
+        resumed = endless(ten(batch_size=4), start, 9 - start)
         assert [numbers(batch) for batch in resumed] == unbroken[start:]
 
 
 def test_a_pipeline_of_epochs_yields_the_same_order_as_one_without_end(ten):
     epochs = ten().dataset()
     batches = [numbers(batch) for _ in range(3) for batch in epochs]
-    assert batches == [numbers(batch) for batch in itertools.islice(ten().dataset(start=0), 6)]
+    assert batches == [numbers(batch) for batch in endless(ten(), 0, 6)]
 
 
 def test_iterating_twice_gives_two_epochs_in_different_order(ten):
@@ -1274,8 +1280,10 @@ def test_caches_of_older_versions_are_removed_after_a_week(
 
 def test_a_pipeline_gives_the_very_numbers_that_other_backends_read():
     stream = open_quietly("orl", image_size=16, batch_size=8)
-    for step, images in zip(range(3), stream.dataset(start=0)):
-        np.testing.assert_array_equal(images, kf.data.to_float(stream.read(step)[0]))
+    for step, images, floats in zip(range(3), stream.dataset(start=0), stream.dataset()):
+        assert images.dtype == np.uint8
+        np.testing.assert_array_equal(images, stream.read(step)[0])
+        np.testing.assert_array_equal(floats, kf.data.to_float(stream.read(step)[0]))
 
 
 # ---------------------------------------------------------------------------------------------

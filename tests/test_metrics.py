@@ -19,6 +19,7 @@ from PIL import Image
 import keras_faces as kf
 from keras_faces import metrics
 from keras_faces.metrics import identity, scores, tables
+from keras_faces.metrics.faces import Faces, look
 
 METRICS = {
     "laplacian_variance": metrics.laplacian_variance,
@@ -697,19 +698,19 @@ def described():
         kept = []
         for _ in range(2):
             computed.clear()
-            patch.setattr("keras_faces.metrics.identity.face_descriptors", counting)
+            patch.setattr("keras_faces.metrics.identity.describe", counting)
             result = metrics.score(Copier(samples), stream, 30, scores=ON_DESCRIPTORS)
             kept.append((result, list(computed)))
     return stream.sample(30, 0), samples, kept
 
 
 computed: list[int] = []
-_describe = metrics.face_descriptors
+_describe = identity.describe
 
 
-def counting(faces):
-    computed.append(len(faces))
-    return _describe(faces)
+def counting(images):
+    computed.append(len(images))
+    return _describe(images)
 
 
 def test_scores_on_descriptors_are_those_of_the_pure_functions(described):
@@ -735,9 +736,42 @@ def test_scores_on_descriptors_are_those_of_the_pure_functions(described):
 
 def test_what_was_computed_of_real_faces_is_kept(described):
     (first, described_first), (again, described_again) = described[2]
-    assert sorted(described_first) == [30, 30]
+    assert described_first == [60]  # both at once
     assert described_again == [30]  # the samples, and no longer the real faces
     assert first == again
+
+
+def test_sets_that_are_looked_at_together_are_described_as_each_alone(own_cache, monkeypatch):
+    real = kf.data.open_faces("orl", split="test", progress=False).sample(12, 0)
+    noise = np.random.default_rng(0).uniform(-1, 1, (3, 64, 64, 1)).astype(np.float32)
+    sets = [Faces(images, kept=images is real) for images in (real, noise, real[:5])]
+    expected = [metrics.face_descriptors(faces.images) for faces in sets]
+    look(sets, "descriptors")
+    monkeypatch.setattr(identity, "describe", lambda images: pytest.fail("looked at again"))
+    monkeypatch.setattr(
+        "keras_faces.metrics.faces.detected_in", lambda images: pytest.fail("looked for again")
+    )
+    for faces, alone in zip(sets, expected):
+        np.testing.assert_array_equal(faces.descriptors.values, alone.values)
+        np.testing.assert_array_equal(faces.found, alone.found)
+    assert not sets[1].found.any()
+    assert len(sets[2].descriptors.values) == sets[2].found.sum() > 0
+    look([Faces(real, kept=True)], "descriptors")  # kept on disk
+    with pytest.raises(pytest.fail.Exception):
+        look([Faces(real)], "descriptors")
+
+
+def test_a_damaged_descriptor_network_costs_the_scores_on_descriptors_alone(monkeypatch):
+    def damaged(images):
+        raise kf.UserError("damaged")
+
+    monkeypatch.setattr(identity, "describe", damaged)
+    stream = kf.data.open_faces("orl", 32, split="test", progress=False)
+    wanted = ["face_detection_rate", "near_duplicates"]
+    found = metrics.score(Copier(stream.sample(4, 1)), stream, 4, scores=wanted)
+    assert found["rows"]["prior"]["face_detection_rate"]["value"] is not None
+    assert "damaged" in found["not_computed"]["near_duplicates"]
+    assert list(found["not_computed"]) == ["near_duplicates"]
 
 
 def test_descriptors_by_another_file_are_of_another_protocol_and_not_those_that_were_kept(
@@ -749,14 +783,14 @@ def test_descriptors_by_another_file_are_of_another_protocol_and_not_those_that_
         describing.clear()
         samples = Copier(stream.sample(4, 1))
         found = metrics.score(samples, stream, 4, scores=["near_duplicates"])
-        return found["needs"]["descriptors"]["descriptors"], len(describing)
+        return found["needs"]["descriptors"]["descriptors"], sum(describing) // 4
 
     def describe(faces):
         describing.append(len(faces))
         return identity.Descriptors(np.zeros(len(faces), bool), np.zeros((0, 128)))
 
     describing: list[int] = []
-    monkeypatch.setattr(identity, "face_descriptors", describe)
+    monkeypatch.setattr(identity, "describe", describe)
     usual = f"{identity.DESCRIPTOR_NET}, {identity.FIVE_POINTS}, first face, no jitter"
     assert result() == (f"face_recognition_models 0.3: {usual}", 2)
     assert result()[1] == 1  # the samples, and no longer the real faces

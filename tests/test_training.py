@@ -1,8 +1,11 @@
 """The trainer that all models share: optimizers, schedules, averages, turns."""
 
+import itertools
 import os
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import hypothesis
 import keras
@@ -11,6 +14,8 @@ import pytest
 from hypothesis import strategies as st
 
 import keras_faces as kf
+from keras_faces.callbacks import Budget
+from keras_faces.data.labels import SketchLabels
 from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import Decay, learning_rate_schedule
 
@@ -227,11 +232,179 @@ def test_eager_compiled_and_several_steps_in_one_call_agree(name):
             np.testing.assert_allclose(a, b, atol=2e-5)
 
 
-def test_steps_per_execution_that_does_not_divide_an_epoch_is_refused():
-    model = dcgan()
-    model.compile(steps_per_execution=2)
-    with pytest.raises(kf.UserError, match="1, 3, 9"):
-        model.fit(kf.data.open_faces("orl", image_size=32, batch_size=40), verbose=0)
+class Steps(keras.callbacks.Callback):
+    """At which steps a model calls back."""
+
+    def on_train_begin(self, logs=None):
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(self.model.fit_plan.step)
+
+
+def trained_on(stream, steps_per_execution, *callbacks, **given):
+    model = kf.create_model("dense_vae", image_size=32, channels=1, latent_dim=2, hidden_units=2)
+    model.compile(steps_per_execution=steps_per_execution)
+    history = model.fit(stream, callbacks=list(callbacks), verbose=0, **given).history
+    state = [*model.variables, *model.optimizer.variables]
+    return history, [keras.ops.convert_to_numpy(variable) for variable in state]
+
+
+@pytest.mark.parametrize("at_once", [2, 4, 9, 16])
+def test_a_call_of_several_steps_ends_with_the_epoch_and_what_is_learnt_is_the_same(at_once):
+    stream = kf.data.open_faces("orl", image_size=32, channels=1, batch_size=40)
+    assert stream.steps_per_epoch == 9
+    # From within an epoch, whose rest is a call of `fit` of its own.
+    span = {"initial_epoch": 1, "initial_step": 4, "epochs": 4}
+    steps = Steps()
+    history, state = trained_on(stream, at_once, steps, **span)
+    expected_history, expected_state = trained_on(stream, 1, **span)
+    assert history == expected_history
+    for found, expected in zip(state, expected_state, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    epochs = itertools.pairwise([18, 27, 36])  # of the second call of `fit`
+    calls = [(begin, end) for first, end in epochs for begin in range(first, end, at_once)]
+    assert steps.seen == [min(begin + at_once, end) for begin, end in calls]
+
+
+@pytest.mark.parametrize("steps", [1, 11, 18])
+def test_a_number_of_steps_is_kept_to_whatever_a_call_takes(steps, tmp_path):
+    stream = kf.data.open_faces("orl", image_size=32, channels=1, batch_size=40)
+    ended = []
+    for at_once in (4, 1):
+        seen = Steps()
+        budget = Budget(tmp_path, steps=steps)
+        _, state = trained_on(stream, at_once, budget, seen, epochs=5)
+        assert budget.step == seen.seen[-1] == steps
+        ended.append(state)
+    for found, expected in zip(*ended, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_automatic_steps_are_several_on_accelerators_alone(monkeypatch):
+    model = kf.create_model("dense_vae", image_size=32, channels=1, latent_dim=2, hidden_units=2)
+    for there, expected in ((True, 16), (False, 1)):
+        monkeypatch.setattr("keras_faces.training.game.on_accelerator", lambda there=there: there)
+        model.compile(steps_per_execution="auto")
+        assert model.steps_per_execution == expected
+    for wrong in (0, -1, 2.0, True, "many", None):
+        with pytest.raises(kf.UserError, match=r"'auto' or a whole number.*Received: "):
+            model.compile(steps_per_execution=wrong)
+
+
+class Looking(kf.models.base.FaceModel):
+    """A model that keeps the last batch as its loss has it."""
+
+    latent_dim = 1
+
+    def __init__(self, batch, channels=1):
+        super().__init__(image_size=32, channels=channels)
+        with self.building():
+            self.net = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        shape = (batch, *self.image_shape)
+        self.photos, self.sketches = (
+            self.add_weight(name=name, shape=shape, trainable=False) for name in "ab"
+        )
+
+    @property
+    def players(self):
+        return [Player("a", [self.net], ("loss",))]
+
+    def default_optimizers(self):
+        return {"a": "sgd"}
+
+    def turns(self, images, labels=None):
+        self.photos.assign(images)
+        self.sketches.assign(images if labels is None else labels)
+        yield self.players, images
+
+    def losses(self, batch, training):
+        return {"a": {"loss": keras.ops.mean(self.net(keras.ops.ones((1, 1))))}}
+
+
+class Levels:
+    """A cache of two pictures that hold all 256 levels."""
+
+    image_shape = (32, 32, 1)
+    levels = np.arange(2048, dtype=np.uint8).reshape(2, 32, 32, 1)
+
+    def read(self, positions):
+        return self.levels[positions]
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_every_level_of_a_picture_becomes_the_very_float_that_numpy_makes_of_it(jit):
+    cache = Levels()
+    sketches = SketchLabels(cache, np.array([1, 0]))
+    stream = kf.data.FaceStream(cache, np.arange(2), 2, shuffle=False, labels=sketches)
+    model = Looking(2)
+    model.compile(jit_compile=jit)
+    model.fit(stream, verbose=0)
+    for found, pictures in ((model.photos, cache.levels), (model.sketches, cache.levels[::-1])):
+        np.testing.assert_array_equal(found.numpy(), kf.data.to_float(pictures))
+    model.fit(cache.levels, kf.data.to_float(cache.levels), shuffle=False, verbose=0)
+    np.testing.assert_array_equal(model.photos.numpy(), kf.data.to_float(cache.levels))
+    np.testing.assert_array_equal(model.sketches.numpy(), kf.data.to_float(cache.levels))
+
+
+def test_the_next_batch_is_read_while_one_is_learnt_from():
+    third = threading.Event()
+
+    class Watched(Levels):
+        def read(self, positions):
+            if positions[0] == 2:
+                third.set()
+            return self.levels[positions % 2]
+
+    class Wait(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:  # the third is asked for after this
+                waited.append(third.wait(20))
+
+    waited = []
+    stream = kf.data.FaceStream(Watched(), np.arange(4), 1, shuffle=False)
+    model = Looking(1)
+    model.compile()
+    model.fit(stream, callbacks=[Wait()], verbose=0)
+    assert waited == [True]
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_batch_that_cannot_be_read_is_told_of_in_its_own_words_and_leaves_no_thread(at_once):
+    class Gone(Levels):
+        def read(self, positions):
+            if positions[0] == 2:
+                raise kf.UserError("the faces are gone")
+            return self.levels[positions % 2]
+
+    stream = kf.data.FaceStream(Gone(), np.arange(4), 1, shuffle=False)
+    model = Looking(1)
+    model.compile(steps_per_execution=at_once)
+    with pytest.raises(kf.UserError, match=r"^the faces are gone$"):
+        model.fit(stream, verbose=0)
+    assert not [t for t in threading.enumerate() if t.name.startswith("batches")]
+
+
+@pytest.mark.skipif(TENSORFLOW, reason="TensorFlow keeps nothing of what it compiles")
+def test_jax_keeps_what_it_compiles_in_our_cache_unless_told_where(own_cache, monkeypatch):
+    import jax
+
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        dcgan().compile()
+        folder = Path(jax.config.jax_compilation_cache_dir)
+        assert folder.parent == own_cache / "jax" and folder.is_dir()
+        jax.config.update("jax_compilation_cache_dir", "/elsewhere")
+        dcgan().compile()
+        assert jax.config.jax_compilation_cache_dir == "/elsewhere"
+        jax.config.update("jax_compilation_cache_dir", None)
+        own_cache.joinpath("file").write_bytes(b"")
+        monkeypatch.setenv("KERAS_FACES_CACHE", str(own_cache / "file"))  # no folder can be there
+        dcgan().compile()
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 REPLICAS = """

@@ -41,7 +41,9 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.previous_step = self.step
-        if self.steps_per_epoch:
+        if self.model.fit_plan.step is not None:
+            self.step = self.model.fit_plan.step
+        elif self.steps_per_epoch:
             self.step = self.epoch * self.steps_per_epoch + self._first + batch + 1
         else:
             self.step += 1

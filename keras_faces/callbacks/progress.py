@@ -97,6 +97,10 @@ class Budget(RunCallback):
         """Seconds of training so far, earlier parts of the run included."""
         return self.spent + (time.monotonic() - self._started if self._started else 0.0)
 
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        self.model.fit_plan.last_step = self.steps
+
     def on_train_batch_begin(self, batch, logs=None):
         if self._started is None:
             self._started = time.monotonic()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_faces.errors import UserError
+from keras_faces.pixels import to_float
 from keras_faces.screen import visible
 
 ATTRIBUTES_FILE = "attributes.csv"
@@ -125,6 +126,10 @@ class Labels:
         """Return the labels of pictures, given their positions in the cache."""
         return self._values[positions].astype(self.dtype)
 
+    def read(self, positions: np.ndarray) -> np.ndarray:
+        """Return the same as batches hold it: sketches as uint8."""
+        return self.at(positions)
+
 
 class NameLabels(Labels):
     """The pictures' names, as bytes, which is how TensorFlow has strings."""
@@ -171,7 +176,10 @@ class SketchLabels(Labels):
         return digest.hexdigest()
 
     def at(self, positions: np.ndarray) -> np.ndarray:
-        return self._values.read(self._partners[positions]).astype(np.float32) / 127.5 - 1
+        return to_float(self.read(positions))
+
+    def read(self, positions: np.ndarray) -> np.ndarray:
+        return self._values.read(self._partners[positions])
 
 
 def read_attributes(text: str, title: str) -> Attributes:

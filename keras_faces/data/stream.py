@@ -140,14 +140,15 @@ class FaceStream:
         Returns:
             `(images, labels)`: uint8 images of shape `(batch, height, width, channels)`, and
             labels: int32 numbers of people of shape `(batch,)`, float32 attributes of shape
-            `(batch, attributes)`, or None.
+            `(batch, attributes)`, uint8 sketches like the images, or None.
         """
         epoch, batch = divmod(int(step), self.steps_per_epoch)
         begin = batch * self.batch_size
         size = min(self.batch_size, self.count - begin) // parts
         rows = slice(begin + part * size, begin + (part + 1) * size)
         chosen = self._order(epoch)[rows]
-        images, labels = self.cache.read(chosen), self.labels_at(chosen)
+        images = self.cache.read(chosen)
+        labels = self.label_table.read(chosen) if self.label_table else None
         if self.mirror:
             turned = self._turned(epoch)[rows]
             for pictures in [images, labels] if self.labels == "sketch" else [images]:
@@ -159,11 +160,12 @@ class FaceStream:
         return self.label_table.at(positions) if self.label_table else None
 
     def dataset(self, start: int | None = None):
-        """Return the stream as a tf.data pipeline of float32 NHWC images in [-1, 1].
+        """Return the stream as a tf.data pipeline of NHWC images.
 
         Args:
-            start: None for one epoch, a new permutation each time it is iterated; or the step to
-                start from for a stream without end.
+            start: None for one epoch of float32 in [-1, 1], a new permutation each time it is
+                iterated; or, for `fit`, the step to start from for a stream without end, of uint8,
+                a quarter of the bytes to carry to a device.
 
         Returns:
             A `tf.data.Dataset` whose attribute `stream` is this one: our models' `fit` finds the
@@ -185,7 +187,11 @@ class FaceStream:
 
         # TensorFlow 2.21 idles at the end of an epoch for as long as the epoch took when any stage
         # is tuned automatically, so parallelism is fixed here and the tuner is off.
-        dataset = numbers.map(self._tensors, num_parallel_calls=2, deterministic=True).prefetch(4)
+        dataset = numbers.map(
+            lambda step: self._tensors(step, as_float=start is None),
+            num_parallel_calls=2,
+            deterministic=True,
+        ).prefetch(4)
         options = tf.data.Options()
         options.autotune.enabled = False
         options.deterministic = True
@@ -195,13 +201,16 @@ class FaceStream:
         dataset.stream = self
         return dataset
 
-    def _tensors(self, step):
+    def _tensors(self, step, as_float: bool):
         """Return batch number `step`, a tensor, as tensors of known shapes."""
         import tensorflow as tf
 
         table = self.label_table
-        kinds = (tf.float32,)
-        if table:
+        pictures = tf.float32 if as_float else tf.uint8
+        kinds = (pictures,)
+        if self.labels == "sketch":
+            kinds += (pictures,)
+        elif table:
             kinds += (tf.string if table.dtype == "object" else tf.as_dtype(table.dtype),)
 
         def on_cpu(number):
@@ -210,7 +219,8 @@ class FaceStream:
             except Exception as error:
                 self.failure = error  # TensorFlow raises one of its own, with the stack as its text
                 raise
-            images = to_float(images)
+            if as_float:
+                images, labels = self._as_float(images, labels)
             return (images, labels) if table else (images,)
 
         batch = self.batch_size if self.drop_remainder else None
@@ -226,8 +236,11 @@ class FaceStream:
 
     def __iter__(self) -> Iterator:
         for step in range(self.steps_per_epoch):
-            images, labels = self.read(step)
-            yield (to_float(images), labels) if self.labels else to_float(images)
+            images, labels = self._as_float(*self.read(step))
+            yield (images, labels) if self.labels else images
+
+    def _as_float(self, images, labels):
+        return to_float(images), to_float(labels) if self.labels == "sketch" else labels
 
     def sample(self, count: int, seed: int = 0, labelled: bool = False):
         """Return up to `count` different pictures, chosen by seed, as float32 in [-1, 1].

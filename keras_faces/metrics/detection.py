@@ -10,6 +10,8 @@ import numpy as np
 from keras_faces.detection.detector import UPSAMPLED, frontal_detector, import_dlib, to_rgb
 from keras_faces.parallel import over_pictures
 
+FEW_PIXELS = 10_000_000  # of all pictures together, which take one core two seconds
+
 
 def face_detection_rate(faces: np.ndarray, processes: int | None = None) -> float:
     """Return the share of faces that the detector finds, between 0 and 1.
@@ -26,9 +28,13 @@ def face_detection_rate(faces: np.ndarray, processes: int | None = None) -> floa
 
 def detected(faces: np.ndarray, processes: int | None = None) -> np.ndarray:
     """Return for each face whether the detector finds at least one; arguments as above."""
-    images = to_rgb(faces)
+    return detected_in(to_rgb(faces), processes)
+
+
+def detected_in(images: np.ndarray, processes: int | None = None) -> np.ndarray:
+    """Return the same of uint8 pictures of three channels."""
     import_dlib()
-    return over_pictures(_detect, images, processes)
+    return over_pictures(_detect, images, processes, FEW_PIXELS // images[0, ..., 0].size)
 
 
 def _detect(images: np.ndarray) -> np.ndarray:

@@ -5,14 +5,15 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from keras_faces.detection.detector import import_dlib
+from keras_faces.detection.detector import import_dlib, to_rgb
 from keras_faces.files import cache_folder, remembered, write_checked
 from keras_faces.metrics import identity
-from keras_faces.metrics.detection import detected
+from keras_faces.metrics.detection import detected_in
 from keras_faces.metrics.diversity import nearest
 from keras_faces.metrics.sharpness import laplacian_variance
 from keras_faces.pixels import to_uint8
@@ -42,16 +43,14 @@ class Faces:
     @functools.cached_property
     def found(self) -> np.ndarray:
         """Whether the detector finds a face, for each."""
-        if "descriptors" in self.__dict__:  # which it was asked for already
-            return self.descriptors.found
-        return detected(self.images)
+        look([self], "detector")
+        return self.__dict__["found"]
 
     @functools.cached_property
     def descriptors(self) -> identity.Descriptors:
         """Descriptors of those in which a face is found."""
-        needs = feature_protocol("descriptors", None)
-        found = self._remembered(needs, lambda: identity.face_descriptors(self.images))
-        return identity.Descriptors(*found)
+        look([self], "descriptors")
+        return self.__dict__["descriptors"]
 
     @functools.cached_property
     def sharpness(self) -> np.ndarray:
@@ -61,30 +60,37 @@ class Faces:
     @functools.cached_property
     def inception(self) -> tuple[np.ndarray, np.ndarray]:
         """InceptionV3's features and class probabilities."""
-        return self._remembered(self._inception.protocol, lambda: self._inception(self.images))
+        needs = self._inception.protocol
+        known = self.recall(needs)
+        return self.keep(needs, self._inception(self.images)) if known is None else known
 
-    def _remembered(self, needs: dict, compute: Callable[[], tuple]) -> tuple:
-        """Return arrays that depend on the pictures and on what `needs` says alone.
+    def recall(self, needs: dict) -> tuple | None:
+        """Return arrays that depend on the pictures and on what `needs` says alone, if kept."""
+        known = remembered(self._place(needs)) if self._kept else None
+        if known is None:
+            return None
+        with np.load(io.BytesIO(known)) as arrays:
+            return tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files)))
 
-        They are kept under a hash of the protocol, in which the pictures themselves, in their
-        order, stand for all that chooses and makes them: source, split, crop, size, number, seed.
-        So protocols that differ in anything that matters never share them, and those that give the
-        same pictures do.
+    def keep(self, needs: dict, found: tuple) -> tuple:
+        """Keep such arrays for the next time, and return them."""
+        if self._kept:
+            data = io.BytesIO()
+            np.savez(data, *found)
+            with contextlib.suppress(OSError):  # a full disk: then they are computed again
+                write_checked(self._place(needs), data.getvalue())
+        return found
+
+    def _place(self, needs: dict) -> Path:
+        """Return the file, named by a hash of the protocol.
+
+        In it the pictures themselves, in their order, stand for all that chooses and makes them:
+        source, split, crop, size, number, seed. So protocols that differ in anything that matters
+        never share a file, and those that give the same pictures do.
         """
-        if not self._kept:
-            return compute()
         digest = hashlib.sha256(json.dumps([self.images.shape, needs], sort_keys=True).encode())
         digest.update(to_uint8(self.images).tobytes())
-        place = cache_folder() / "features" / f"{digest.hexdigest()[:32]}.npz"
-        if (known := remembered(place)) is not None:
-            with np.load(io.BytesIO(known)) as arrays:
-                return tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files)))
-        found = compute()
-        data = io.BytesIO()
-        np.savez(data, *found)
-        with contextlib.suppress(OSError):  # a full disk: then they are computed again
-            write_checked(place, data.getvalue())
-        return found
+        return cache_folder() / "features" / f"{digest.hexdigest()[:32]}.npz"
 
     def nearest_of(self, others: "Faces") -> np.ndarray:
         """Return, for each, the position of the nearest of others, and keep it for these."""
@@ -101,8 +107,41 @@ class Faces:
             elif need == "descriptors":
                 found, values = self.descriptors
                 chosen = np.flatnonzero(found) % 2 == start
-                part.__dict__[need] = identity.Descriptors(found[start::2], values[chosen])
+                half = found[start::2]
+                part.__dict__ |= {need: identity.Descriptors(half, values[chosen]), "found": half}
         return parts
+
+
+def look(sets: Sequence[Faces], need: str) -> None:
+    """Let dlib look at several sets together, so that its processes start once.
+
+    Args:
+        sets: Faces of one size. What is known of them is not computed again.
+        need: `"detector"`, or `"descriptors"`, which know whether a face is found as well.
+
+    Raises:
+        UserError: If dlib or its models are not installed, or a process is killed.
+    """
+    needs, found_out = feature_protocol(need, None), "found"
+    if need == "descriptors":
+        found_out = need
+        for faces in (faces for faces in sets if need not in faces.__dict__):
+            if (known := faces.recall(needs)) is not None:
+                faces.__dict__ |= {need: identity.Descriptors(*known), "found": known[0]}
+    unknown = [faces for faces in sets if found_out not in faces.__dict__]
+    if not unknown:
+        return
+    images = np.concatenate([to_rgb(faces.images) for faces in unknown])
+    ends = np.cumsum([len(faces) for faces in unknown])[:-1]
+    if need == "detector":
+        for faces, found in zip(unknown, np.split(detected_in(images), ends)):
+            faces.__dict__["found"] = found
+        return
+    both = identity.describe(images)
+    parts = np.split(both.found, ends)
+    values = np.split(both.values, np.cumsum([part.sum() for part in parts])[:-1])
+    for faces, part in zip(unknown, zip(parts, values)):
+        faces.__dict__ |= {need: identity.Descriptors(*faces.keep(needs, part)), "found": part[0]}
 
 
 def require(need: str) -> None:

@@ -35,6 +35,7 @@ NUMBERS = 128  # in a descriptor
 TOLERANCE = 0.6  # the Face_recognition project's: up to it, two faces are one person's
 DUPLICATE_TOLERANCE = 0.12  # see `near_duplicates`
 CHUNK = 2**22  # distances at a time, 32 MB
+FEW = 32  # pictures, which take two seconds
 
 # The columns of Zhang et al.'s table 1, as it words them, and the one that it leaves out.
 COLUMNS = {
@@ -158,9 +159,13 @@ def face_descriptors(faces: np.ndarray, processes: int | None = None) -> Descrip
     Raises:
         UserError: If faces are not such an array, or dlib or its models are not installed.
     """
-    images = to_rgb(faces)
+    return describe(to_rgb(faces), processes)
+
+
+def describe(images: np.ndarray, processes: int | None = None) -> Descriptors:
+    """Return the same of uint8 pictures of three channels."""
     _load_models()  # what is missing or damaged is told now, and not by a process
-    rows = over_pictures(_describe, images, processes)
+    rows = over_pictures(_describe, images, processes, FEW)
     found = ~np.isnan(rows[:, 0])
     return Descriptors(found, rows[found])
 

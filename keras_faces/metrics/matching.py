@@ -21,7 +21,7 @@ from scipy.spatial.distance import cdist
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import UserError, require_whole
 from keras_faces.metrics import identity
-from keras_faces.metrics.faces import Faces, feature_protocol
+from keras_faces.metrics.faces import Faces, feature_protocol, look
 from keras_faces.metrics.scores import FORMAT, Value, sketches_in
 from keras_faces.pixels import to_float
 
@@ -119,6 +119,8 @@ def score_matches(
     others = not set(chosen.gallery) & set(chosen.pictures)
     if others:
         rows["same"] = (own, gallery)
+    if described:
+        look(list(dict.fromkeys(side for pair in rows.values() for side in pair)), "descriptors")
     scores, found = {}, {}
     for row, pair in rows.items():
         ranks = {

@@ -4,6 +4,7 @@ A score is computed from what is known of a set of faces: pixels, what the detec
 descriptors, Inception's features. Each of these is computed once a set, however many scores use it.
 """
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from keras_faces.errors import NotComputed, UserError, unknown_name
 from keras_faces.metrics import identity, reconstruction
 from keras_faces.metrics.distribution import bootstrap, inception_score
 from keras_faces.metrics.diversity import effective_number, mean_pair_difference
-from keras_faces.metrics.faces import FEATURES, Faces, feature_protocol, require
+from keras_faces.metrics.faces import FEATURES, Faces, feature_protocol, look, require
 from keras_faces.metrics.frechet import frechet_distance
 from keras_faces.metrics.kernel import kernel_distance
 from keras_faces.metrics.neighbours import density_coverage, precision_recall
@@ -279,9 +280,11 @@ def score(
         unit=" scores",
         disable=None if progress else True,
     )
+    seen = "descriptors" if "descriptors" in needed else "detector"
     for name, row in bar:
         bar.set_postfix_str(f"{SCORES[name].title}, {row}")
         try:
+            _look_once(SCORES[name], list(sets.values()), seen)
             value = _computed(SCORES[name], row, sets[row], real)
         except UserError as error:  # of these pictures; others may have it
             value = Value(None)
@@ -297,6 +300,13 @@ def score(
         "rows": rows,
         "not_computed": not_computed,
     }
+
+
+def _look_once(chosen: Score, sets: list[Faces], need: str) -> None:
+    """Let dlib look at all sets at once, for this score and those that follow."""
+    if chosen.features in ("detector", "descriptors"):
+        with contextlib.suppress(UserError):  # which the score itself raises, if it needs it
+            look(sets, need)
 
 
 def _without_what_is_missing(wanted: Sequence[str], inception) -> tuple:
@@ -378,6 +388,7 @@ def score_copies(
     records, not_computed = {}, {}
     for name in wanted:
         try:
+            _look_once(COPY_SCORES[name], [originals, copies], usable[-1])
             records[name] = COPY_SCORES[name].compute(originals, copies)
         except UserError as error:
             records[name] = Value(None)

@@ -8,8 +8,11 @@ date.
 """
 
 import contextlib
+import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -19,26 +22,56 @@ from keras_faces.data.stream import FaceStream, stream_of
 from keras_faces.errors import UserError, require_decay
 from keras_faces.pixels import to_float
 from keras_faces.schema import Scalar
-from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
+from keras_faces.training.backend import (
+    Steps,
+    jit_by_default,
+    keep_compiled,
+    losses_and_gradients,
+    on_accelerator,
+)
 from keras_faces.training.construction import Dtype, SeededModel
 from keras_faces.training.devices import device_count, part, require_same
 from keras_faces.training.memory import counting, within_memory
 from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import Schedule, learning_rate_schedule
 
+STEPS_AT_ONCE = 16  # on accelerators: seldom a second, after which Ctrl-C is heard
 
-class FitPlan(NamedTuple):
+
+def check_steps_at_once(given: int | Literal["auto"]) -> None:
+    """Raise a `UserError` where `steps_per_execution` is neither `"auto"` nor a number of steps."""
+    if given != "auto" and not (isinstance(given, int) and given is not True and given > 0):
+        raise UserError(
+            "steps_per_execution must be 'auto' or a whole number of 1 or more. "
+            f"Received: {given!r}."
+        )
+
+
+@dataclasses.dataclass
+class FitPlan:
     """What `fit` is doing, for callbacks to look at.
 
     Attributes:
         stream: The stream of images, or None where `fit` was given other data.
         steps_per_epoch: Steps in a whole epoch, or None where only Keras knows.
         first_step: The step within the first epoch at which training began.
+        step: Steps done since the beginning of training, or None where only Keras knows.
+        last_step: The step at which training will end, if a callback has said so: no call goes
+            beyond it.
     """
 
     stream: FaceStream | None
     steps_per_epoch: int | None
     first_step: int
+    step: int | None = None
+    last_step: int | None = None
+
+    def next_steps(self, most: int) -> int:
+        """Return how many steps the next call takes: no more than an epoch and training have."""
+        rest = self.steps_per_epoch - self.step % self.steps_per_epoch
+        if self.last_step is not None:
+            rest = min(rest, max(1, self.last_step - self.step))
+        return min(most, rest)
 
 
 class Multiple(NamedTuple):
@@ -331,7 +364,7 @@ class Game(Steps, SeededModel):
     def compile(
         self,
         optimizer=None,
-        steps_per_execution: int = 1,
+        steps_per_execution: int | Literal["auto"] = 1,
         jit_compile: bool | str | None = None,
         run_eagerly: bool = False,
         **kwargs,
@@ -340,15 +373,21 @@ class Game(Steps, SeededModel):
 
         Args:
             optimizer: Dict of one optimizer for each player; None takes the paper's.
-            steps_per_execution: Steps in one call to the backend.
+            steps_per_execution: Steps in one call to the backend, which callbacks see as one;
+                `"auto"` takes 16 on an accelerator, 1 on a CPU. What is learnt is the same.
             jit_compile: Whether to compile with XLA; None does so where it pays.
             run_eagerly: Whether to run without compilation, to debug.
             **kwargs: Further arguments of `keras.Model.compile`.
 
         Raises:
-            UserError: If the optimizers do not match the players.
+            UserError: If the optimizers do not match the players, or steps are not a number of
+                them.
         """
+        keep_compiled()
         names = [player.name for player in self.players]
+        check_steps_at_once(steps_per_execution)
+        if steps_per_execution == "auto":
+            steps_per_execution = STEPS_AT_ONCE if on_accelerator() else 1
         if optimizer is None:
             optimizer = self.default_optimizers()
         if not isinstance(optimizer, (Mapping, PlayerOptimizers)):
@@ -428,8 +467,8 @@ class Game(Steps, SeededModel):
             A `keras.callbacks.History`.
 
         Raises:
-            UserError: If images do not have this model's shape, steps do not divide, or the
-                backend cannot train on as many devices.
+            UserError: If images do not have this model's shape, or the backend cannot train on as
+                many devices.
         """
         self.check_replicas()
         self.forget_density()
@@ -469,12 +508,6 @@ class Game(Steps, SeededModel):
     ):
         self.check_shape(stream.image_shape)
         steps = steps_per_epoch or stream.steps_per_epoch
-        if steps % self.steps_per_execution or initial_step % self.steps_per_execution:
-            divisors = [n for n in range(1, steps + 1) if steps % n == 0]
-            raise UserError(
-                f"steps_per_execution={self.steps_per_execution} does not divide the {steps} steps "
-                f"of an epoch. Choose one of: {', '.join(map(str, divisors))}."
-            )
 
         length = {
             "steps_per_epoch": steps,
@@ -484,17 +517,18 @@ class Game(Steps, SeededModel):
         require_same({"model": self.get_config(), "faces": stream.facts, **length})
 
         def run(first_epoch, first_step, last_epoch):
-            count = (last_epoch - first_epoch) * steps - first_step
-            self.fit_plan = FitPlan(stream, steps, first_step)
-            return keras.Model.fit(
-                self,
-                training_data(stream, first_epoch * steps + first_step, count),
-                epochs=last_epoch,
-                initial_epoch=first_epoch,
-                steps_per_epoch=steps - first_step,
-                callbacks=callbacks,
-                **{**kwargs, "shuffle": False},
-            )
+            first = first_epoch * steps + first_step
+            self.fit_plan = FitPlan(stream, steps, first_step, first)
+            with training_data(stream, first) as data, self._counting_steps():
+                return keras.Model.fit(
+                    self,
+                    data,
+                    epochs=last_epoch,
+                    initial_epoch=first_epoch,
+                    steps_per_epoch=steps - first_step,
+                    callbacks=callbacks,
+                    **{**kwargs, "shuffle": False},
+                )
 
         history = None
         stream.failure = None
@@ -511,6 +545,30 @@ class Game(Steps, SeededModel):
                 raise stream.failure from None
             raise
         return history
+
+    @contextlib.contextmanager
+    def _counting_steps(self) -> Iterator[None]:
+        """Let no call take more steps than an epoch has left, as Keras does where data go on.
+
+        Its function takes fewer where its iterator ends before.
+        """
+        self.make_train_function()
+        function = self.train_function
+
+        def limited(*state_and_iterator):
+            *state, iterator = state_and_iterator
+            count = self.fit_plan.next_steps(self.steps_per_execution)
+            if count < self.steps_per_execution:
+                iterator = itertools.islice(iterator, count)
+            result = function(*state, iterator)
+            self.fit_plan.step += count
+            return result
+
+        self.train_function = limited
+        try:
+            yield
+        finally:
+            self.train_function = function
 
     def check_stream(self, stream: FaceStream) -> None:
         """Raise a `UserError` where a stream is not what the model can learn from."""
@@ -575,8 +633,20 @@ def _sum(terms):
 
 
 def _images_and_labels(data):
-    """Return the images of a batch, and its labels or None."""
-    return keras.utils.unpack_x_y_sample_weight(data)[:2]
+    """Return the images of a batch, and its labels or None; pictures as floats."""
+    images, labels = keras.utils.unpack_x_y_sample_weight(data)[:2]
+    return _as_float(images), labels if labels is None else _as_float(labels)
+
+
+def _as_float(values):
+    """Return pictures that came as uint8 as float32 in [-1, 1], and all else as it is.
+
+    Looked up, since compilers round a division otherwise than numpy does.
+    """
+    if keras.backend.standardize_dtype(values.dtype) != "uint8" or len(values.shape) != 4:
+        return values
+    levels = ops.convert_to_tensor(to_float(np.arange(256, dtype=np.uint8)))
+    return ops.take(levels, ops.cast(values, "int32"), axis=0)
 
 
 def _terms_of(players: Sequence[Player], terms: Mapping) -> dict:
@@ -585,24 +655,38 @@ def _terms_of(players: Sequence[Player], terms: Mapping) -> dict:
     return {name: of_each for name, of_each in terms.items() if name in kept}
 
 
-def training_data(stream: FaceStream, start: int, count: int):
-    """Return batches `start` to `start + count` of a stream in the form the backend takes."""
+@contextlib.contextmanager
+def training_data(stream: FaceStream, start: int) -> Iterator:
+    """Give the batches of a stream from `start` on in the form the backend takes."""
     if keras.backend.backend() == "tensorflow":
-        return stream.dataset(start)
-    return _Batches(stream, start, count)
+        yield stream.dataset(start)
+        return
+    with ThreadPoolExecutor(1, "batches") as thread:
+        yield _Batches(stream, start, thread)
 
 
 class _Batches(keras.utils.PyDataset):
-    """Batches for backends other than TensorFlow, which then need not be installed."""
+    """Batches for backends other than TensorFlow, which then need not be installed.
 
-    def __init__(self, stream: FaceStream, start: int, count: int):
+    While one is learnt from, a thread reads the next. Keras's own workers would wait a tenth of a
+    second at the end of every `fit`, and start with the batches after the one they broke off at.
+    """
+
+    # Without end: Keras counts whole calls, and would begin anew before the last one.
+    num_batches = None
+
+    def __init__(self, stream: FaceStream, start: int, thread: ThreadPoolExecutor):
         super().__init__()
-        self.stream, self.start, self.count = stream, start, count
-
-    @property
-    def num_batches(self):
-        return self.count
+        self.stream, self.start, self._thread = stream, start, thread
+        self._part = part()  # Keras knows of its devices in this thread alone
+        self._ahead = {}
 
     def __getitem__(self, index):
-        images, labels = self.stream.read(self.start + index, *part())
-        return (to_float(images),) if labels is None else (to_float(images), labels)
+        reading = self._ahead.pop(index, None) or self._read(index)
+        batch = reading.result()
+        self._ahead = {index + 1: self._read(index + 1)}
+        images, labels = batch
+        return (images,) if labels is None else (images, labels)
+
+    def _read(self, index):
+        return self._thread.submit(self.stream.read, self.start + index, *self._part)

@@ -8,12 +8,32 @@ import jax.numpy as jnp
 import keras
 
 from keras_faces.checkpoints import variables_of
+from keras_faces.files import cache_folder
+from keras_faces.process import processor
 from keras_faces.training.devices import apart
+
+
+def on_accelerator() -> bool:
+    """Whether steps run on something faster than a CPU."""
+    return jax.default_backend() != "cpu"
 
 
 def jit_by_default() -> bool:
     """Whether to compile steps: on JAX, always."""
     return True
+
+
+def keep_compiled() -> None:
+    """Keep what is compiled for the next run, in JAX's own cache, unless the user has chosen one.
+
+    JAX tells its versions, backends and options apart, but not processors, whose instructions the
+    code is made of.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = cache_folder() / "jax" / processor()
+        with contextlib.suppress(OSError):  # then it is compiled anew
+            folder.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def make_deterministic() -> None:

@@ -8,9 +8,18 @@ import tensorflow as tf
 from keras_faces.errors import UserError
 
 
+def on_accelerator() -> bool:
+    """Whether steps run on something faster than a CPU."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def jit_by_default() -> bool:
     """Whether to compile steps with XLA: it pays on accelerators and costs a third on a CPU."""
-    return bool(tf.config.list_physical_devices("GPU"))
+    return on_accelerator()
+
+
+def keep_compiled() -> None:
+    """Keep what is compiled for the next run: TensorFlow keeps nothing."""
 
 
 def make_deterministic() -> None:
