@@ -18,7 +18,12 @@ from keras import ops
 from keras_faces.data.stream import FaceStream, stream_of
 from keras_faces.errors import UserError, require_decay
 from keras_faces.pixels import to_float
-from keras_faces.training.backend import Steps, jit_by_default, losses_and_gradients
+from keras_faces.training.backend import (
+    Steps,
+    apply_gradients,
+    jit_by_default,
+    losses_and_gradients,
+)
 from keras_faces.training.construction import Dtype, SeededModel
 from keras_faces.training.memory import counting, within_memory
 from keras_faces.training.players import Player, PlayerOptimizers
@@ -188,7 +193,7 @@ class Game(Steps, SeededModel):
             masks = self.update_masks(terms)
             for name, variables in groups.items():
                 with self._masked(masks.get(name), variables, self.optimizer[name]):
-                    self.optimizer[name].apply(gradients[name], variables)
+                    apply_gradients(self.optimizer[name], gradients[name], variables)
             self._log_losses(players, losses)
             all_terms |= _terms_of(players, terms)
         self.adjust(all_terms)
