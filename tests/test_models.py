@@ -200,7 +200,9 @@ def test_a_convolution_of_what_was_doubled_equals_keras_and_so_do_its_gradients(
             inputs = tf.Variable(small)
             outputs = layer(double(inputs), **mode)
             loss = tf.reduce_sum(weights * outputs)
-        return outputs, *tape.gradient(loss, [inputs, *(v.value for v in layer.trainable_variables)])
+        return outputs, *tape.gradient(
+            loss, [inputs, *(v.value for v in layer.trainable_variables)]
+        )
 
     expected = results(theirs)
     for mode in ({"training": True}, {"training": False}):
