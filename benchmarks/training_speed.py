@@ -1,179 +1,221 @@
-"""Training speed of DCGAN at 64x64x3 with `fit`, and PyTorch's eager step on the same networks.
+"""Training speed of our models with `fit`, beside the same networks in PyTorch, eager and compiled.
 
-    python benchmarks/training_speed.py [--seconds 20] [--rounds 3]
+    python benchmarks/training_speed.py --models dcgan vae --sides ours torch compiled
 
-Both sides run in turn, each time in a process of its own, so that a noisy machine is noisy for
-both: compare the ratio. PyTorch is optional (pip install torch); it runs channels-last, with
-glibc's allocator told not to return memory, which is its fastest setting on a CPU. Its step is the
-usual alternating one: discriminator on real and detached fake faces, then generator.
+Every side runs in a process of its own, all of them at once but only one of them at work: bursts of
+a few seconds take turns, so that a noisy machine is noisy for all. Compare the ratios. Faces of
+64x64x3 come from memory. A batch is of `--batch` faces; one of `wgan`, which is five steps of its
+critic, of five times as many.
 
-Prints images/s: the median over rounds, and what was lost between epochs.
+PyTorch is optional (pip install torch). It runs channels-last and, on a CPU, with glibc's
+allocator told not to return memory, as `keras-faces` tells it; `compiled` is with `torch.compile`
+and fused optimizers. `torch_models.py` holds its networks and steps. On a GPU both sides' float32
+convolutions round to TF32, and `--per-call` puts steps of ours into one call.
+
+Beside other work PyTorch's threads, which wait for each other, lose more than TensorFlow's. Then
+measure on one core and by processor time:
+
+    taskset -c 0 python benchmarks/training_speed.py --clock processor
+
+Prints images/s, the median over rounds, and the median ratio of ours to each other side.
 """
 
 import argparse
+import importlib.util
 import json
+import operator
 import os
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
-BATCH = 64
+from keras_faces.models.registry import list_models
+
 DTYPES = ("float32", "bfloat16")
+SIDES = ("ours", "torch", "compiled")
 MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_TOP_PAD_": "268435456",
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_TOP_PAD_": str(256 * 2**20),
 }
+WARM_UP = 3  # calls that trace, compile and fill the caches
+PICTURES = 10  # batches of them
 
 
-def ours(dtype: str, seconds: float) -> dict:
-    """Train with `fit` on random faces that come from an array through tf.data."""
+def ours(name: str, dtype: str, batch: int, per_call: int, pause: Callable) -> None:
+    """Train with `fit` on random faces that come as they do from a cache."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from keras_faces.process import prepare_process
 
-    prepare_process()  # as the command does; PyTorch's side has the like in MALLOC
+    prepare_process()  # as the command does
     import keras
     import numpy as np
 
     import keras_faces as kf
+    from keras_faces.data.labels import Labels, SketchLabels
 
-    class Watch(keras.callbacks.Callback):
-        def on_train_begin(self, logs=None):
-            self.steps, self.idle, self.started = 0, 0.0, None
-
-        def on_train_batch_begin(self, batch, logs=None):
-            if batch == 0 and self.started:
-                self.idle += time.perf_counter() - self.ended
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.ended = time.perf_counter()
-            self.steps += 1
-            if self.steps == 5:  # the first steps trace and warm up
-                self.started = self.ended
-            if self.started and self.ended - self.started > seconds:
-                self.model.stop_training = True
-
-    model = kf.create_model("dcgan", dtype="float32" if dtype == "float32" else "mixed_bfloat16")
-    model.compile()
+    chance = np.random.default_rng(0)
 
     class Faces:
-        """A cache of random faces in memory: this measures training, not reading."""
-
         image_shape = (64, 64, 3)
-        pictures = np.random.default_rng(0).integers(0, 256, (640, 64, 64, 3), np.uint8)
+        pictures = chance.integers(0, 256, (PICTURES * batch * per_call, 64, 64, 3), np.uint8)
 
         def read(self, indices):
             return self.pictures[indices]
 
-    faces = kf.data.FaceStream(Faces(), np.arange(640), BATCH)
-    watch = Watch()
-    model.fit(faces, epochs=10_000, callbacks=[watch], verbose=0)
-    spent = watch.ended - watch.started
-    return {
-        "images/s": (watch.steps - 5) * BATCH / spent,
-        "idle between epochs": watch.idle / spent,
-    }
+    class Watch(keras.callbacks.Callback):
+        steps = 0
 
+        def on_train_batch_end(self, step, logs=None):
+            list(map(float, (logs or {}).values()))  # what has not come yet is waited for
+            self.steps += 1
+            if self.steps >= WARM_UP:
+                pause(batch * per_call)
 
-def pytorch(dtype: str, seconds: float) -> dict:
-    """Train the same networks with PyTorch's eager step."""
-    import torch
-    from torch import nn
-
-    torch.manual_seed(0)
-
-    def generator():
-        parts = [nn.ConvTranspose2d(100, 512, 4, 1, 0, bias=False)]
-        width = 512
-        while width > 64:
-            parts += [nn.BatchNorm2d(width), nn.ReLU(True)]
-            parts += [nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False)]
-            width //= 2
-        parts += [nn.BatchNorm2d(64), nn.ReLU(True)]
-        return nn.Sequential(*parts, nn.ConvTranspose2d(64, 3, 4, 2, 1, bias=False), nn.Tanh())
-
-    def discriminator():
-        parts = [nn.Conv2d(3, 64, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True)]
-        for width in (128, 256, 512):
-            parts += [nn.Conv2d(width // 2, width, 4, 2, 1, bias=False)]
-            parts += [nn.BatchNorm2d(width), nn.LeakyReLU(0.2, True)]
-        return nn.Sequential(*parts, nn.Conv2d(512, 1, 4, 1, 0, bias=False), nn.Flatten())
-
-    g = generator().to(memory_format=torch.channels_last)
-    d = discriminator().to(memory_format=torch.channels_last)
-    g_optimizer, d_optimizer = (
-        torch.optim.Adam(net.parameters(), 2e-4, betas=(0.5, 0.999)) for net in (g, d)
+    model = kf.create_model(
+        name,
+        image_size=64,
+        channels=3,
+        dtype="float32" if dtype == "float32" else "mixed_bfloat16",
     )
-    loss = nn.BCEWithLogitsLoss()
-    faces = torch.rand(10, BATCH, 3, 64, 64).mul(2).sub(1)
-    one, zero = torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
+    model.compile(steps_per_execution=per_call)
+    faces, labels = Faces(), None
+    everybody = np.arange(len(faces.pictures))
+    if model.conditional:
+        values = chance.integers(0, 2, (len(everybody), len(model.condition_names)), np.uint8)
+        labels = Labels("attributes", model.condition_names, values, "float32")
+    elif model.translates_to:
+        labels = SketchLabels(faces, everybody)
+    stream = kf.data.FaceStream(faces, everybody, batch, labels=labels)
+    model.fit(stream, epochs=10**6, callbacks=[Watch()], verbose=0)
 
-    def step(real):
-        real = real.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-            fake = g(torch.randn(BATCH, 100, 1, 1))
-            d_loss = loss(d(real).float(), one) + loss(d(fake.detach()).float(), zero)
-        d_optimizer.zero_grad()
-        d_loss.backward()
-        d_optimizer.step()
-        d.requires_grad_(False)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-            g_loss = loss(d(fake).float(), one)
-        g_optimizer.zero_grad()
-        g_loss.backward()
-        g_optimizer.step()
-        d.requires_grad_(True)
 
-    for number in range(5):
-        step(faces[number % 10])
-    steps, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        step(faces[steps % 10])
+def pytorch(name: str, dtype: str, batch: int, compiled: bool, pause: Callable) -> None:
+    """Train the same networks in PyTorch."""
+    import torch
+    from torch_models import MODELS, Torch
+
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = True
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    step = MODELS[name](Torch(device, dtype, compiled))
+    faces = torch.rand(PICTURES, batch, 3, 64, 64, device=device).mul(2).sub(1)
+    faces = [part.contiguous(memory_format=torch.channels_last) for part in faces]
+    steps = 0
+    while True:
+        step(faces[steps % PICTURES])
         steps += 1
-    return {"images/s": steps * BATCH / (time.perf_counter() - started)}
+        # A GPU is left to run ahead, as it is in training, and waited for now and then.
+        if steps >= WARM_UP and (device == "cpu" or steps % 20 == 0):
+            if device == "cuda":
+                torch.cuda.synchronize()
+            pause(batch * (1 if device == "cpu" else 20))
+
+
+def work(options) -> None:
+    """Train in bursts: read how many seconds, train, print how many images/s."""
+    (name,), (dtype,), (side,) = options.models, options.dtypes, options.sides
+    batch = options.batch * (5 if name == "wgan" else 1)
+    clock = time.process_time if options.clock == "processor" else time.perf_counter
+    started, until, images = 0.0, 0.0, 0
+
+    def pause(count):
+        nonlocal started, until, images
+        images += count
+        if time.perf_counter() < until:
+            return
+        rate = images / (clock() - started) if until else 0.0
+        print(json.dumps(rate), file=answers, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            os._exit(0)
+        started, until, images = clock(), time.perf_counter() + float(line), 0
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries print, too
+    if side == "ours":
+        ours(name, dtype, batch, options.per_call, pause)
+    else:
+        pytorch(name, dtype, batch, side == "compiled", pause)
+
+
+class Side:
+    """A process that trains when it is told to."""
+
+    def __init__(self, name: str, words: list[str], environment: dict):
+        self.name, self.rates = name, []
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--worker", "--sides", name, *words],
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ready(self) -> bool:
+        return bool(self.process.stdout.readline())
+
+    def burst(self, seconds: float) -> None:
+        self.process.stdin.write(f"{seconds}\n")
+        self.process.stdin.flush()
+        self.rates.append(json.loads(self.process.stdout.readline()))
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def measured(name: str, dtype: str, options) -> dict[str, list[float]]:
+    """Return the images/s of each round by side."""
+    words = ["--models", name, "--dtypes", dtype]
+    words += ["--batch", str(options.batch), "--per-call", str(options.per_call)]
+    words += ["--clock", options.clock]
+    sides = []
+    try:
+        for side in options.sides:  # one after the other: compiling takes all there is
+            environment = {"KERAS_BACKEND": options.backend} if side == "ours" else MALLOC
+            sides.append(Side(side, words, environment))
+            if not sides[-1].ready():
+                print(f"{name} {dtype}: {side} failed, see above")
+                sides.pop().end()
+        for _ in range(options.rounds):
+            for side in sides:
+                side.burst(options.seconds)
+    finally:
+        for side in sides:
+            side.end()
+    return {side.name: side.rates for side in sides}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--side", choices=["ours", "pytorch"], help=argparse.SUPPRESS)
-    parser.add_argument("--dtype", choices=DTYPES, help=argparse.SUPPRESS)
+    parser.add_argument("--models", nargs="+", default=list_models(), metavar="MODEL")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
+    parser.add_argument("--backend", choices=["tensorflow", "jax"], default="tensorflow")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--per-call", type=int, default=1, help="steps_per_execution of ours")
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
+    parser.add_argument("--seconds", type=float, default=5, help="of a burst")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.side:
-        run = {"ours": ours, "pytorch": pytorch}[options.side]
-        print(json.dumps(run(options.dtype, options.seconds)))
+    if options.worker:
+        work(options)
         return
-    found: dict = {}
-    for _ in range(options.rounds):
-        for dtype in DTYPES:
-            for side in ("ours", "pytorch"):
-                arguments = f"--side {side} --dtype {dtype} --seconds {options.seconds}"
-                done = subprocess.run(
-                    [sys.executable, __file__, *arguments.split()],
-                    env={**os.environ, **(MALLOC if side == "pytorch" else {})},
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
-                if done.returncode:
-                    missing = "No module named 'torch'" in done.stderr
-                    print(f"{side} {dtype}: " + ("not installed" if missing else done.stderr))
-                    continue
-                result = json.loads(done.stdout.splitlines()[-1])
-                found.setdefault((dtype, side), []).append(result)
-                print(side, dtype, {key: round(value, 3) for key, value in result.items()})
-    for dtype in DTYPES:
-        medians = {
-            side: statistics.median(r["images/s"] for r in found[dtype, side])
-            for side in ("ours", "pytorch")
-            if (dtype, side) in found
-        }
-        print(dtype, {side: f"{value:.0f} images/s" for side, value in medians.items()}, end=" ")
-        if len(medians) == 2:
-            print(f"ratio ours/pytorch {medians['ours'] / medians['pytorch']:.2f}", end="")
-        print()
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed: only our side runs.")
+        options.sides = ["ours"]
+    for name in options.models:
+        for dtype in options.dtypes:
+            rates = measured(name, dtype, options)
+            words = [f"{side} {statistics.median(found):.4g}" for side, found in rates.items()]
+            for side in rates.keys() - {"ours"} if "ours" in rates else ():
+                ratio = statistics.median(map(operator.truediv, rates["ours"], rates[side]))
+                words.append(f"ours/{side} {ratio:.2f}")
+            print(f"{name} {dtype}, images/s:", ", ".join(words), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_faces as kf
 from keras_faces.models.encoding import nearest_squares
-from keras_faces.models.layers import BatchNormalization
+from keras_faces.models.layers import BatchNormalization, Conv2D
 from keras_faces.models.losses import cross_entropy, kl_divergence, squared_error
 
 
@@ -177,3 +178,49 @@ def test_training_on_forgets_a_density_that_is_no_longer_true():
     assert model.default_sampler == "fitted"
     model.fit(faces, batch_size=4, verbose=0)
     assert model.default_sampler == "prior"
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_convolution_of_what_was_doubled_equals_keras_and_so_do_its_gradients(kernel, use_bias):
+    rng = np.random.default_rng(0)
+    small = rng.normal(size=(2, 5, 7, 3)).astype("float32")
+    given = {"padding": "same", "activation": "elu", "use_bias": use_bias}
+    ours = Conv2D(4, kernel, doubled=True, **given)
+    theirs = keras.layers.Conv2D(4, kernel, **given)
+    double = keras.layers.UpSampling2D(2)
+    for layer in (ours, theirs):
+        layer.build((2, 10, 14, 3))
+    theirs.set_weights([rng.normal(size=w.shape) for w in theirs.get_weights()])
+    ours.set_weights(theirs.get_weights())
+    weights = rng.normal(size=(2, 10, 14, 4)).astype("float32")
+
+    def results(layer, **mode):
+        with tf.GradientTape() as tape:
+            inputs = tf.Variable(small)
+            outputs = layer(double(inputs), **mode)
+            loss = tf.reduce_sum(weights * outputs)
+        return outputs, *tape.gradient(
+            loss, [inputs, *(v.value for v in layer.trainable_variables)]
+        )
+
+    expected = results(theirs)
+    for mode in ({"training": True}, {"training": False}):
+        for a, b in zip(results(ours, **mode), expected, strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("gan", {}), ("began", {}), ("began", {"skip_connections": True})],
+)
+def test_generators_make_the_same_faces_by_the_short_way_as_by_the_long_one(name, options):
+    """The short way holds only where nothing but a doubling stands before the convolution."""
+    model = kf.create_model(name, image_size=32, channels=3, filters=4, latent_dim=3, **options)
+    latents = model.sample_latents(4, seed=0)
+    quick = [layer for layer in model.generator.layers if getattr(layer, "doubled", False)]
+    assert len(quick) == 2  # 8, 16, 32
+    short = np.array(model.generator(latents, training=True))
+    for layer in quick:
+        layer.doubled = False
+    np.testing.assert_allclose(np.array(model.generator(latents, training=True)), short, atol=1e-5)

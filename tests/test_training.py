@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 import keras_faces as kf
 from keras_faces.callbacks import Budget
 from keras_faces.data.labels import SketchLabels
+from keras_faces.models.layers import Clip
 from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import Decay, learning_rate_schedule
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
+if TENSORFLOW:
+    from keras_faces.training.tensorflow_steps import COMPILED_FROM
 
 
 def faces(count=8, seed=0):
@@ -405,6 +408,32 @@ def test_jax_keeps_what_it_compiles_in_our_cache_unless_told_where(own_cache, mo
         assert jax.config.jax_compilation_cache_dir is None
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="on JAX XLA compiles the whole step")
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.Adam(Decay(0.01, "linear", 4, 0.0, 1), beta_1=0.5),
+        lambda: keras.optimizers.RMSprop(0.001, epsilon=1e-3, clipnorm=1.0),
+        lambda: keras.optimizers.SGD(0.001, momentum=0.9, nesterov=True),
+    ],
+    ids=["adam", "rmsprop", "sgd"],
+)
+def test_an_optimizer_of_many_weights_is_compiled_and_moves_them_as_keras_does(optimizer):
+    learnt = []
+    for eager in (True, False, False):
+        model = kf.create_model("dense_vae", image_size=32, channels=1, hidden_units=512)
+        assert model.count_params() > COMPILED_FROM
+        for variable in model.encoder.trainable_variables:
+            variable.constraint = Clip(0.03)
+        model.compile({"vae": optimizer()}, run_eagerly=eager)
+        model.fit(faces(), batch_size=4, epochs=2, shuffle=False, verbose=0)
+        learnt.append([*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)])
+    for plain, compiled, again in zip(*learnt, strict=True):
+        np.testing.assert_allclose(compiled, plain, atol=1e-5, rtol=1e-4)
+        np.testing.assert_array_equal(again, compiled)
+    assert max(np.abs(weights).max() for weights in model.encoder.get_weights()) <= 0.030001
 
 
 REPLICAS = """

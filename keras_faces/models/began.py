@@ -34,6 +34,7 @@ from keras_faces.errors import (
 from keras_faces.models.adversarial import AdversarialModel
 from keras_faces.models.base import map_batches
 from keras_faces.models.dcgan import normalisation
+from keras_faces.models.layers import Conv2D
 from keras_faces.pictures import rows_grid
 from keras_faces.training.game import Multiple
 from keras_faces.training.players import LEAST_EPSILON, Player
@@ -262,8 +263,8 @@ def build_decoder(image_size, channels, latent_dim, filters, skip_connections, n
     first = layers.Reshape((8, 8, filters))(layers.Dense(8 * 8 * filters)(latents))
     x, size = first, 8
     while True:
-        for _ in range(2):
-            x = layers.Conv2D(filters, 3, padding="same", activation="elu")(x)
+        x = Conv2D(filters, 3, padding="same", activation="elu", doubled=size > 8)(x)
+        x = layers.Conv2D(filters, 3, padding="same", activation="elu")(x)
         if size == image_size:
             break
         x, size = layers.UpSampling2D(2, interpolation="nearest")(x), 2 * size

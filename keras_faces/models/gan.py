@@ -24,7 +24,7 @@ from keras import layers, ops
 
 from keras_faces.errors import require_at_least, require_decay
 from keras_faces.models.adversarial import LogitModel
-from keras_faces.models.layers import BatchNormalization
+from keras_faces.models.layers import BatchNormalization, Conv2D
 from keras_faces.models.losses import accuracies, cross_entropy, one_sided
 from keras_faces.training.players import Player
 
@@ -183,10 +183,10 @@ def build_generator(
             layers.Activation(activation),
             layers.Reshape((base, base, 2 * filters)),
             layers.UpSampling2D(2),
-            layers.Conv2D(filters, 5, padding="same"),
+            Conv2D(filters, 5, padding="same", doubled=True),
             layers.Activation(activation),
             layers.UpSampling2D(2),
-            layers.Conv2D(channels, 5, padding="same"),
+            Conv2D(channels, 5, padding="same", doubled=True),
             layers.Activation("tanh", dtype="float32"),
         ],
         name="generator",

@@ -34,6 +34,44 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
+class Conv2D(keras.layers.Conv2D):
+    """Keras's convolution, quicker to train where nearest neighbours have doubled its inputs.
+
+    Such inputs are blocks of four equal values, so that taps which fall on one block are summed
+    beforehand: a transposed convolution of what was doubled, with 9 multiply-adds in place of 25
+    for a 5x5 kernel and 4 in place of 9 for a 3x3 one. The values are the same up to rounding.
+
+    Args:
+        filters: As of `keras.layers.Conv2D`.
+        kernel_size: As of `keras.layers.Conv2D`; odd.
+        doubled: Whether its inputs come from `UpSampling2D(2)`. Then strides are 1 and the padding
+            is `"same"`.
+        **kwargs: Arguments of `keras.layers.Conv2D`.
+    """
+
+    def __init__(self, filters, kernel_size, doubled: bool = False, **kwargs):
+        super().__init__(filters, kernel_size, **kwargs)
+        self.doubled = doubled
+
+    def call(self, inputs, training=None):
+        # Exports and other inference keep the plain convolution.
+        if not (training and self.doubled):
+            return super().call(inputs)
+        # A transposed convolution goes through its kernel backwards, from outputs to inputs.
+        kernel = ops.transpose(ops.flip(self.kernel, (0, 1)), (0, 1, 3, 2))
+        kernel = sum(
+            ops.pad(kernel, ((row, 1 - row), (column, 1 - column), (0, 0), (0, 0)))
+            for row in (0, 1)
+            for column in (0, 1)
+        )
+        outputs = ops.conv_transpose(inputs[:, ::2, ::2], kernel, strides=2, padding="same")
+        return self.activation(outputs + self.bias if self.use_bias else outputs)
+
+    def get_config(self):
+        return {**super().get_config(), "doubled": self.doubled}
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
 class ReflectionPadding2D(layers.Layer):
     """Pads images by their own mirror image.
 

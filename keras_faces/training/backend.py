@@ -15,6 +15,7 @@ else:
     )
 
 Steps = steps.Steps
+apply_gradients = steps.apply_gradients
 compiled_gradients = steps.compiled_gradients
 fused_batch_normalization = steps.fused_batch_normalization
 input_gradients = steps.input_gradients

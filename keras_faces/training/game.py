@@ -24,6 +24,7 @@ from keras_faces.pixels import to_float
 from keras_faces.schema import Scalar
 from keras_faces.training.backend import (
     Steps,
+    apply_gradients,
     jit_by_default,
     keep_compiled,
     losses_and_gradients,
@@ -242,7 +243,7 @@ class Game(Steps, SeededModel):
             masks = self.update_masks(terms)
             for name, variables in ((player.name, player.variables) for player in players):
                 with self._masked(masks.get(name), variables, self.optimizer[name]):
-                    self.optimizer[name].apply(gradients[name], variables)
+                    apply_gradients(self.optimizer[name], gradients[name], variables)
             self._log_losses(players, losses)
             all_terms |= _terms_of(players, terms)
         self.adjust(all_terms)

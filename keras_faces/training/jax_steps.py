@@ -78,6 +78,11 @@ def losses_and_gradients(function, groups, state):
     return (losses, extras), gradients
 
 
+def apply_gradients(optimizer, gradients, variables):
+    """Let an optimizer move variables."""
+    optimizer.apply(gradients, variables)
+
+
 def input_gradients(function, inputs):
     """Return the gradient of the sum of `function(inputs)` by its inputs, itself differentiable."""
     return jax.grad(lambda values: jnp.sum(function(values)))(inputs)

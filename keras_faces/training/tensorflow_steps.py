@@ -1,11 +1,14 @@
 """Training steps on TensorFlow, where variables change in place."""
 
 import contextlib
+import math
 
 import keras
 import tensorflow as tf
 
 from keras_faces.errors import UserError
+
+COMPILED_FROM = 10**6  # weights of a player
 
 
 def on_accelerator() -> bool:
@@ -45,6 +48,23 @@ def losses_and_gradients(function, groups, state):
         losses, extras = function()
     gradients = {name: tape.gradient(losses[name], group) for name, group in groups.items()}
     return (losses, extras), gradients
+
+
+def apply_gradients(optimizer, gradients, variables):
+    """Let an optimizer move variables.
+
+    Where there are many, XLA compiles it: Keras composes Adam of a dozen operations, each of which
+    goes through all of the memory, and XLA makes one of them. With few, it would be compiling for
+    longer than it saves.
+    """
+
+    def apply(gradients):
+        optimizer.apply(gradients, variables)
+
+    many = sum(math.prod(variable.shape) for variable in variables) >= COMPILED_FROM
+    if many and tf.inside_function() and not tf.distribute.has_strategy():
+        apply = tf.function(apply, jit_compile=True, autograph=False)
+    apply(gradients)
 
 
 def input_gradients(function, inputs):
