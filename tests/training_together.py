@@ -82,8 +82,9 @@ def together() -> None:
 def mistakes(**usual) -> None:
     with refused("another plan"):
         kf.train("dense_vae", **{**usual, "steps": 12 + 6 * NUMBER})
+    one = {"batch_size": 4, "steps_per_execution": 1}
     with refused("other pictures"):
-        kf.train("dense_vae", **{**usual, "data": FOLDER / f"faces {NUMBER}", "batch_size": 4})
+        kf.train("dense_vae", **{**usual, "data": FOLDER / f"faces {NUMBER}", **one})
     with refused("a folder that one does not see"):
         kf.train("dense_vae", **{**usual, "run": FOLDER / f"mistakes {NUMBER}"})
     versions, devices.versions = devices.versions, lambda: {"keras": f"3.{NUMBER}"}
