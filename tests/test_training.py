@@ -436,6 +436,28 @@ def test_an_optimizer_of_many_weights_is_compiled_and_moves_them_as_keras_does(o
     assert max(np.abs(weights).max() for weights in model.encoder.get_weights()) <= 0.030001
 
 
+MEMORY = """
+import numpy as np, psutil
+from keras_faces.process import give_back_memory, prepare_process
+
+prepare_process()
+def held():
+    return psutil.Process().memory_info().rss
+before = held()
+first, last = np.ones(50_000_000), np.ones(1)  # 400 MB, and what lies behind it
+del first
+kept = held() - before
+give_back_memory()
+assert kept > 3e8 > 1e8 > held() - before, (kept, held() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_memory_that_a_prepared_process_keeps_can_be_given_back():
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 REPLICAS = """
 import tensorflow as tf
 
