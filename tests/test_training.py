@@ -21,8 +21,6 @@ from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import Decay, learning_rate_schedule
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
-if TENSORFLOW:
-    from keras_faces.training.tensorflow_steps import COMPILED_FROM
 
 
 def faces(count=8, seed=0):
@@ -420,11 +418,13 @@ def test_jax_keeps_what_it_compiles_in_our_cache_unless_told_where(own_cache, mo
     ],
     ids=["adam", "rmsprop", "sgd"],
 )
-def test_an_optimizer_of_many_weights_is_compiled_and_moves_them_as_keras_does(optimizer):
+def test_an_optimizer_of_many_weights_is_compiled_and_moves_them_as_keras_does(
+    optimizer, monkeypatch
+):
+    monkeypatch.setattr("keras_faces.training.tensorflow_steps.COMPILED_FROM", 10)
     learnt = []
     for eager in (True, False, False):
-        model = kf.create_model("dense_vae", image_size=32, channels=1, hidden_units=512)
-        assert model.count_params() > COMPILED_FROM
+        model = kf.create_model("dense_vae", image_size=32, channels=1, hidden_units=4)
         for variable in model.encoder.trainable_variables:
             variable.constraint = Clip(0.03)
         model.compile({"vae": optimizer()}, run_eagerly=eager)
