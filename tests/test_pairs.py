@@ -612,4 +612,4 @@ def test_halves_are_loaded_as_photos_with_sketches(picture_folder):
     )
     photos, sketches = stream.read(0)
     assert photos[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 50]
-    assert kf.data.to_uint8(sketches)[:, 0, 0, 0].tolist() == [100, 101, 102, 103, 104, 105]
+    assert sketches[:, 0, 0, 0].tolist() == [100, 101, 102, 103, 104, 105]

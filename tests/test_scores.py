@@ -169,7 +169,7 @@ def test_a_model_without_the_score_is_not_the_best(tmp_path):
     callback = kf.callbacks.Scores(Run(tmp_path), scores=["unidentified"], best="unidentified")
     for sampled, real in ((nothing, something), (something, nothing)):
         rows = {"prior": {"unidentified": sampled}, "real": {"unidentified": real}}
-        callback._keep_if_best({"rows": rows}, "prior", [])
+        callback._keep_if_best(None, {"rows": rows}, "prior", [])
     assert not list(tmp_path.iterdir())
 
 

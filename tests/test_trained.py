@@ -524,18 +524,18 @@ def test_noise_of_any_brightness_and_contrast_is_unlike_faces(learnt, seed, mean
 
 
 def test_a_face_far_from_all_descriptors_is_unlike_also_to_a_model_that_copies_none(
-    trained, tmp_path, monkeypatch
+    trained, tmp_path, monkeypatch, own_cache
 ):
     """Descriptors are stood in for by mean brightness, along one of their dimensions."""
     run = tmp_path / "run"
     write_run(run, trained("cvae").model, "orl", split="train")
 
-    def brightness(faces):
-        values = faces.mean(axis=(1, 2, 3))[:, None]
+    def brightness(images, processes=None):
+        values = kf.data.to_float(images).mean(axis=(1, 2, 3))[:, None]
         found = values[:, 0] < 0.9
         return Descriptors(found, values[found])
 
-    monkeypatch.setattr("keras_faces.metrics.identity.face_descriptors", brightness)
+    monkeypatch.setattr("keras_faces.metrics.identity.describe", brightness)
     model = kf.TrainedModel(run)
     size = model.model.image_size
     note = model.face(np.full((size, size, 1), 0.8, "float32")).note
