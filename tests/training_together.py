@@ -41,7 +41,7 @@ SMALL = {
 }
 # By plain gradients: first steps of Adam and RMSprop make a whole step of what is nothing but
 # rounding, of which these two have most.
-RATES = {"cyclegan": 1e-3, "vaegan": 1e-5}
+RATES = {"cyclegan": 1e-4, "vaegan": 1e-5}
 RUN = {"data": "orl", "image_size": 32, "hidden_units": 8, "latent_dim": 4, "mirror": True}
 RUN |= {"batch_size": 60, "steps": 12, "steps_per_execution": 2, "count": 0}  # two epochs
 RUN |= {"schedule": "cosine", "grid_every": 1, "score_every": 1}
