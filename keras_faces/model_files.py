@@ -6,9 +6,12 @@ or write files; and it reads through `zipfile`, which forgets its checksums as s
 """
 
 import contextlib
+import copy
+import functools
 import io
 import json
 import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,38 @@ from keras_faces.errors import UserError
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = [CONFIG, "metadata.json", WEIGHTS]
+
+# Where Keras has classes that compute with numbers alone. Others load Python, programs or files.
+HARMLESS = tuple(
+    f"keras.src.{place}."
+    for place in (
+        "constraints",
+        "dtype_policies.dtype_policy",
+        "initializers",
+        "layers.activations",
+        "layers.attention",
+        "layers.convolutional",
+        "layers.core.dense",
+        "layers.core.einsum_dense",
+        "layers.core.embedding",
+        "layers.core.identity",
+        "layers.core.input_layer",
+        "layers.core.masking",
+        "layers.merging",
+        "layers.normalization",
+        "layers.pooling",
+        "layers.preprocessing.image_preprocessing",
+        "layers.regularization",
+        "layers.reshaping",
+        "models.functional",
+        "models.sequential",
+        "ops",
+        "optimizers",
+        "regularizers",
+    )
+)
+# What Keras writes of values that are no objects of a class.
+PLAIN = ("__keras_tensor__", "__slice__", "__ellipsis__")
 
 # The texts of our models have 2 kB; the weights come with two or three moments of each.
 LARGEST_TEXT = 1 << 20
@@ -87,47 +122,73 @@ def read_weights(source: zipfile.ZipFile | Path, expected: int) -> CheckedWeight
     return weights
 
 
-def check_classes(config, kinds: tuple[type, ...]) -> None:
-    """Check every class that a config names before anything is made of it.
+def built(config):
+    """Return what a config of Keras describes: the only place where the package builds of one.
 
     Args:
-        config: What `keras.saving.deserialize_keras_object` takes.
-        kinds: Base classes of what may be built: classes registered with Keras, as ours are, and
-            Keras's own optimizers and schedules.
+        config: What `keras.saving.serialize_keras_object` returned.
 
     Raises:
-        UserError: If another is named, or a function.
+        UserError: If it names what is neither a network, an optimizer nor a part of one, or a
+            class that runs code or reads files.
     """
+    import keras
+
+    _check_classes(config)
+    # Keras puts what it builds into the config that it is given.
+    return keras.saving.deserialize_keras_object(copy.deepcopy(config))
+
+
+def _check_classes(config):
     if isinstance(config, dict):
-        if "class_name" in config and not _is_one_of(config, kinds):
+        if "class_name" in config and not _may_be_built(config):
             names = [config.get(key) for key in ("registered_name", "module", "class_name")]
             told = " / ".join(ascii(name)[:80] for name in names if name is not None)
             raise UserError(
                 f"its config names {told or 'no class'}, and only models of keras_faces with "
-                "optimizers and schedules of Keras are loaded. (For a model of your own, import "
-                "the file that registers it first.)"
+                "layers and optimizers of Keras that neither run code nor read files are loaded. "
+                "(For a class of your own, import the file that registers it first.)"
             )
         config = list(config.values())
-    if isinstance(config, list):
+    if isinstance(config, (list, tuple)):
         for value in config:
-            check_classes(value, kinds)
+            _check_classes(value)
 
 
-def _is_one_of(config, kinds):
+def _may_be_built(config: dict) -> bool:
     import keras
 
-    optimizers = {"keras.optimizers": keras.optimizers}
-    optimizers["keras.optimizers.schedules"] = keras.optimizers.schedules
     name, module = config["class_name"], config.get("module")
     registered = config.get("registered_name", name)
     if not all(isinstance(text, str | None) for text in (name, module, registered)):
         return False
+    if name in PLAIN:
+        return True
+    kinds = [keras.layers.Layer, keras.optimizers.Optimizer, keras.initializers.Initializer]
+    kinds += [keras.optimizers.schedules.LearningRateSchedule, keras.regularizers.Regularizer]
     # In the order in which Keras looks for it.
     found = keras.saving.get_registered_object(registered)
     if found is None and name and registered in (None, name):
-        found = getattr(optimizers.get(module), name, None)
+        found = _in_keras(module, name)
+    elif not (isinstance(found, type) and issubclass(found, (*kinds, keras.constraints.Constraint))):
+        return False
     # Keras takes some names, such as "__lambda__", for something else, whatever is registered.
-    return isinstance(found, type) and issubclass(found, kinds) and found.__name__ == name
+    return found is not None and found.__name__ == name
+
+
+def _in_keras(module: str | None, name: str) -> type | None:
+    """Return a class of Keras's own that may be built, by one of the names that it goes by."""
+    import keras
+
+    first, *rest = (module or "").split(".")
+    if first != "keras":
+        return None
+    try:
+        found = getattr(sys.modules.get(module) or functools.reduce(getattr, rest, keras), name)
+    except AttributeError:
+        return None
+    there = f"{getattr(found, '__module__', '')}."
+    return found if isinstance(found, type) and there.startswith(HARMLESS) else None
 
 
 def _read(archive, name, most):
