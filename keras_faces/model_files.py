@@ -21,8 +21,9 @@ from keras_faces.errors import UserError
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = [CONFIG, "metadata.json", WEIGHTS]
 
-# Where Keras has classes that compute with numbers alone. Others load Python, programs or files.
-HARMLESS = tuple(
+# Where Keras has what networks are made of that computes with numbers alone; its other layers load
+# Python, programs or files.
+LAYERS = tuple(
     f"keras.src.{place}."
     for place in (
         "constraints",
@@ -41,17 +42,20 @@ HARMLESS = tuple(
         "layers.normalization",
         "layers.pooling",
         "layers.preprocessing.image_preprocessing",
+        "layers.preprocessing.normalization",
+        "layers.preprocessing.rescaling",
         "layers.regularization",
         "layers.reshaping",
         "models.functional",
         "models.sequential",
         "ops",
-        "optimizers",
         "regularizers",
     )
 )
+OPTIMIZERS = ("keras.src.optimizers.",)
 # What Keras writes of values that are no objects of a class.
 PLAIN = ("__keras_tensor__", "__slice__", "__ellipsis__")
+NETWORKS = ("Sequential", "Functional")
 
 # The texts of our models have 2 kB; the weights come with two or three moments of each.
 LARGEST_TEXT = 1 << 20
@@ -122,40 +126,78 @@ def read_weights(source: zipfile.ZipFile | Path, expected: int) -> CheckedWeight
     return weights
 
 
-def built(config):
-    """Return what a config of Keras describes: the only place where the package builds of one.
+def built_model(config: dict, model: type):
+    """Return the model, or the optimizers, that a config of Keras describes.
+
+    The configs of its networks, if some are given, are left to the model, which refuses those that
+    do not fit into the memory.
+
+    Args:
+        config: What `keras.saving.serialize_keras_object` returned.
+        model: Base class of models.
+
+    Raises:
+        UserError: If another class is named, or a function.
+    """
+    from keras import optimizers
+
+    kinds = (model, optimizers.Optimizer, optimizers.schedules.LearningRateSchedule)
+    checked = config
+    if isinstance(config, dict) and isinstance(config.get("config"), dict):
+        plain = {k: v for k, v in config["config"].items() if k == "dtype" or not is_network(v)}
+        checked = {**config, "config": plain}
+    _check_classes(checked, kinds, OPTIMIZERS)
+    return _built(config)
+
+
+def built_network(config: dict):
+    """Return the network that a config of Keras describes.
 
     Args:
         config: What `keras.saving.serialize_keras_object` returned.
 
     Raises:
-        UserError: If it names what is neither a network, an optimizer nor a part of one, or a
-            class that runs code or reads files.
+        UserError: If it has parts that do more than compute with numbers, or of an unknown class.
     """
+    from keras import constraints, initializers, layers, regularizers
+
+    kinds = (layers.Layer, initializers.Initializer, regularizers.Regularizer)
+    _check_classes(config, (*kinds, constraints.Constraint), LAYERS)
+    return _built(config)
+
+
+def is_network(config) -> bool:
+    """Return whether a part of a config is that of a network."""
+    return isinstance(config, dict) and config.get("class_name") in NETWORKS
+
+
+def _built(config: dict):
+    """Build what was checked: the only place where the package builds of a config."""
     import keras
 
-    _check_classes(config)
     # Keras puts what it builds into the config that it is given.
     return keras.saving.deserialize_keras_object(copy.deepcopy(config))
 
 
-def _check_classes(config):
+def _check_classes(config, kinds: tuple[type, ...], places: tuple[str, ...]):
+    """Check every class that a config names before anything is made of it."""
     if isinstance(config, dict):
-        if "class_name" in config and not _may_be_built(config):
+        if "class_name" in config and not _is_one_of(config, kinds, places):
             names = [config.get(key) for key in ("registered_name", "module", "class_name")]
             told = " / ".join(ascii(name)[:80] for name in names if name is not None)
             raise UserError(
                 f"its config names {told or 'no class'}, and only models of keras_faces with "
-                "layers and optimizers of Keras that neither run code nor read files are loaded. "
-                "(For a class of your own, import the file that registers it first.)"
+                "optimizers of Keras, and in networks layers of Keras that neither run code nor "
+                "read files, are loaded. (For a class of your own, import the file that registers "
+                "it first.)"
             )
         config = list(config.values())
     if isinstance(config, (list, tuple)):
         for value in config:
-            _check_classes(value)
+            _check_classes(value, kinds, places)
 
 
-def _may_be_built(config: dict) -> bool:
+def _is_one_of(config: dict, kinds: tuple[type, ...], places: tuple[str, ...]) -> bool:
     import keras
 
     name, module = config["class_name"], config.get("module")
@@ -163,32 +205,30 @@ def _may_be_built(config: dict) -> bool:
     if not all(isinstance(text, str | None) for text in (name, module, registered)):
         return False
     if name in PLAIN:
-        return True
-    kinds = [keras.layers.Layer, keras.optimizers.Optimizer, keras.initializers.Initializer]
-    kinds += [keras.optimizers.schedules.LearningRateSchedule, keras.regularizers.Regularizer]
+        return places is LAYERS
     # In the order in which Keras looks for it.
     found = keras.saving.get_registered_object(registered)
     if found is None and name and registered in (None, name):
         found = _in_keras(module, name)
-    elif not (isinstance(found, type) and issubclass(found, (*kinds, keras.constraints.Constraint))):
-        return False
+        fits = f"{getattr(found, '__module__', None)}.".startswith(places)
+    else:
+        fits = isinstance(found, type) and issubclass(found, kinds)
     # Keras takes some names, such as "__lambda__", for something else, whatever is registered.
-    return found is not None and found.__name__ == name
+    return fits and isinstance(found, type) and found.__name__ == name
 
 
-def _in_keras(module: str | None, name: str) -> type | None:
-    """Return a class of Keras's own that may be built, by one of the names that it goes by."""
+def _in_keras(module: str | None, name: str):
+    """Return what Keras has under a name of its own, or None."""
     import keras
 
     first, *rest = (module or "").split(".")
     if first != "keras":
         return None
     try:
-        found = getattr(sys.modules.get(module) or functools.reduce(getattr, rest, keras), name)
+        place = sys.modules.get(module) or functools.reduce(getattr, rest, keras)
     except AttributeError:
         return None
-    there = f"{getattr(found, '__module__', '')}."
-    return found if isinstance(found, type) and there.startswith(HARMLESS) else None
+    return getattr(place, name, None)
 
 
 def _read(archive, name, most):

@@ -68,9 +68,9 @@ def begin_with(model, source: str | os.PathLike) -> list[str]:
             f"holds a {type(other).__name__}."
         )
     taken, left = 0, []
-    for name, network in model.networks.items():
+    for name, network in model.named_networks.items():
         base = name.removesuffix(AVERAGE)
-        there = other.networks[base] if name == base else other.averaged(base)
+        there = other.named_networks[base] if name == base else other.averaged(base)
         mine, given = _numbers(network), _numbers(there)
         fits = [m.shape == g.shape for m, g in zip(mine, given)] if len(mine) == len(given) else []
         for variable, value, fit in zip(mine, given, fits):
@@ -134,7 +134,7 @@ def _load_file(path: Path):
 def _built(config):
     """Return what a config of Keras describes, which may be one of our models."""
     list(MODELS.values())  # imported and so registered with Keras
-    return model_files.built(config)
+    return model_files.built_model(config, FaceModel)
 
 
 def save_model(model, path: str | os.PathLike) -> Path:

@@ -61,7 +61,7 @@ class SeededModel(keras.Model):
         super().__setattr__(name, value)
 
     @property
-    def networks(self) -> dict[str, keras.Model]:
+    def named_networks(self) -> dict[str, keras.Model]:
         """The networks by name, averages among them."""
         return {name: getattr(self, name) for name in self._own.names}
 

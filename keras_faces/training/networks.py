@@ -70,7 +70,7 @@ class OwnNetworks:
 
 def is_network(value) -> bool:
     """Return whether a value is a network, or the config of one."""
-    return isinstance(value, keras.Model) or (isinstance(value, dict) and "class_name" in value)
+    return isinstance(value, keras.Model) or model_files.is_network(value)
 
 
 def _config(network: keras.Model) -> dict:
@@ -80,7 +80,7 @@ def _config(network: keras.Model) -> dict:
 
 
 def _built(name: str, config: dict) -> keras.Model:
-    network = model_files.built(config)
+    network = model_files.built_network(config)
     if not isinstance(network, keras.Model):
         raise UserError(f"{name} must be a network. Received: a {type(network).__name__}.")
     return network
@@ -106,7 +106,7 @@ def _require_reloadable(name: str, own: keras.Model) -> None:
     """Raise a `UserError` where a network would be lost, or another, once it is saved."""
     try:
         config = _config(own)
-        again = [tuple(variable.shape) for variable in model_files.built(config).variables]
+        again = [tuple(variable.shape) for variable in model_files.built_network(config).variables]
     except Exception as error:  # a layer that cannot be made again raises anything
         raise UserError(
             f"{name} could not be loaded again once it is saved: {str(error).splitlines()[0]} "
