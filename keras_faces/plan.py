@@ -69,9 +69,9 @@ class TrainingPlan:
         init: A run or model of the same class to begin with the weights of, instead of those of the
             seed. The optimizer is new, and so is the schedule of its learning rate.
         strict: Whether to stop at a bad picture instead of skipping it with a warning.
-        hyperparameters: The model's hyper-parameters, and from Python networks of your own. Where they are not given, channels are those
-            of the pictures, conditions those of the labels, and a linear or cosine decay of the
-            learning rate ends with the training, at 0.
+        hyperparameters: The model's hyper-parameters, and from Python networks of your own. Where
+            they are not given, channels are those of the pictures, conditions those of the labels,
+            and a linear or cosine decay of the learning rate ends with the training, at 0.
 
     Raises:
         UserError: If what was given cannot be.
@@ -222,7 +222,10 @@ class TrainingPlan:
             "steps_per_epoch": stream.steps_per_epoch,
             **{name: getattr(self, name) for name in kept},
             "budget": self.budget if self.recipe else None,
-            **{name: getattr(self, name) for name in ("checkpoint_seconds", "count", "seed", "init")},
+            **{
+                name: getattr(self, name)
+                for name in ("checkpoint_seconds", "count", "seed", "init")
+            },
         }
 
 

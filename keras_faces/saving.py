@@ -80,7 +80,9 @@ def begin_with(model, source: str | os.PathLike) -> list[str]:
         if not fits:
             left.append(f"all of {name}, which has {len(mine)} arrays of weights, not {len(given)}")
         elif not all(fits):
-            wrong = [f"{m.shape} is not {g.shape}" for m, g in zip(mine, given) if m.shape != g.shape]
+            wrong = [
+                f"{m.shape} is not {g.shape}" for m, g in zip(mine, given) if m.shape != g.shape
+            ]
             left.append(f"{len(wrong)} of {name}'s {len(mine)} ({wrong[0]})")
     if not taken:
         raise UserError(f"Nothing of {str(source)!r} fits: {'; '.join(left)}.")

@@ -227,7 +227,9 @@ def _longer(plan: TrainingPlan, more: dict, per_epoch: int, position: dict) -> d
 def _rates_beyond(model) -> str:
     """Return in words what a model's schedule does with steps that are added to it."""
     optimizers = model.optimizer.by_player.items()
-    rates = ", ".join(f"{float(optimizer.learning_rate):.3g} ({name})" for name, optimizer in optimizers)
+    rates = ", ".join(
+        f"{float(optimizer.learning_rate):.3g} ({name})" for name, optimizer in optimizers
+    )
     return (
         f"Its learning rate keeps to the schedule {model.schedule!r} of the run as it was planned, "
         f"and stands at {rates}: a run planned so long would have had others. For a new schedule: "

@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 import keras_faces as kf
+from keras_faces import session
 from keras_faces.cli import main
 from keras_faces.runs import Run
 
@@ -84,7 +85,8 @@ def test_a_saved_model_has_them_again_and_goes_on_bit_for_bit(tmp_path):
     assert_equal(model, again)
 
 
-def test_a_run_of_them_is_resumed_extended_and_exported(tmp_path):
+def test_a_run_of_them_is_resumed_extended_and_exported(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "_export", lambda run, model: [])
     plan = {"data": "orl", "count": 0, "batch_size": 40, "grid_every": 100, "run": tmp_path / "one"}
 
     def own():
@@ -211,9 +213,11 @@ def test_every_model_takes_copies_of_all_its_networks_and_says_what_they_are(nam
     known = kf.models.hyperparameters(name)
     given = {**small, **{key: value for key, value in sizes.items() if key in known}}
     model = kf.create_model(name, **given)
-    again = kf.create_model(name, **given, **{
-        key: keras.models.clone_model(network) for key, network in model.named_networks.items()
-    })
+    again = kf.create_model(
+        name,
+        **given,
+        **{key: keras.models.clone_model(network) for key, network in model.named_networks.items()},
+    )
     assert again.own_networks == tuple(model.named_networks)
     again.set_weights(model.get_weights())
     rebuilt = type(again).from_config(again.get_config())

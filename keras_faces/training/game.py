@@ -375,11 +375,11 @@ class Game(Steps, SeededModel):
             store[f"{NOISE}{number}"] = ops.convert_to_numpy(state)
 
     def load_own_variables(self, store):
-        states = {name: store[name] for name in store.keys() if name.startswith(NOISE)}
-        super().load_own_variables({n: store[n] for n in store.keys() if n not in states})
+        values = {name: store[name] for name in list(store.keys())}
+        super().load_own_variables({n: v for n, v in values.items() if not n.startswith(NOISE)})
         for number, state in enumerate(self._noise_states):
-            if f"{NOISE}{number}" in states:  # files of earlier versions have none
-                state.assign(np.asarray(states[f"{NOISE}{number}"]).astype(state.dtype))
+            if f"{NOISE}{number}" in values:  # files of earlier versions have none
+                state.assign(np.asarray(values[f"{NOISE}{number}"]).astype(state.dtype))
 
     @property
     def _noise_states(self) -> list:
