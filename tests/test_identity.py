@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import dlib
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -113,6 +114,39 @@ def test_descriptors_are_dlibs(faces, described):
     for row, other in zip(rows[::4], expected, strict=True):
         if other is not None:
             assert_dlibs(row, other)
+
+
+@needs_models
+def test_a_descriptor_does_not_depend_on_which_faces_are_described_with_it(faces, described):
+    chosen = np.flatnonzero(described.found)[:18]  # more than are computed at a time
+    again = face_descriptors(faces[chosen[::-1]])
+    np.testing.assert_array_equal(again.values[::-1], described.values[:18])
+    np.testing.assert_array_equal(
+        face_descriptors(faces[chosen[17:]]).values, described.values[17:18]
+    )
+
+
+@needs_models
+def test_descriptors_do_not_depend_on_what_a_training_has_set(faces, described):
+    face, expected = faces[np.flatnonzero(described.found)[:1]], described.values[:1]
+    before = keras.config.image_data_format()
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        np.testing.assert_array_equal(face_descriptors(face).values, expected)
+    finally:
+        keras.config.set_dtype_policy("float32")
+        keras.config.set_image_data_format(before)
+
+
+@needs_models
+def test_where_jax_may_not_use_the_cpu_it_says_how_to_let_it(monkeypatch, faces):
+    def device(_):
+        raise RuntimeError("Unknown backend cpu")
+
+    monkeypatch.setattr(keras, "device", device)
+    with pytest.raises(kf.UserError, match="JAX_PLATFORMS=cuda,cpu"):
+        face_descriptors(faces[:2])
 
 
 @needs_models
@@ -447,13 +481,15 @@ def test_without_dlib_or_its_models_it_says_what_to_install(monkeypatch, process
 
 
 @needs_models
-@pytest.mark.parametrize("content", ["nothing", "half", "another model"])
+@pytest.mark.parametrize("content", ["nothing", "half", "another model", "another network", "NaN"])
 def test_a_damaged_model_is_named(monkeypatch, tmp_path, content):
     source = MODELS / identity.DESCRIPTOR_NET
     data = {
         "nothing": lambda: b"",
         "half": lambda: source.read_bytes()[: source.stat().st_size // 2],
         "another model": lambda: (MODELS / identity.FIVE_POINTS).read_bytes(),
+        "another network": lambda: (MODELS / "mmod_human_face_detector.dat").read_bytes(),
+        "NaN": lambda: source.read_bytes()[:4096] + b"\xff" * 4096 + source.read_bytes()[8192:],
     }[content]()
     damaged = tmp_path / source.name
     damaged.write_bytes(data)

@@ -7,11 +7,13 @@ rounding (5e-7).
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+
+from keras_faces.errors import UserError
 
 NUMBERS = 128  # in a descriptor
 BATCH = 16  # faces at a time
@@ -29,73 +31,73 @@ CONVOLUTION, AFFINE, DENSE = b"\x01\x05con_4", b"\x01\x07affine_", b"\x01\x04fc_
 VERSION = 2  # of the form in which it writes arrays
 
 
-class DescriptorNetwork:
-    """dlib's network, from pictures of faces to descriptors.
+def describe_chips(chips: Iterable[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
+    """Return descriptors of faces, float64 of shape `(count, 128)`.
 
-    It computes on the CPU: accelerators round float32 to fewer digits. It has nothing of Keras's
-    global state (precision, names, seeds, distribution), which belongs to a training in progress.
+    They are computed on the CPU, since accelerators round float32 to fewer digits, and use nothing
+    of Keras's global state (precision, names, seeds, distribution), which may be a training's.
+
+    Args:
+        chips: Faces as `dlib.get_face_chip` cuts them: uint8 of shape `(150, 150, 3)`. They need
+            not be in memory at once.
+        weights: What `read_weights` returns.
+
+    Raises:
+        UserError: If JAX is kept from the CPU.
+    """
+    import keras
+
+    try:
+        on_cpu = keras.device("cpu:0")
+    except RuntimeError as error:
+        raise UserError(
+            "Face descriptors are computed on the CPU, which JAX was told to leave out. Name it "
+            "behind what else it shall use: JAX_PLATFORMS=cuda,cpu."
+        ) from error
+    chips, values = iter(chips), [np.empty((0, NUMBERS))]
+    with on_cpu:
+        weights = [keras.ops.convert_to_tensor(array) for array in weights]
+        while batch := list(islice(chips, BATCH)):
+            # Always as many, so that a descriptor does not depend on how many there are.
+            filled = np.stack(batch + batch[-1:] * (BATCH - len(batch)))
+            found = keras.ops.convert_to_numpy(_network(filled, weights))
+            values.append(found[: len(batch)].astype(np.float64))
+    return np.concatenate(values)
+
+
+def _network(chips: np.ndarray, weights: list):
+    from keras import ops
+
+    unused = iter(weights)
+
+    def convolve(x, stride):
+        padding = "same" if stride == 1 else "valid"
+        return ops.conv(x, next(unused), stride, padding, "channels_last") + next(unused)
+
+    x = ops.convert_to_tensor((chips - MEAN) / 256)
+    x = ops.max_pool(ops.relu(convolve(x, 2)), 3, 2, "valid", "channels_last")
+    for _, stride in BLOCKS:
+        y = convolve(ops.relu(convolve(x, stride)), 1)
+        if stride == 2:
+            x = ops.average_pool(x, 2, 2, "valid", "channels_last")
+            # dlib adds arrays of different sizes as if the smaller one had zeros there.
+            rows, channels = x.shape[1] - y.shape[1], y.shape[3] - x.shape[3]
+            x = ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, channels)))
+            y = ops.pad(y, ((0, 0), (0, rows), (0, rows), (0, 0)))
+        x = ops.relu(x + y)
+    return ops.matmul(ops.mean(x, (1, 2)), next(unused))
+
+
+def read_weights(path: str) -> list[np.ndarray]:
+    """Return the weights in dlib's file: kernel and bias of each convolution, then a matrix.
 
     Args:
         path: dlib's file, `dlib_face_recognition_resnet_model_v1.dat`.
 
     Raises:
-        ValueError: If the file does not hold this network's weights.
+        ValueError: If it does not hold this network's weights.
     """
-
-    def __init__(self, path: Path | str):
-        import keras
-
-        *convolutions, dense = _weights(Path(path).read_bytes())
-        with keras.device("cpu:0"):
-            self._dense = keras.ops.convert_to_tensor(dense)
-            self._convolutions = [
-                [keras.ops.convert_to_tensor(array) for array in arrays] for arrays in convolutions
-            ]
-
-    def __call__(self, chips: Iterable[np.ndarray]) -> np.ndarray:
-        """Return descriptors, float64 of shape `(count, 128)`, of dlib's face chips.
-
-        Args:
-            chips: uint8 pictures of shape `(150, 150, 3)`, which need not be in memory at once.
-        """
-        import keras
-
-        chips, values = iter(chips), [np.empty((0, NUMBERS))]
-        while batch := list(islice(chips, BATCH)):
-            # Always as many, so that a descriptor does not depend on how many there are.
-            filled = np.stack(batch + batch[-1:] * (BATCH - len(batch)))
-            with keras.device("cpu:0"):
-                found = keras.ops.convert_to_numpy(self._compute(filled))
-            values.append(found[: len(batch)].astype(np.float64))
-        return np.concatenate(values)
-
-    def _compute(self, chips: np.ndarray):
-        from keras import ops
-
-        weights = iter(self._convolutions)
-
-        def convolve(x, stride):
-            kernel, bias = next(weights)
-            padding = "same" if stride == 1 else "valid"
-            return ops.conv(x, kernel, stride, padding, "channels_last") + bias
-
-        x = ops.convert_to_tensor((chips - MEAN) / 256)
-        x = ops.max_pool(ops.relu(convolve(x, 2)), 3, 2, "valid", "channels_last")
-        for _, stride in BLOCKS:
-            y = convolve(ops.relu(convolve(x, stride)), 1)
-            if stride == 2:
-                x = ops.average_pool(x, 2, 2, "valid", "channels_last")
-                # dlib adds arrays of different sizes as if the smaller one had zeros there.
-                rows, channels = x.shape[1] - y.shape[1], y.shape[3] - x.shape[3]
-                x = ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, channels)))
-                y = ops.pad(y, ((0, 0), (0, rows), (0, rows), (0, 0)))
-            x = ops.relu(x + y)
-        return ops.matmul(ops.mean(x, (1, 2)), self._dense)
-
-
-def _weights(data: bytes) -> Iterator:
-    """Yield kernel and bias of each convolution, then the matrix behind them."""
-    place = 0
+    data, place = Path(path).read_bytes(), 0
 
     def read(layer: bytes, *shape: int) -> np.ndarray:
         """Return the next array of this shape, which stands behind the name of its layer."""
@@ -116,13 +118,11 @@ def _weights(data: bytes) -> Iterator:
         scale, shift = read(AFFINE, 2 * filters).reshape(2, filters)
         return kernel * scale, values[-filters:] * scale + shift
 
-    yield convolution(3, 32, 7)
-    channels = 32
+    weights, channels = [*convolution(3, 32, 7)], 32
     for filters, _ in BLOCKS:
-        yield convolution(channels, filters, 3)
-        yield convolution(filters, filters, 3)
+        weights += [*convolution(channels, filters, 3), *convolution(filters, filters, 3)]
         channels = filters
-    yield read(DENSE, channels, NUMBERS)
+    return [*weights, read(DENSE, channels, NUMBERS)]
 
 
 def _packed(number: int) -> bytes:

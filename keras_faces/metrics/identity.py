@@ -15,6 +15,7 @@ are not in the training set.
 
 import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from scipy.spatial.distance import cdist
 from keras_faces.detection.detector import UPSAMPLED, frontal_detector, import_dlib, to_rgb
 from keras_faces.errors import UserError, require_at_least
 from keras_faces.metrics.detection import FEW_PIXELS
-from keras_faces.metrics.dlib_network import NUMBERS, DescriptorNetwork
+from keras_faces.metrics.dlib_network import NUMBERS, describe_chips, read_weights
 from keras_faces.optional import data_file
 from keras_faces.parallel import over_pictures
 from keras_faces.pictures import rows_grid
@@ -166,11 +167,11 @@ def face_descriptors(faces: np.ndarray, processes: int | None = None) -> Descrip
 def describe(images: np.ndarray, processes: int | None = None) -> Descriptors:
     """Return the same of uint8 pictures of three channels."""
     _load_landmarks()  # what is missing or damaged is told now, and not by a process
-    network = _load(DescriptorNetwork, model_file(DESCRIPTOR_NET))
+    weights = _load(read_weights, model_file(DESCRIPTOR_NET))
     landmarks = over_pictures(_find, images, processes, FEW_PIXELS // images[0, ..., 0].size)
     found = ~np.isnan(landmarks[:, 0, 0])
     chips = (_chip(images[face], landmarks[face]) for face in np.flatnonzero(found))
-    return Descriptors(found, network(chips))
+    return Descriptors(found, describe_chips(chips, weights))
 
 
 def identification(
@@ -364,10 +365,10 @@ def _load_landmarks():
 
 
 @functools.lru_cache(maxsize=2)
-def _load(kind, path: Path):
+def _load(read: Callable, path: Path):
     try:
-        return kind(str(path))
-    except (RuntimeError, ValueError) as error:
+        return read(str(path))
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"{path} is damaged, or not the model of dlib's that its name says. Get it anew: "
             "pip install --force-reinstall --no-deps face_recognition_models"
