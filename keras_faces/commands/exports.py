@@ -10,6 +10,7 @@ def export(
     *,
     format: kinds.Format = "saved_model",
     pixels: kinds.Pixels = "float32",
+    weights: kinds.Weights = "float32",
     out: str | None = None,
 ) -> None:
     """Write a model for use without keras_faces.
@@ -18,6 +19,7 @@ def export(
         run: The model.
         format: Kind of files.
         pixels: Type of faces in and out: `float32` in [-1, 1] or `uint8`.
+        weights: Type in which weights are kept: `float32`, or `float16` for half the size.
         out: Folder to write. Defaults to one within the run, named after the format.
     """
     from keras_faces.export import format_named, write
@@ -28,8 +30,11 @@ def export(
     place, model = Run(find(run)), load_model(run)
     if out is None and not place.exists:
         raise UserError("Say where to write with --out DIR.")
-    folder, differences = write(model, out or place.folder / format, format, pixels, find(run))
-    print(f"{folder}: {chosen.title}, as {pixels}")
+    folder, differences = write(
+        model, out or place.folder / format, format, pixels, find(run), weights
+    )
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{folder}: {chosen.title}, as {pixels}, {size / 1e6:.1f} MB")
     for name, difference in differences.items():
         if difference is None:
             print(f"  {name:16} not in this format")

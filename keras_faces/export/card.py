@@ -71,7 +71,9 @@ def card(
     pixels: str,
     signatures: Mapping[str, Signature],
     differences: Mapping[str, float | None],
-    run: str | os.PathLike | None = None,
+    run: str | os.PathLike | None,
+    weights: str,
+    size: int,
 ) -> str:
     """Return the card of an exported model, as Markdown.
 
@@ -82,6 +84,8 @@ def card(
         signatures: What it can be asked for.
         differences: By signature, what `write` measured.
         run: The run it is of; None where there is none to tell of.
+        weights: Type in which its weights are kept.
+        size: Bytes of its files.
     """
     name = model_name(model)
     shown = next(key for key, found in differences.items() if found is not None)
@@ -96,7 +100,8 @@ def card(
         "Faces are NHWC, "
         + ("float32 in [-1, 1]" if pixels == "float32" else "uint8 in [0, 255]")
         + ("; one at a time." if format == "litert" else "; the count is free.")
-        + " The largest difference from the Keras model was measured when it was written.",
+        + " The largest difference from the Keras model was measured when it was written. "
+        f"Weights are kept as {weights}; the files have {size / 1e6:.1f} MB.",
         "",
         "| signature | takes | largest difference |",
         "| --- | --- | --- |",

@@ -286,6 +286,7 @@ class FaceModel(Game):
         verbose: bool = True,
         pixels: str = "float32",
         run=None,
+        weights: str = "float32",
         **kwargs,
     ):
         """Write the model for use without keras_faces; see `keras_faces.export.write`.
@@ -297,6 +298,7 @@ class FaceModel(Game):
             verbose: Passed on to Keras.
             pixels: Type of faces, in and out: `"float32"` in [-1, 1] or `"uint8"`.
             run: The run that the model is of, for the model card.
+            weights: Type in which weights are kept: `"float32"` or `"float16"`.
             **kwargs: Passed on to Keras.
 
         Returns:
@@ -305,7 +307,7 @@ class FaceModel(Game):
         format = "saved_model" if format == "tf_saved_model" else format  # Keras's name
         if format not in {**kf.export.FORMATS, **kf.export.INSTEAD} or kwargs:
             return super().export(filepath, format=format, verbose=verbose, **kwargs)
-        return kf.export.write(self, filepath, format, pixels, run).folder
+        return kf.export.write(self, filepath, format, pixels, run, weights).folder
 
     def save(self, filepath, *args, **kwargs):
         """Write the whole model: its config, its weights and those of its optimizers.
