@@ -337,6 +337,35 @@ class FaceModel(Game):
         _require_ending(filepath, ".weights.h5", "Weights are saved")
         super().save_weights(filepath, *args, **kwargs)
 
+    def save_to_preset(self, preset_dir) -> None:
+        """Write a folder that `kf.from_preset` loads: what the model generates with, and a card.
+
+        Args:
+            preset_dir: The folder.
+
+        Raises:
+            UserError: If it holds something else, or cannot be written.
+        """
+        kf.export.write(self, preset_dir, "keras")
+
+    @classmethod
+    def from_preset(cls, preset) -> "FaceModel":
+        """Load a model of this class.
+
+        Args:
+            preset: What `kf.load_model` takes, such as `"vae-orl-64"` or `"hf://USER/MODEL"`.
+
+        Raises:
+            UserError: If there is no such model, or it is of another class.
+        """
+        model = kf.load_model(preset)
+        if not isinstance(model, cls):
+            raise UserError(
+                f"{str(preset)!r} holds a {type(model).__name__}, not a {cls.__name__}. Use "
+                "kf.from_preset for a model of any class."
+            )
+        return model
+
     def load_weights(self, filepath, *args, **kwargs):
         """Load weights that a model of the same class and hyper-parameters saved.
 
