@@ -15,6 +15,7 @@ from keras_faces.errors import UserError
 from keras_faces.files import write_whole
 from keras_faces.optional import import_av
 from keras_faces.pixels import to_float, to_uint8
+from keras_faces.schema import Scalar
 
 
 def grid(faces: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:
@@ -185,34 +186,48 @@ class PlottedValues(NamedTuple):
     """What `plot_values` draws on one pair of axes.
 
     Attributes:
-        values: Value and error, or None, by the name of what has it.
+        lines: By the name of each line its values and their errors, or None, by where they stand:
+            at numbers, or at names.
         real: The value of real faces, or None.
     """
 
-    values: Mapping[str, tuple[float, float | None]]
+    lines: Mapping[str, Mapping[Scalar, tuple[float, float | None]]]
     real: float | None = None
 
 
-def plot_values(plotted: Mapping[str, PlottedValues], path: str | os.PathLike, title: str) -> Path:
-    """Draw values one after the other, each kind on axes of its own.
+def plot_values(
+    plotted: Mapping[str, PlottedValues], path: str | os.PathLike, title: str, over: str = ""
+) -> Path:
+    """Draw values along lines, each kind on axes of its own.
 
     Args:
         plotted: What to draw, by its title.
         path: Where to write the PNG.
         title: Title of the figure.
+        over: What they are drawn over.
     """
     columns = min(3, len(plotted))
-    lines = math.ceil(len(plotted) / columns)
-    figure = new_figure(4 * columns, 3 * lines)
-    for number, (called, (values, real)) in enumerate(plotted.items(), 1):
-        axes = figure.add_subplot(lines, columns, number)
-        means, errors = zip(*values.values(), strict=True)
-        errors = [0.0 if error is None else error for error in errors]
-        axes.errorbar(list(values), means, yerr=errors, marker="o", markersize=4, capsize=4)
+    rows = math.ceil(len(plotted) / columns)
+    figure = new_figure(4 * columns, 3 * rows)
+    for number, (called, (lines, real)) in enumerate(plotted.items(), 1):
+        axes = figure.add_subplot(rows, columns, number)
+        places = [place for values in lines.values() for place in values]
+        are_numbers = all(isinstance(p, (int, float)) and not isinstance(p, bool) for p in places)
+        for name, values in lines.items():
+            at = sorted(values) if are_numbers else list(values)
+            means = [values[place][0] for place in at]
+            errors = [values[place][1] or 0.0 for place in at]
+            at = at if are_numbers else list(map(str, at))
+            style = {"marker": "o", "markersize": 4, "capsize": 4}
+            axes.errorbar(at, means, yerr=errors, label=name or None, **style)
+        if are_numbers and min(places) > 0 and max(places) >= 100 * min(places):
+            axes.set_xscale("log")  # as rates of learning are tried
         if real is not None:
             axes.axhline(real, color="black", linestyle="--", linewidth=1, label="real faces")
+        if real is not None or any(lines):
             axes.legend(fontsize=7)
         axes.set_title(called, fontsize=9)
+        axes.set_xlabel(over, fontsize=8, parse_math=False)
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
     figure.suptitle(title, fontsize=10)

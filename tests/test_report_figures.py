@@ -15,7 +15,7 @@ import keras_faces as kf
 from keras_faces.files import write_whole
 from keras_faces.pictures import first_faces, grid
 from keras_faces.recipes import load_recipe
-from keras_faces.reports import REPORTS, base, page, reproduce
+from keras_faces.reports import REPORTS, base, page, reproduce, trainings
 from keras_faces.reports.claims import best_at, rises
 from keras_faces.reports.networks import flow, layer_lines, plot_networks
 from keras_faces.reports.rows import Row
@@ -145,11 +145,11 @@ def test_parts_of_one_recipe_are_trained_apart_by_what_goes_before_it(tmp_path, 
     assert {part.recipe for part in parts} == {"zhang-64"}
     commands: list[str] = []
 
-    def stops(words):
+    def stops(words, log):
         commands.append(" ".join(words))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(base, "command", stops)
+    monkeypatch.setattr(trainings, "begin", stops)
     with pytest.raises(KeyboardInterrupt):
         reproduce(
             "zhang-gamma", out=tmp_path / "r", runs=tmp_path / "x", print_fn=lambda line: None
@@ -275,11 +275,11 @@ def test_a_report_that_needs_the_users_own_pictures_says_which_and_trains_on_the
     assert not (tmp_path / "r").exists()
     commands: list[str] = []
 
-    def stops(words):
+    def stops(words, log):
         commands.append(" ".join(words))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(base, "command", stops)
+    monkeypatch.setattr(trainings, "begin", stops)
     given = {"out": tmp_path / "r", "runs": tmp_path / "x", "print_fn": lambda line: None}
     with pytest.raises(KeyboardInterrupt):
         reproduce("sfu-figure6", data=orl_folder, **given)

@@ -53,6 +53,13 @@ def _require_picture(path: str) -> None:
         raise UserError(f"Expected a picture such as faces.png. Received: {path!r}.")
 
 
+def _require_report(name: str) -> None:
+    if name not in constant("keras_faces.reports.registry:REPORTS"):
+        from keras_faces.reports.comparisons import find_report
+
+        find_report(name)
+
+
 def _require_format(name: str) -> None:
     known = constant("keras_faces.export:FORMATS")
     if name not in known and name not in constant("keras_faces.export:INSTEAD"):
@@ -76,7 +83,10 @@ Picture = Annotated[str, _checked(_require_picture)]
 # is there instead.
 Recipe = Annotated[Literal[tuple(list_recipes())] | str, _checked(load_recipe)]
 Format = Annotated[Literal[constant("keras_faces.export:FORMATS")] | str, _checked(_require_format)]
-Report = Literal[tuple(sorted(constant("keras_faces.reports.registry:REPORTS")))]
+Report = Annotated[
+    Literal[tuple(sorted(constant("keras_faces.reports.registry:REPORTS")))] | str,
+    _checked(_require_report),
+]
 Budget = Literal[constant("keras_faces.recipes:BUDGETS")]
 Crop = Literal[constant("keras_faces.data.crops:CROPS")]
 Faces = Literal[constant("keras_faces.detection.photographs:FACES")]

@@ -1,7 +1,5 @@
 """How good the faces are: `evaluate`, `compare`, `reproduce`."""
 
-import os
-
 from keras_faces.commands import kinds
 from keras_faces.commands.functions import without_keras
 from keras_faces.commands.inputs import RealFaces, trained_model
@@ -128,31 +126,37 @@ def reproduce(
     /,
     *,
     data: kinds.Sources | None = None,
-    budget: kinds.Budget = "quick",
-    seeds: tuple[int, ...] = (0,),
-    count: int = 1000,
+    budget: kinds.Budget | None = None,
+    seeds: tuple[int, ...] | None = None,
+    count: int | None = None,
     out: str | None = None,
     runs: str | None = None,
     score_every: int | None = None,
     best: kinds.Score | None = None,
+    part: str | None = None,
+    jobs: int = 1,
 ) -> None:
-    """Rebuild a document's table or figures beside its own numbers.
+    """Rebuild a document's table or figures beside its own numbers, or a comparison of yours.
 
     Args:
-        report: The report; see: keras-faces list reports
+        report: The report; see: keras-faces list reports. Or a file of your own, FILE.toml, that
+            lists trainings, seeds and scores.
         data: Source of faces; given several times, all of their pictures. Defaults to each
             recipe's own.
-        budget: Which of the recipes' numbers: `quick` for minutes, or `paper`.
-        seeds: Train every model once for each.
-        count: Samples to score.
+        budget: Which of the recipes' numbers: `quick` for minutes, or `paper`. Defaults to the
+            file's, or quick.
+        seeds: Train every model once for each. Defaults to the file's, or 0.
+        count: Samples to score. Defaults to the file's, or 1000.
         out: The folder. Defaults to `reports/REPORT`.
         runs: Folder of the runs, which reports share. Defaults to `reports/runs`.
         score_every: Epochs between looks for the best model. Defaults to 10 for quick, 1 for paper.
         best: What the best is best by. Defaults to face_detection_rate.
+        part: `I/N`: only every N-th training, from the I-th on, as in an array of jobs. Without it
+            the page is then made of what is there.
+        jobs: Train so many at the same time, each on its share of the cores.
     """
     from keras_faces import reports
 
-    out = out or os.path.join("reports", report)
     further = {"score_every": score_every, "best": best}
     try:
         reports.reproduce(
@@ -163,10 +167,13 @@ def reproduce(
             count=count,
             out=out,
             runs=runs,
+            part=part,
+            jobs=jobs,
             **{name: value for name, value in further.items() if value is not None},
         )
     except KeyboardInterrupt as stop:
         raise Interrupted(
-            f"Stopped. What is done in {out} is kept: give the same command again to go on.",
+            f"Stopped. What is done is kept{f' in {out}' if out else ''}: give the same command "
+            "again to go on.",
             number_of(stop),
         ) from None

@@ -3,7 +3,7 @@
 import base64
 import html
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from keras_faces.pictures import (
 from keras_faces.process import versions
 from keras_faces.reports.drawings import DRAWINGS
 from keras_faces.reports.rows import REAL, Row
-from keras_faces.reports.schema import OF, Figure, Report, Trained, title_of
+from keras_faces.reports.schema import OF, Figure, Part, Report, Trained, title_of
 from keras_faces.runs import Run
 
 
@@ -73,12 +73,15 @@ def make_figures(
     drawn = []
     for figure in report.figures:
         if figure.plot:
-            if values := _plotted(figure.plot, rows):
-                target = folder / f"{'-'.join(figure.plot).replace(' ', '_')}.png"
-                plot_values(values, target, figure.title)
+            if values := _plotted(figure, report.parts, rows):
+                name = figure.over or "-".join(figure.plot).replace(" ", "_")
+                target = folder / f"{name}.png"
+                plot_values(values, target, figure.title, figure.over.replace("_", " "))
                 drawn.append(Drawn(figure.title, [Picture("", target)]))
             continue
-        one = next(t for t in trained if t.part.name == figure.part)
+        one = next((t for t in trained if t.part.name == figure.part), None)
+        if one is None:  # it is missing, which the notes say
+            continue
         try:
             pictures = list(_pictures(figure, one, folder))
         except UserError as error:
@@ -112,16 +115,24 @@ def _pictures(figure: Figure, one: Trained, folder: Path) -> Iterator[Picture]:
         yield Picture("", target)
 
 
-def _plotted(titles: Sequence[str], rows: Sequence[Row]) -> dict[str, PlottedValues]:
+def _plotted(
+    figure: Figure, parts: Sequence[Part], rows: Sequence[Row]
+) -> dict[str, PlottedValues]:
     """Return what is plotted of each column: the parts' values, and that of real faces."""
     plotted = {}
     real = next((row for row in rows if row.title == REAL), None)
-    for title in titles:
+    for title in figure.plot:
         means = {row.part: row.mean(title) for row in rows if row.part}
-        known = {part: mean for part, mean in means.items() if mean is not None}
+        lines: dict[str, dict] = {}
+        for part in parts:
+            found = means.get(part.title)
+            if found is None or (figure.over and figure.over not in part.swept):
+                continue
+            place = part.arguments[figure.over] if figure.over else part.title
+            lines.setdefault(part.along(figure.over) if figure.over else "", {})[place] = found
         line = real.mean(title) if real else None
-        if known:
-            plotted[title] = PlottedValues(known, line and line[0])
+        if lines:
+            plotted[title] = PlottedValues(lines, line and line[0])
     return plotted
 
 
@@ -135,9 +146,14 @@ def _caption(place: Path, run: Run) -> str:
 
 
 def as_dict(
-    name: str, report: Report, trained: Sequence[Trained], rows: Sequence[Row], budget: str
+    name: str,
+    report: Report,
+    trained: Sequence[Trained],
+    rows: Sequence[Row],
+    budget: str,
+    missing: Mapping[str, str] | None = None,
 ) -> dict:
-    """Return a report's numbers, and what each was made with."""
+    """Return a report's numbers, what each was made with, and what is missing and why."""
     names = {column.score for column in report.columns}
 
     def of(part: str, title: str):
@@ -149,6 +165,7 @@ def as_dict(
         "states": report.states,
         "verdict": report.verdict([t.classifiers for t in trained]) if report.verdict else None,
         "budget": budget,
+        "missing": dict(missing or {}),
         "versions": versions(),
         "rows": [row._asdict() for row in rows],
         "claims": [{"says": c.says, "here": c.check(of)} for c in report.claims],
@@ -177,7 +194,7 @@ def as_markdown(
     report: Report, rows: Sequence[Row], figures: Sequence[Drawn], content: dict
 ) -> str:
     """Return a report as Markdown; pictures are linked from beside it."""
-    lines = [f"# {report.title}", "", f"*{report.document}*. {report.states}", ""]
+    lines = [f"# {report.title}", "", f"*{report.document}*. {report.states}".strip(), ""]
     if rows:
         head, *body = _table(report, rows)
         lines += [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
@@ -270,6 +287,9 @@ def _table(report: Report, rows: Sequence[Row]) -> list[list[str]]:
 
 def _notes(report: Report, content: dict) -> list[str]:
     notes = [content["verdict"]] if content.get("verdict") else []
+    if content.get("missing"):
+        told = "; ".join(f"{what} ({why})" for what, why in content["missing"].items())
+        notes.append(f"Missing: {told}.")
     if any(not column.same_measure for column in report.columns):
         notes.append("(*) Measured in another way than here: the two must not be compared.")
     protocols = [part["protocol"] for part in content["parts"] if part["protocol"]]

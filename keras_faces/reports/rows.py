@@ -70,11 +70,15 @@ def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
     if trained[0].result is not None:
         sources = [{"samples": _of(t.result, "real")} for t in trained if t.part is trained[0].part]
         rows.append(_row(REAL, report.real, report, sources)._replace(trained=False))
+    most = len({t.seed for t in trained})
     for part in report.parts:
         ours = [t for t in trained if t.part == part]
+        if not ours:
+            continue
         samplers = [s for s in (ours[0].result or {"rows": {}})["rows"] if s != "real"] or [""]
         for place, sampler in enumerate(samplers):
             title = f"{part.title} ({sampler})" if sampler else part.title
+            title += f", {len(ours)} of {most} seeds" if len(ours) < most else ""
             sources = [{"samples": _of(t.result, sampler)} for t in ours]
             if place:
                 rows.append(_row(title, {}, report, sources))
