@@ -90,9 +90,21 @@ def picture_suffix(path: str | os.PathLike) -> str:
     return suffix
 
 
-def save_picture(image: Image.Image, path: str | os.PathLike) -> Path:
-    """Write a picture so that a crash never leaves half of it."""
+def scaled(picture: Image.Image, scale: int) -> Image.Image:
+    """Return a picture in which each pixel is a square of so many."""
+    return picture.resize([scale * side for side in picture.size], Image.Resampling.NEAREST)
+
+
+def save_picture(image: Image.Image, path: str | os.PathLike, scale: int = 1) -> Path:
+    """Write a picture so that a crash never leaves half of it.
+
+    Args:
+        image: A Pillow image.
+        path: The file.
+        scale: How many pixels wide and high each pixel is drawn.
+    """
     path = Path(path)
+    image = scaled(image, scale) if scale > 1 else image
     data = io.BytesIO()
     image.save(data, format=Image.registered_extensions()[picture_suffix(path) or ".png"])
     return write_whole(path, data.getvalue())
@@ -291,12 +303,18 @@ def bar_chart(names: Sequence[str], height: float):
     return figure, axes
 
 
-def save_figure(figure, path: str | os.PathLike) -> Path:
-    """Write a Matplotlib figure as PNG, or as the picture that the path's suffix says."""
+def save_figure(figure, path: str | os.PathLike, scale: int = 1) -> Path:
+    """Write a Matplotlib figure as PNG, or as the picture that the path's suffix says.
+
+    Args:
+        figure: The figure.
+        path: The file.
+        scale: How many times as many pixels it has, of the same drawing.
+    """
     figure.tight_layout()
     data = io.BytesIO()
     # Without the version that wrote it in the file, equal curves give equal bytes.
-    figure.savefig(data, format="png", metadata={"Software": None})
+    figure.savefig(data, format="png", dpi=scale * figure.dpi, metadata={"Software": None})
     if picture_suffix(path) in ("", ".png"):
         return write_whole(path, data.getvalue())
     return save_picture(Image.open(data).convert("RGB"), path)
