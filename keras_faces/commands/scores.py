@@ -1,6 +1,7 @@
 """How good the faces are: `evaluate`, `compare`, `reproduce`."""
 
 import itertools
+import os
 
 from keras_faces.commands import kinds
 from keras_faces.commands.functions import without_keras
@@ -165,7 +166,9 @@ def _gathered(results: dict[str, dict]) -> tuple[dict, list[str]]:
         else:
             begin = _shared(names)
             end = _shared([name[len(begin) :][::-1] for name in names])[::-1]
-            title = f"{begin}*{end}" if begin or end else ", ".join(names)
+            title = f"{begin}*{end}"
+            if title in gathered or not os.path.basename(begin):  # which says too little
+                title = ", ".join(names)
             gathered[title] = list(group.values())
             notes.append(f"{title}: seeds {', '.join(map(str, seeds))}, of {', '.join(names)}.")
     return gathered, notes
