@@ -99,8 +99,15 @@ def train_parts(
     if further["best"] not in computed:
         raise unknown_name("score computed while it learns", further["best"], computed)
     # What is wrong or missing is told before hours of training.
-    plans = {one.name: _plan(one, budget, data, further) for one in report.parts}
-    seen = {one.title: _seen(one, plans[one.name]) for one in report.parts}
+    plans, seen = {}, {}
+    for one in report.parts:
+        try:
+            plan = plans[one.name] = _plan(one, budget, data, further)
+            seen[one.title] = _seen(one, plan)
+        except UserError as error:
+            if not one.arguments:  # then it is not of this part alone
+                raise
+            raise UserError(f"{one.title}: {error}") from error
     if any(column.of in ("samples", "copies") for column in report.columns):
         _require_alike(seen)
     pictures = {name: _pictures(data, plan) for name, plan in plans.items()}
@@ -188,7 +195,7 @@ def _require_alike(seen: dict[str, dict]) -> None:
     for title, facts in seen.items():
         if told := format_differences(seen[first], facts):
             raise UserError(
-                f"{first!r} and {title!r} are of other pictures, so their scores cannot stand in "
+                f"{first!r} and {title!r} see other pictures, so their scores cannot stand in "
                 f"one column: {told}. Give all of them the same."
             )
 

@@ -3,6 +3,7 @@
 A list of values, where one value is expected, is a sweep: one training for each.
 """
 
+import math
 import os
 import tomllib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from keras_faces.schema import Positive, Seed, mismatch
 
 # Whatever of these is first has a score; classifiers are a report's own matter.
 SCORED = ("samples", "copies", "training")
+MOST = 1000  # trainings of an entry
 DEFAULTS = ("data", "budget", "seeds", "count", "score_every", "best")
 
 
@@ -96,7 +98,10 @@ def _report(content: dict, path: Path) -> Report:
         parts,
         columns,
         [
-            *(Figure(f"Scores over {name}", plot=titles, over=name) for name in swept),
+            *(
+                Figure(f"Scores over {name.replace('_', ' ')}", plot=titles, over=name)
+                for name in swept
+            ),
             *(Figure(part.title, part.name, "samples-*.png") for part in parts),
         ],
         defaults={name: content[name] for name in DEFAULTS if name in content},
@@ -131,6 +136,11 @@ def _parts(training: dict, field: str) -> Iterator[Part]:
         if model is not None and model not in MODELS:
             raise unknown_name("model", model, MODELS)
         swept = _swept(given, model or load_recipe(recipe).model, field)
+        if (many := math.prod(map(len, swept.values()))) > MOST:
+            raise UserError(
+                f"{field} stands for {many:,} trainings, one for each combination of "
+                f"{', '.join(swept)}. Give {MOST} or fewer."
+            )
         fixed = {name: value for name, value in given.items() if name not in swept}
         called = Path(one).stem if recipe and recipe.endswith(".toml") else one
         names = [title] if title and len(chosen) == 1 else filter(None, [title, called])
@@ -140,9 +150,9 @@ def _parts(training: dict, field: str) -> Iterator[Part]:
 def _swept(given: dict, model: str, field: str) -> dict[str, list]:
     """Check the arguments of a training, and return the values of those that are swept."""
     of_all = {*Comparison.__annotations__, "seed"} - {"title"}
-    plan = documented_class(PLAN).parameters
-    own = {name: one for name, one in plan.items() if name not in {*of_all, "hyperparameters"}}
-    known = {**hyperparameters(model), **own}
+    others = {*of_all, "model", "recipe", "hyperparameters"}
+    known = {**hyperparameters(model), **documented_class(PLAN).parameters}
+    known = {name: parameter for name, parameter in known.items() if name not in others}
     swept = {}
     for name, value in given.items():
         if name in of_all:

@@ -318,8 +318,8 @@ def _notes(report: Report, content: dict) -> list[str]:
             told["generated"] = f"{told['generated']} ({listed})"
         notes.append(format_protocol(told))
         notes.append(
-            "Of several seeds: mean ± deviation over the seeds; of real faces, which are the same "
-            "for all, ± is the standard error over the pictures."
+            "Of several seeds: mean ± deviation over the seeds; of one, and of real faces, which "
+            "are the same for all, ± is the standard error over the pictures."
             if len(seeds) > 1
             else "± is the standard error over the pictures, of Inception Score and KID the "
             "deviation over their parts; what another training would give is not in it."

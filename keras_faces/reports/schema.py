@@ -96,7 +96,7 @@ class Part(NamedTuple):
         """Recipe or model, and what goes before its own, as a file's name: `zhang-64-gamma-0.3`."""
         changed = (f"{key}-{value}" for key, value in self.arguments.items())
         told = "-".join([self.recipe or self.trains, *changed])
-        name = re.sub(r"[^\w.+-]+", "-", told, flags=re.ASCII)[:100]
+        name = re.sub(r"[^\w.+-]+", "-", told, flags=re.ASCII)[:60]
         digest = hashlib.sha256(told.encode()).hexdigest()[:8]
         return name if name == told else f"{name}-{digest}"
 
