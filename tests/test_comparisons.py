@@ -14,6 +14,7 @@ from keras_faces import session
 from keras_faces.cli import main
 from keras_faces.commands import parse
 from keras_faces.pictures import PlottedValues, plot_values
+from keras_faces.plan import TrainingPlan
 from keras_faces.reports import base, page, reproduce, trainings
 from keras_faces.reports.comparisons import read_comparison
 from keras_faces.reports.rows import Row
@@ -97,7 +98,9 @@ def test_the_example_of_the_docs_makes_a_report(tmp_path, trained_in_this_proces
     html = (tmp_path / "out" / "report.html").read_text()
     assert "The weight of the KL term" in html and "<h2>Scores over kl weight</h2>" in html
     # 8 faces of 32 pixels beside each other, twice as large.
-    assert html.count(f"class='pixels' width='{2 * (8 * 34 + 2)}'") == 5
+    assert (
+        html.count(f"class='pixels' width='{2 * (8 * 34 + 2)}'") == 6
+    )  # of three models, two samplers
     assert "image-rendering: pixelated" in html
 
 
@@ -262,6 +265,7 @@ def imagined(tmp_path, monkeypatch):
         return {"rows": rows, "protocol": protocol, "needs": needs}, None, None, None
 
     monkeypatch.setattr(trainings, "begin", begin)
+    monkeypatch.setattr(TrainingPlan, "build", lambda plan: None)
     monkeypatch.setattr(base, "_training", lambda *given: {"minutes": 1.0, "steps": 2})
     monkeypatch.setattr(base, "_scored", scored)
     return trained
@@ -321,8 +325,9 @@ def test_a_value_that_is_added_is_trained_alone_and_another_report_needs_another
     reproduce(written(tmp_path, SWEEP), **given)
     reproduce(written(tmp_path, SWEEP.replace("0.5", "0.5, 0.7")), **given)
     assert imagined == [("0.3", "0"), ("0.5", "0"), ("1.0", "0"), ("0.7", "0")]
-    with pytest.raises(kf.UserError, match=r"report: 'mine.toml' then, 'zhang-gamma' now"):
-        reproduce("zhang-gamma", **given)
+    other = shutil.copy(tmp_path / "mine.toml", tmp_path / "other.toml")
+    with pytest.raises(kf.UserError, match=r"report: 'mine.toml' then, 'other.toml' now"):
+        reproduce(str(other), **given)
 
 
 def test_the_page_is_of_what_did_not_fail(tmp_path, imagined, monkeypatch):

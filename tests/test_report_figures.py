@@ -172,13 +172,14 @@ def test_columns_are_plotted_over_the_parts_beside_real_faces(tmp_path):
         Row("A (prior), best step", {}, {"found": [0.7]}, {"found": [0.1]}),
         Row("B (prior)", {}, {"found": [None]}, {"found": [None]}, part="B"),
     ]
-    plotted = page._plotted(["found", "absent"], rows)
+    parts = [Part("A", "zhang-64"), Part("B", "zhang-64")]
+    figures = [Figure("Both", plot=["found", "absent"]), Figure("x", plot=["y"])]
+    plotted = page._plotted(figures[0], parts, rows)
     assert list(plotted) == ["found"]
-    assert plotted["found"].values == {"A": (pytest.approx(0.2), pytest.approx(0.02**0.5))}
+    expected = {"A": (pytest.approx(0.2), pytest.approx(0.02**0.5))}
+    assert plotted["found"].lines == {"": expected}
     assert plotted["found"].real == 0.9
-    report = Report(
-        "t", "d", "s", [], figures=[Figure("Both", plot=["found"]), Figure("x", plot=["y"])]
-    )
+    report = Report("t", "d", "s", parts, figures=figures)
     (drawn,) = page.make_figures(report, [], rows, tmp_path)
     with Image.open(drawn.pictures[0].path) as picture:
         assert picture.size == (400, 300)
