@@ -410,7 +410,7 @@ def training_of(config: Config) -> dict[str, str | int]:
     Trainings of one digest learnt alike from the same faces.
     """
     given = recorded_arguments(config)
-    facts = {name: given.get(name) for name in ("model", "epochs", "steps", "minutes")}
+    facts = {name: given.get(name) for name in ("model", "epochs", "steps", "minutes", "init")}
     data = config["data"] or {}
     names = set(DataFacts.__annotations__) - {"source", "seed", "credit"}
     facts |= {"hyperparameters": given["hyperparameters"], "data": {n: data.get(n) for n in names}}
