@@ -604,7 +604,7 @@ def _read_features(folder: Path) -> list:
     from keras_faces.metrics.faces import Faces
 
     images = np.linspace(-1, 1, 4 * 16 * 16 * 3, dtype=np.float32).reshape(4, 16, 16, 3)
-    faces = Faces(images, _Inception(), kept=True)
+    faces = Faces(images, {"inception": _Inception()}, kept=True)
     return [array.tobytes() for array in faces.inception]
 
 

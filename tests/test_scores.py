@@ -327,7 +327,7 @@ def test_weights_that_no_score_needs_are_refused_and_not_left_unused(scored, tmp
     weights = ["--inception-weights", tmp_path / "weights.h5"]
     assert evaluate(scored, tmp_path / "scores.json", *weights) == 2
     told = capsys.readouterr().err
-    assert "none of --scores needs them: laplacian_variance" in told
+    assert "none of --scores needs it: laplacian_variance" in told
     assert "add one or more of: inception_score, " in told
     assert evaluate(scored, tmp_path / "scores.json", *weights, "--scores", "precision") == 2
     assert "there is no file" in capsys.readouterr().err

@@ -20,6 +20,7 @@ def evaluate(
     sampler: kinds.Sampler | None = None,
     scores: list[kinds.Score] | None = None,
     inception_weights: str | None = None,
+    backbone: str | None = None,
     pairs: kinds.Picture | None = None,
     drawing: Drawing = Drawing(),
     out: str | None = None,
@@ -33,6 +34,7 @@ def evaluate(
         sampler: Score only this one. Defaults to all.
         scores: Only these. Defaults to all for which nothing is missing.
         inception_weights: File of InceptionV3's weights.
+        backbone: Image encoder for scores on its features: clip:FILE.onnx or dinov2:FILE.onnx.
         pairs: Draw the samples nearest to real faces over these (needs the extra identity).
         out: Write the scores and their protocol as JSON.
     """
@@ -44,13 +46,17 @@ def evaluate(
     from keras_faces.schema import as_json
 
     drawing.require(pairs, "--pairs")
-    if scores and inception_weights:
-        needed = [n for n, chosen in SCORES.items() if chosen.features == "inception"]
-        if not set(needed) & set(resolve_scores(scores)):
+    chosen, given = scores, {"inception": inception_weights, "backbone": backbone}
+    for need, file in given.items():
+        needed = [name for name, one in SCORES.items() if one.features == need]
+        if file and scores and not set(needed) & set(resolve_scores(scores)):
+            flag = "--inception-weights" if need == "inception" else "--backbone"
             raise UserError(
-                "--inception-weights is given, but none of --scores needs them: "
-                f"{', '.join(scores)}. Leave it out, or add one or more of: {', '.join(needed)}."
+                f"{flag} is given, but none of --scores needs it: {', '.join(scores)}. Leave it "
+                f"out, or add one or more of: {', '.join(needed)}."
             )
+        if file and not scores:
+            chosen = [*resolve_scores(chosen), *needed]
     trained = trained_model(run)
     model, stream = trained.model, real.open(trained, "evaluate")
     scored = evaluation.evaluate(
@@ -59,10 +65,11 @@ def evaluate(
         count,
         seed,
         sampler,
-        list(SCORES) if inception_weights and not scores else scores,
+        chosen,
         inception_weights,
         samples_alone=bool(scores),
         progress=True,
+        backbone=backbone,
     )
     # First of all, so that a place that cannot be written does not cost the scores.
     print(scored.table())
