@@ -151,6 +151,13 @@ def test_a_place_or_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, rows)
 
 
 def test_a_flag_that_no_score_needs_is_refused(rows, capsys):
-    words = ["evaluate", "vae-orl-64", "--backbone", f"clip:{rows}", "--scores", "laplacian_variance"]
+    words = [
+        "evaluate",
+        "vae-orl-64",
+        "--backbone",
+        f"clip:{rows}",
+        "--scores",
+        "laplacian_variance",
+    ]
     assert main(words) == 2
     assert "--backbone is given" in capsys.readouterr().err
