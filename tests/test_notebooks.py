@@ -56,10 +56,11 @@ def kinds(notebook):
     return [(len(pictures(cell)), bool(text(cell))) for cell in code_cells(notebook)]
 
 
-def test_there_is_one_for_each_document_two_besides_and_the_readme_names_all():
+def test_there_is_one_for_each_document_three_besides_and_the_readme_names_all():
     assert NAMES == [
         "gruber_vaegan",
         "report_vae_gan_vaegan",
+        "research",
         "simon_fraser",
         "slides_cyclegan",
         "start_here",
