@@ -277,6 +277,9 @@ class CycleGAN(AdversarialModel):
             lambda x: network(x, training=False), self.check_faces(faces), batch_size=4
         )
 
+    def faces_from_faces(self, faces):
+        return self.averaged("sketch_to_photo")(faces, training=False)
+
     def cycle(self, faces, to: str = "photo") -> tuple[np.ndarray, np.ndarray]:
         """Translate there and back: sketch to photo to sketch, or photo to sketch to photo.
 
