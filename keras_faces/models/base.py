@@ -214,18 +214,13 @@ class FaceModel(Game):
             inputs: Latents of shape `(count, code_dim)`, or faces in [-1, 1] where there is an
                 encoder or the model translates.
             *args: Passed on to Keras.
-            training: None or False: faces are made as the trained model makes them.
+            training: Without effect: while an outer model learns, too, faces are made as the
+                trained model makes them.
             **kwargs: Passed on to Keras.
 
         Raises:
             UserError: If the model makes nothing of such inputs.
         """
-        if training:
-            raise UserError(
-                f"A {type(self).__name__} makes faces as it does when trained; training=True would "
-                "be without effect. Leave it out, or call one of its networks, such as "
-                f"model.{self.generating[-1]}."
-            )
         self.check_inputs(inputs)
         return super().__call__(inputs, *args, **kwargs)
 
@@ -250,9 +245,12 @@ class FaceModel(Game):
             taken += (
                 [] if self.latent_dim is None else [f"latents of shape (count, {self.code_dim})"]
             )
+            hint = (
+                "" if takes_faces or len(shape) != 4 else " kf.latent.invert finds a face's latent."
+            )
             raise UserError(
                 f"A {type(self).__name__} makes faces of {' or of '.join(taken)}. "
-                f"Received: {shape}."
+                f"Received: {shape}.{hint}"
             )
 
     def look_at_inputs(self, batch) -> None:

@@ -172,12 +172,12 @@ class CVAE(EncodingModel):
         expected = len(self.condition_names)
         values = known_values(labels)
         shape = tuple(labels.shape if values is None else values.shape)
-        if len(shape) == 1 and values is not None and values.size:
-            if not 0 <= values.min() <= values.max() < expected:
-                raise UserError(
-                    f"Labels must be numbers from 0 to {expected - 1}, one for each of the "
-                    f"{expected} conditions. Received: {values.min()} to {values.max()}."
-                )
+        numbers = len(shape) == 1 and values is not None and values.size
+        if numbers and not 0 <= values.min() <= values.max() < expected:
+            raise UserError(
+                f"Labels must be numbers from 0 to {expected - 1}, one for each of the "
+                f"{expected} conditions. Received: {values.min()} to {values.max()}."
+            )
         if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != expected):
             raise UserError(
                 f"Expected {expected} values a face, for the conditions "

@@ -65,12 +65,13 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
 
     @property
     def learning_rate(self):
-        """The only player's learning rate now, or those of several by their names.
+        """The learning rate of the only player, or those of several by name, as they are now.
 
         A number that it is set to becomes the rate of all; a dict sets those it names.
         """
-        rates = {player: optimizer.learning_rate for player, optimizer in self.by_player.items()}
-        return rates if len(rates) > 1 else next(iter(rates.values()))
+        if len(self.by_player) == 1:
+            return self.optimizers[0].learning_rate
+        return {name: float(one.learning_rate) for name, one in self.by_player.items()}
 
     @learning_rate.setter
     def learning_rate(self, rates):

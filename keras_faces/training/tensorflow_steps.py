@@ -151,6 +151,22 @@ class Steps:
         self.check_replicas()
         return self.test_round(data)
 
+    def make_predict_function(self, force: bool = False):
+        """Make one for faces and one for latents: TensorFlow would make one that knows no rank."""
+        if self.predict_function is not None and not force:
+            return
+        functions = {}
+
+        def by_rank(batches):
+            rank = len(keras.tree.flatten(batches[0])[0].shape)
+            if rank not in functions:
+                now = self.predict_function
+                super(Steps, self).make_predict_function(force=True)
+                functions[rank], self.predict_function = self.predict_function, now
+            return functions[rank](batches)
+
+        self.predict_function = by_rank
+
     def showing_first(self, function: Callable, look: Callable) -> Callable:
         """Return a function of Keras's loops that first shows `look` the first batch it is given.
 
