@@ -229,8 +229,7 @@ class FaceModel(Game):
         make = self.faces_from_faces if len(inputs[0].shape) == 4 else self.faces_from_latents
         return make(*inputs)
 
-    def check_inputs(self, inputs) -> None:
-        """Raise a `UserError` where the model cannot be called on these."""
+    def check_inputs(self, inputs):
         shape = tuple(inputs.shape) if hasattr(inputs, "shape") else as_array(inputs).shape
         takes_faces = self.has_encoder or bool(self.translates_to)
         if len(shape) == 4 and takes_faces:
@@ -253,16 +252,10 @@ class FaceModel(Game):
                 f"Received: {shape}.{hint}"
             )
 
-    def look_at_inputs(self, batch) -> None:
-        """Look at a batch of what `predict` is given; see `check_inputs`."""
-        self.check_inputs(keras.utils.unpack_x_y_sample_weight(batch)[0])
-
     def predict(self, x, *args, **kwargs) -> np.ndarray:
         """Make faces of many latents or faces; see `__call__`, and `keras.Model.predict`."""
         x = batches_of(x)
-        if isinstance(x, np.ndarray):
-            self.check_inputs(x)
-        with self._looking_at_first("predict"):
+        with self.looking("predict", x):
             return super().predict(x, *args, **kwargs)
 
     def predict_on_batch(self, x) -> np.ndarray:

@@ -67,6 +67,7 @@ class FitPlan:
         step: Steps done since the beginning of training, or None where only Keras knows.
         last_step: The step at which training will end, if a callback has said so: no call goes
             beyond it.
+        validated: Whether what it validates with has been looked at.
     """
 
     stream: FaceStream | None
@@ -74,6 +75,7 @@ class FitPlan:
     first_step: int
     step: int | None = None
     last_step: int | None = None
+    validated: bool = False
 
     def next_steps(self, most: int) -> int:
         """Return how many steps the next call takes: no more than an epoch and training have."""
@@ -163,6 +165,7 @@ class Game(Steps, SeededModel):
                 if not counting():
                     average.set_weights(getattr(self, name).get_weights())
                 average.trainable = False
+                average.name = f"{name}_average"
                 setattr(self, f"{name}_average", average)
 
     # The rules, which a subclass says.
@@ -545,10 +548,9 @@ class Game(Steps, SeededModel):
             raise UserError(
                 "fit splits arrays alone. Give validation_data instead of validation_split."
             )
-        self._check_arrays(x, y)
         self.forget_density()
         self.fit_plan = FitPlan(None, steps_per_epoch, 0)
-        with _closing_unless_done(callbacks), self._looking_at_first("train"):
+        with _closing_unless_done(callbacks), self.looking("train", x, y):
             return super().fit(
                 x,
                 y,
@@ -638,9 +640,13 @@ class Game(Steps, SeededModel):
         self._require_compiled()
         refuse_weights(self, sample_weight=sample_weight)
         x = batches_of(x)
-        self._check_arrays(x, y)
-        with self._looking_at_first("test", stream_of(x)):
-            return super().evaluate(x, y, batch_size, verbose, **kwargs)
+        within_fit = kwargs.get("_use_cached_eval_dataset", False)
+        known = within_fit and self.fit_plan.validated
+        with contextlib.nullcontext() if known else self.looking("test", x, y):
+            logs = super().evaluate(x, y, batch_size, verbose, **kwargs)
+        if within_fit:
+            self.fit_plan.validated = True
+        return logs
 
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, return_dict: bool = False
@@ -700,33 +706,46 @@ class Game(Steps, SeededModel):
                 "arguments for the paper's optimizers."
             )
 
-    def _check_arrays(self, *given):
-        # All of what is there already, at once; of what comes in batches, the first.
-        for values in given:
-            if isinstance(values, np.ndarray) and (values is given[0] or values.ndim == 4):
-                self.check_faces(values)
-
     def _checked_validation(self, data):
         data = batches_of(data)
         if isinstance(data, (tuple, list)):
             x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(data))
             refuse_weights(self, sample_weight=weights)
-            self._check_arrays(x, y)
+            if isinstance(x, np.ndarray):
+                self.look((x, y))
         return data
 
     @contextlib.contextmanager
-    def _looking_at_first(self, kind: Literal["train", "test", "predict"], stream=None):
-        """Have the first batch looked at that Keras gives to the function of a kind, within."""
+    def looking(self, kind: Literal["train", "test", "predict"], x, y=None) -> Iterator[None]:
+        """Look at arrays now, and within at the first batch of what else Keras is given.
+
+        Args:
+            kind: What it is given for, and so by which of its functions it is met.
+            x: Images, or for `"predict"` latents, in whatever form.
+            y: Labels in the form of an array, or None.
+        """
+
+        def look(batch):
+            if kind == "predict":
+                self.check_inputs(keras.utils.unpack_x_y_sample_weight(batch)[0])
+            else:
+                self.look(batch, stream_of(x), learning=kind == "train")
+
+        if isinstance(x, np.ndarray):
+            self.check_inputs(x) if kind == "predict" else self.look((x, y))
+            yield
+            return
         name = f"{kind}_function"
         getattr(self, f"make_{name}")()
         function = getattr(self, name)
-        look = self.look_at_inputs if kind == "predict" else self.look
-        given = {} if kind == "predict" else {"stream": stream, "learning": kind == "train"}
-        setattr(self, name, self.showing_first(function, lambda batch: look(batch, **given)))
+        setattr(self, name, self.showing_first(function, look))
         try:
             yield
         finally:
             setattr(self, name, function)
+
+    def check_inputs(self, inputs) -> None:
+        """Raise a `UserError` where the model cannot be called on these."""
 
     @contextlib.contextmanager
     def _counting_steps(self) -> Iterator[None]:
