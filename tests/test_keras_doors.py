@@ -2,10 +2,12 @@
 
 import re
 
+import hypothesis
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import strategies as st
 from keras import callbacks, layers
 
 import keras_faces as kf
@@ -183,6 +185,29 @@ def test_real_faces_and_sketches_pass_and_those_in_0_to_1_do_not(vae):
     vae.check_faces(np.zeros((2, 32, 32, 1)))  # as models are tried with
 
 
+def test_what_a_young_translator_makes_is_translated_back_whatever_it_looks_like():
+    model = small("cyclegan")
+    model.averaged = lambda name: lambda x, training: keras.ops.abs(x)  # as if in [0, 1]
+    there, back = model.cycle(GOOD)
+    np.testing.assert_array_equal(there, np.abs(GOOD))
+    np.testing.assert_array_equal(back, there)
+
+
+@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.given(st.floats(-1, 1), st.floats(-1, 1), st.floats(1.02, 300))
+def test_only_values_beyond_the_range_and_scales_without_dark_are_refused(vae, low, high, factor):
+    x = np.full((2, 32, 32, 1), low)
+    x[0, 0] = high
+    if 0 <= min(low, high) < max(low, high) and x.mean() < 0.7:
+        with pytest.raises(kf.UserError, match=r"Give 2 \* faces - 1"):
+            vae.check_faces(x)
+    else:
+        np.testing.assert_array_equal(vae.check_faces(x), x.astype("float32"))
+    x[1, 5] = factor
+    with pytest.raises(kf.UserError, match=r"values in \[-1, 1\]"):
+        vae.check_faces(x)
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 def test_what_was_looked_at_is_learnt_from_as_well_and_the_step_compiled_once(at_once):
     shown = faces(16)
@@ -320,6 +345,27 @@ def test_a_stream_is_validated_evaluated_and_predicted_with_as_its_arrays(vae):
     assert history["val_loss"] == [pytest.approx(after["loss"], rel=1e-5)]
     with pytest.raises(kf.UserError, match="image_size=32"):
         vae.evaluate(stream(image_size=64), **QUIET)
+
+
+class Gone:
+    """A cache whose second picture cannot be read."""
+
+    image_shape = (32, 32, 1)
+
+    def read(self, positions):
+        if 1 in positions:
+            raise kf.UserError("the faces are gone")
+        return np.zeros((len(positions), 32, 32, 1), np.uint8)
+
+
+def test_faces_that_cannot_be_read_are_told_of_in_their_own_words(vae):
+    gone = kf.data.FaceStream(Gone(), np.arange(3), 1, shuffle=False)
+    for given in (gone, gone.dataset()):
+        for door in (vae.evaluate, vae.predict):
+            with pytest.raises(kf.UserError, match=r"^the faces are gone$"):
+                door(given, **QUIET)
+        with pytest.raises(kf.UserError, match=r"^the faces are gone$"):
+            vae.fit(GOOD, validation_data=given, **QUIET)
 
 
 def test_learning_on_batches_forgets_the_density_of_before():

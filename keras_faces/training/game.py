@@ -597,19 +597,13 @@ class Game(Steps, SeededModel):
                 )
 
         history = None
-        stream.failure = None
-        try:
-            with _closing_unless_done(callbacks):
-                if initial_step and initial_epoch < epochs:
-                    # Keras counts whole epochs: the rest of a broken one is a call of its own.
-                    history = run(initial_epoch, initial_step, initial_epoch + 1)
-                    initial_epoch += 1
-                if history is None or (initial_epoch < epochs and not self.stop_training):
-                    history = run(initial_epoch, 0, epochs)
-        except Exception:
-            if stream.failure is not None:
-                raise stream.failure from None
-            raise
+        with _closing_unless_done(callbacks), _in_its_own_words(stream):
+            if initial_step and initial_epoch < epochs:
+                # Keras counts whole epochs: the rest of a broken one is a call of its own.
+                history = run(initial_epoch, initial_step, initial_epoch + 1)
+                initial_epoch += 1
+            if history is None or (initial_epoch < epochs and not self.stop_training):
+                history = run(initial_epoch, 0, epochs)
         return history
 
     def evaluate(
@@ -642,7 +636,7 @@ class Game(Steps, SeededModel):
         x = batches_of(x)
         within_fit = kwargs.get("_use_cached_eval_dataset", False)
         known = within_fit and self.fit_plan.validated
-        with contextlib.nullcontext() if known else self.looking("test", x, y):
+        with _in_its_own_words(stream_of(x)) if known else self.looking("test", x, y):
             logs = super().evaluate(x, y, batch_size, verbose, **kwargs)
         if within_fit:
             self.fit_plan.validated = True
@@ -740,7 +734,8 @@ class Game(Steps, SeededModel):
         function = getattr(self, name)
         setattr(self, name, self.showing_first(function, look))
         try:
-            yield
+            with _in_its_own_words(stream_of(x)):
+                yield
         finally:
             setattr(self, name, function)
 
@@ -828,6 +823,21 @@ def _closing_unless_done(callbacks: Sequence | None) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def _in_its_own_words(stream: FaceStream | None) -> Iterator[None]:
+    """Raise what kept a stream from reading a batch, not what TensorFlow makes of it."""
+    if stream is None:
+        yield
+        return
+    stream.failure = None
+    try:
+        yield
+    except Exception:
+        if stream.failure is not None:
+            raise stream.failure from None
+        raise
+
+
 def _sum(terms):
     """Return the sum of scalars.
 
@@ -880,7 +890,11 @@ class _Epoch(keras.utils.PyDataset):
         return self.stream.steps_per_epoch
 
     def __getitem__(self, index):
-        images, labels = self.stream.read(index, *self._part)
+        try:
+            images, labels = self.stream.read(index, *self._part)
+        except Exception as error:
+            self.stream.failure = error  # as `FaceStream.dataset` keeps it, and for the same reason
+            raise
         if labels is None:
             return (to_float(images),)
         return to_float(images), to_float(labels) if self.stream.labels == "sketch" else labels
