@@ -6,9 +6,12 @@ or write files; and it reads through `zipfile`, which forgets its checksums as s
 """
 
 import contextlib
+import copy
+import functools
 import io
 import json
 import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,42 @@ from keras_faces.errors import UserError
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = [CONFIG, "metadata.json", WEIGHTS]
+
+# Where Keras has what networks are made of that computes with numbers alone; its other layers load
+# Python, programs or files.
+LAYERS = tuple(
+    f"keras.src.{place}."
+    for place in (
+        "constraints",
+        "dtype_policies.dtype_policy",
+        "initializers",
+        "layers.activations",
+        "layers.attention",
+        "layers.convolutional",
+        "layers.core.dense",
+        "layers.core.einsum_dense",
+        "layers.core.embedding",
+        "layers.core.identity",
+        "layers.core.input_layer",
+        "layers.core.masking",
+        "layers.merging",
+        "layers.normalization",
+        "layers.pooling",
+        "layers.preprocessing.image_preprocessing",
+        "layers.preprocessing.normalization",
+        "layers.preprocessing.rescaling",
+        "layers.regularization",
+        "layers.reshaping",
+        "models.functional",
+        "models.sequential",
+        "ops",
+        "regularizers",
+    )
+)
+OPTIMIZERS = ("keras.src.optimizers.",)
+# What Keras writes of values that are no objects of a class.
+PLAIN = ("__keras_tensor__", "__slice__", "__ellipsis__")
+NETWORKS = ("Sequential", "Functional")
 
 # The texts of our models have 2 kB; the weights come with two or three moments of each.
 LARGEST_TEXT = 1 << 20
@@ -87,47 +126,109 @@ def read_weights(source: zipfile.ZipFile | Path, expected: int) -> CheckedWeight
     return weights
 
 
-def check_classes(config, kinds: tuple[type, ...]) -> None:
-    """Check every class that a config names before anything is made of it.
+def built_model(config: dict, model: type):
+    """Return the model, or the optimizers, that a config of Keras describes.
+
+    The configs of its networks, if some are given, are left to the model, which refuses those that
+    do not fit into the memory.
 
     Args:
-        config: What `keras.saving.deserialize_keras_object` takes.
-        kinds: Base classes of what may be built: classes registered with Keras, as ours are, and
-            Keras's own optimizers and schedules.
+        config: What `keras.saving.serialize_keras_object` returned.
+        model: Base class of models.
 
     Raises:
-        UserError: If another is named, or a function.
+        UserError: If another class is named, or a function.
     """
+    from keras import optimizers
+
+    kinds = (model, optimizers.Optimizer, optimizers.schedules.LearningRateSchedule)
+    checked = config
+    if isinstance(config, dict) and isinstance(config.get("config"), dict):
+        plain = {k: v for k, v in config["config"].items() if k == "dtype" or not is_network(v)}
+        checked = {**config, "config": plain}
+    _check_classes(checked, kinds, OPTIMIZERS)
+    return _built(config)
+
+
+def built_network(config: dict):
+    """Return the network that a config of Keras describes.
+
+    Args:
+        config: What `keras.saving.serialize_keras_object` returned.
+
+    Raises:
+        UserError: If it has parts that do more than compute with numbers, or of an unknown class.
+    """
+    from keras import constraints, initializers, layers, regularizers
+
+    kinds = (layers.Layer, initializers.Initializer, regularizers.Regularizer)
+    _check_classes(config, (*kinds, constraints.Constraint), LAYERS)
+    return _built(config)
+
+
+def is_network(config) -> bool:
+    """Return whether a part of a config is that of a network."""
+    return isinstance(config, dict) and config.get("class_name") in NETWORKS
+
+
+def _built(config: dict):
+    """Build what was checked: the only place where the package builds of a config."""
+    import keras
+
+    # Keras puts what it builds into the config that it is given.
+    return keras.saving.deserialize_keras_object(copy.deepcopy(config))
+
+
+def _check_classes(config, kinds: tuple[type, ...], places: tuple[str, ...]):
+    """Check every class that a config names before anything is made of it."""
     if isinstance(config, dict):
-        if "class_name" in config and not _is_one_of(config, kinds):
+        if "class_name" in config and not _is_one_of(config, kinds, places):
             names = [config.get(key) for key in ("registered_name", "module", "class_name")]
             told = " / ".join(ascii(name)[:80] for name in names if name is not None)
             raise UserError(
                 f"its config names {told or 'no class'}, and only models of keras_faces with "
-                "optimizers and schedules of Keras are loaded. (For a model of your own, import "
-                "the file that registers it first.)"
+                "optimizers of Keras, and in networks layers of Keras that neither run code nor "
+                "read files, are loaded. (For a class of your own, import the file that registers "
+                "it first.)"
             )
         config = list(config.values())
-    if isinstance(config, list):
+    if isinstance(config, (list, tuple)):
         for value in config:
-            check_classes(value, kinds)
+            _check_classes(value, kinds, places)
 
 
-def _is_one_of(config, kinds):
+def _is_one_of(config: dict, kinds: tuple[type, ...], places: tuple[str, ...]) -> bool:
     import keras
 
-    optimizers = {"keras.optimizers": keras.optimizers}
-    optimizers["keras.optimizers.schedules"] = keras.optimizers.schedules
     name, module = config["class_name"], config.get("module")
     registered = config.get("registered_name", name)
     if not all(isinstance(text, str | None) for text in (name, module, registered)):
         return False
+    if name in PLAIN:
+        return places is LAYERS
     # In the order in which Keras looks for it.
     found = keras.saving.get_registered_object(registered)
     if found is None and name and registered in (None, name):
-        found = getattr(optimizers.get(module), name, None)
+        found = _in_keras(module, name)
+        fits = f"{getattr(found, '__module__', None)}.".startswith(places)
+    else:
+        fits = isinstance(found, type) and issubclass(found, kinds)
     # Keras takes some names, such as "__lambda__", for something else, whatever is registered.
-    return isinstance(found, type) and issubclass(found, kinds) and found.__name__ == name
+    return fits and isinstance(found, type) and found.__name__ == name
+
+
+def _in_keras(module: str | None, name: str):
+    """Return what Keras has under a name of its own, or None."""
+    import keras
+
+    first, *rest = (module or "").split(".")
+    if first != "keras":
+        return None
+    try:
+        place = sys.modules.get(module) or functools.reduce(getattr, rest, keras)
+    except AttributeError:
+        return None
+    return getattr(place, name, None)
 
 
 def _read(archive, name, most):

@@ -9,9 +9,9 @@ from typing import Literal
 
 from keras_faces.data import FaceStream, crop_fits, guess_channels, labels_of, open_source
 from keras_faces.data.sources.base import Source, SourceLike
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import UserError
 from keras_faces.metrics.scores import CHEAP_SCORES, as_list, resolve_scores
-from keras_faces.models import MODELS, create_model, hyperparameters
+from keras_faces.models import MODELS, check_hyperparameters, create_model, hyperparameters
 from keras_faces.models.base import FaceModel
 from keras_faces.recipes import load_recipe
 from keras_faces.runs import Config, recorded_arguments
@@ -66,10 +66,12 @@ class TrainingPlan:
             last model alone.
         checkpoint_seconds: Seconds between checkpoints.
         count: Samples to score at the end; 0 for none.
+        init: A run or model of the same class to begin with the weights of, instead of those of the
+            seed. The optimizer is new, and so is the schedule of its learning rate.
         strict: Whether to stop at a bad picture instead of skipping it with a warning.
-        hyperparameters: The model's hyper-parameters. Where they are not given, channels are those
-            of the pictures, conditions those of the labels, and a linear or cosine decay of the
-            learning rate ends with the training, at 0.
+        hyperparameters: The model's hyper-parameters, and from Python networks of your own. Where
+            they are not given, channels are those of the pictures, conditions those of the labels,
+            and a linear or cosine decay of the learning rate ends with the training, at 0.
 
     Raises:
         UserError: If what was given cannot be.
@@ -100,6 +102,7 @@ class TrainingPlan:
     best: str | None = None
     checkpoint_seconds: float = 60.0
     count: int = 1000
+    init: str | None = None
     strict: bool = False
     hyperparameters: Mapping[str, Scalar] = field(default_factory=dict)
 
@@ -123,10 +126,7 @@ class TrainingPlan:
         if self.recipe is None and self.budget != "paper":
             raise UserError("budget says which numbers of a recipe to take: give a recipe as well.")
         resolve_scores(self.scores or CHEAP_SCORES)
-        known = hyperparameters(self.model)
-        for name in self.hyperparameters:
-            if name not in known:
-                raise unknown_name(f"hyper-parameter of {self.model!r}", name, known)
+        check_hyperparameters(self.model, self.hyperparameters)
 
     @property
     def scoring(self) -> dict:
@@ -222,7 +222,10 @@ class TrainingPlan:
             "steps_per_epoch": stream.steps_per_epoch,
             **{name: getattr(self, name) for name in kept},
             "budget": self.budget if self.recipe else None,
-            **{name: getattr(self, name) for name in ("checkpoint_seconds", "count", "seed")},
+            **{
+                name: getattr(self, name)
+                for name in ("checkpoint_seconds", "count", "seed", "init")
+            },
         }
 
 

@@ -55,7 +55,7 @@ class Config(TypedDict):
 
     format: Positive
     model: str
-    hyperparameters: dict[str, Scalar]
+    hyperparameters: dict[str, Scalar | dict]  # of networks, what builds them
     optimizer: dict[str, Any]
     steps_per_execution: Positive
     data: DataFacts | None
@@ -74,6 +74,7 @@ class Config(TypedDict):
     checkpoint_seconds: NotRequired[Annotated[float, Range(0)]]
     count: NotRequired[Annotated[int, Range(0, 10**6)]]
     seed: NotRequired[Seed]
+    init: NotRequired[str | None]
 
 
 class Best(TypedDict):

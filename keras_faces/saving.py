@@ -14,6 +14,7 @@ from keras_faces.models.base import FaceModel
 from keras_faces.process import versions
 from keras_faces.runs import Config, Run, model_path
 from keras_faces.screen import first_line
+from keras_faces.training.networks import AVERAGE
 
 
 def load_model(model: str | os.PathLike):
@@ -48,6 +49,51 @@ def _load_run(run: Run):
     restore(model, latest[1])
     model.check_finite()
     return model
+
+
+def begin_with(model, source: str | os.PathLike) -> list[str]:
+    """Put the weights of a trained model's networks into an untrained one's; return what to say.
+
+    Args:
+        model: The untrained model.
+        source: A run or model of the same class, as for `load_model`.
+
+    Raises:
+        UserError: If there is no such model, it is of another class, or nothing of it fits.
+    """
+    other = load_model(source)
+    if type(other) is not type(model):
+        raise UserError(
+            f"init must be a {type(model).__name__}, as what is to be trained. {str(source)!r} "
+            f"holds a {type(other).__name__}."
+        )
+    taken, left = 0, []
+    for name, network in model.named_networks.items():
+        base = name.removesuffix(AVERAGE)
+        there = other.named_networks[base] if name == base else other.averaged(base)
+        mine, given = _numbers(network), _numbers(there)
+        fits = [m.shape == g.shape for m, g in zip(mine, given)] if len(mine) == len(given) else []
+        for variable, value, fit in zip(mine, given, fits):
+            if fit:
+                variable.assign(value)
+        taken += sum(fits)
+        if not fits:
+            left.append(f"all of {name}, which has {len(mine)} arrays of weights, not {len(given)}")
+        elif not all(fits):
+            wrong = [
+                f"{m.shape} is not {g.shape}" for m, g in zip(mine, given) if m.shape != g.shape
+            ]
+            left.append(f"{len(wrong)} of {name}'s {len(mine)} ({wrong[0]})")
+    if not taken:
+        raise UserError(f"Nothing of {str(source)!r} fits: {'; '.join(left)}.")
+    model.from_seed = False
+    said = f"begins with the weights of {source}"
+    return [f"{said}, but for {'; '.join(left)}" if left else said]
+
+
+def _numbers(network) -> list:
+    """Return the variables of a network but for those of seeds."""
+    return [v for v in network.variables if "float" in keras.backend.standardize_dtype(v.dtype)]
 
 
 def untrained_model(run: Run, config: Config):
@@ -88,12 +134,9 @@ def _load_file(path: Path):
 
 
 def _built(config):
-    """Return what a config of Keras describes: the only place where the package builds of one."""
+    """Return what a config of Keras describes, which may be one of our models."""
     list(MODELS.values())  # imported and so registered with Keras
-    optimizers = keras.optimizers
-    schedule = optimizers.schedules.LearningRateSchedule
-    model_files.check_classes(config, (FaceModel, optimizers.Optimizer, schedule))
-    return keras.saving.deserialize_keras_object(config)
+    return model_files.built_model(config, FaceModel)
 
 
 def save_model(model, path: str | os.PathLike) -> Path:

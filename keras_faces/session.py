@@ -1,7 +1,6 @@
 """Training from beginning to end, and going on where it stopped."""
 
 import contextlib
-import dataclasses
 import hashlib
 import importlib.util
 import itertools
@@ -20,16 +19,16 @@ from keras_faces.data.looking import look
 from keras_faces.data.overview import passed_over
 from keras_faces.data.sources import as_recorded
 from keras_faces.data.sources.base import Source, SourceLike, each, named
-from keras_faces.errors import Interrupted, UserError, number_of
+from keras_faces.errors import Interrupted, UserError, number_of, require_above
 from keras_faces.files import write_whole
 from keras_faces.metrics.detection import detected
 from keras_faces.metrics.evaluation import evaluate
 from keras_faces.metrics.scores import CHEAP_SCORES
 from keras_faces.pictures import plot_condition_accuracy, plot_losses, save_gif, save_picture
-from keras_faces.plan import TrainingPlan, plan_of, resolve
+from keras_faces.plan import LENGTHS, TrainingPlan, plan_of, resolve
 from keras_faces.process import give_back_memory, versions
 from keras_faces.runs import Config, Run
-from keras_faces.saving import save_model, untrained_model
+from keras_faces.saving import begin_with, save_model, untrained_model
 from keras_faces.schema import as_json
 from keras_faces.screen import quoted, visible
 from keras_faces.training.devices import (
@@ -86,7 +85,7 @@ def _train(model: str, plan: TrainingPlan, run: Run | None, print_fn) -> Run:
     source = plan.open_source()
     said = [] if "channels" in plan.hyperparameters else [look_at_channels(source)[1]]
     planned, plan = plan, plan.with_source(source)
-    require_same({"plan": {**dataclasses.asdict(plan), "data": None}})
+    require_same({"plan": {**vars(plan), "data": None, "hyperparameters": None}})
     if plan.crop != planned.crop:
         said.append(
             f"crop {plan.crop!r}, as these pictures are not those of aligned CelebA, for which "
@@ -107,6 +106,9 @@ def _train(model: str, plan: TrainingPlan, run: Run | None, print_fn) -> Run:
     sized = plan.with_length(built.epochs, stream.steps_per_epoch)
     if sized.hyperparameters != plan.hyperparameters:
         built = sized.build()
+    if plan.init is not None:
+        for line in begin_with(built, plan.init):
+            print_fn(line)
     built.compile(steps_per_execution=plan.steps_per_execution)
     built.check_stream(stream)  # before there is a run folder that would only be in the way
     if run is None:
@@ -131,8 +133,11 @@ def resume(
     print_fn: Callable[[str], None] = print,
     data: SourceLike | None = None,
     all_devices: bool = False,
+    epochs: int | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
 ) -> Run:
-    """Go on with a run that was stopped or killed, as if it had never been.
+    """Go on with a run that was stopped or killed, as if it had never been; or train it longer.
 
     Args:
         run: The run's folder.
@@ -140,6 +145,9 @@ def resume(
         data: Where the same pictures lie now, if they have moved; the run remembers it.
         all_devices: Whether to train on all devices, as in `kf.distribute`; these may be more or
             fewer than before.
+        epochs: Epochs to train beyond those of the run, which may be finished.
+        steps: Steps to train beyond those of the run, instead of epochs.
+        minutes: Minutes to train beyond those of the run, instead of epochs.
 
     Returns:
         The finished run.
@@ -148,11 +156,16 @@ def resume(
         UserError: If the folder is not a run, is in use, or its faces have changed.
         Interrupted: If training was stopped again.
     """
+    more = {"epochs": epochs, "steps": steps, "minutes": minutes}
+    more = {name: value for name, value in more.items() if value is not None}
+    if len(more) > 1:
+        raise UserError("Give only one of epochs, steps and minutes.")
+    require_above(0, **more)
     with _together(all_devices):
-        return _resume(Run(run), _chiefs(print_fn), data)
+        return _resume(Run(run), _chiefs(print_fn), data, more)
 
 
-def _resume(run: Run, print_fn, data: SourceLike | None) -> Run:
+def _resume(run: Run, print_fn, data: SourceLike | None, more: dict[str, float]) -> Run:
     _require_seen(run)
     config = run.config()
     if config["data"] is None:
@@ -177,14 +190,51 @@ def _resume(run: Run, print_fn, data: SourceLike | None) -> Run:
         model = untrained_model(run, config)
         latest = read_latest(run.checkpoints, model)
         position, arrays = latest or ({}, None)
+        if arrays is None and (config.get("init") or model.own_networks):
+            raise UserError(
+                f"The run {str(run.folder)!r} has no checkpoint, and nothing else knows the "
+                "weights that it began with. Train anew in another folder."
+            )
         require_same({"position": position})  # and all have read it before the chief writes
         if arrays is not None:
             restore(model, arrays)
+        if more:
+            config |= _longer(plan_of(config), more, config["steps_per_epoch"], position)
         if is_chief():
             run.rewind(position.get("step", 0))
+            if more:
+                run.write_config(config)
+        if more and model.schedule != "constant":
+            print_fn(_rates_beyond(model))
         print_fn(f"Resuming {run.folder} from step {position.get('step', 0)}{_on_devices()}")
         _run_training(run, plan_of(config), model, stream, position, arrays, print_fn)
     return run
+
+
+def _longer(plan: TrainingPlan, more: dict, per_epoch: int, position: dict) -> dict:
+    """Return what a config says of a length that is so much more than that of a plan."""
+    [(unit, added)] = more.items()
+    done = {"steps": position.get("step", 0), "minutes": position.get("seconds", 0.0) / 60}
+    if unit == "epochs" and plan.epochs is None:
+        unit, added = "steps", added * per_epoch
+    if unit == "steps" and plan.epochs is not None:
+        before = plan.epochs * per_epoch
+    else:
+        before = getattr(plan, unit)  # in another unit, from where it stands
+    return {**dict.fromkeys(LENGTHS), unit: (done[unit] if before is None else before) + added}
+
+
+def _rates_beyond(model) -> str:
+    """Return in words what a model's schedule does with steps that are added to it."""
+    optimizers = model.optimizer.by_player.items()
+    rates = ", ".join(
+        f"{float(optimizer.learning_rate):.3g} ({name})" for name, optimizer in optimizers
+    )
+    return (
+        f"Its learning rate keeps to the schedule {model.schedule!r} of the run as it was planned, "
+        f"and stands at {rates}: a run planned so long would have had others. For a new schedule: "
+        "keras-faces train MODEL --init RUN"
+    )
 
 
 def _together(all_devices: bool) -> contextlib.AbstractContextManager:

@@ -64,6 +64,8 @@ class Checkpoint(RunCallback):
             if self._first:
                 restore_metrics(self.model, self._resumed)
             self._resumed = None
+        elif self.step == 0 and not self.model.from_seed:
+            self.save()  # nothing else knows what it began with
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)

@@ -35,15 +35,26 @@ def train(
 
 
 def resume(
-    run: kinds.RunFolder, /, *, data: list[str] | None = None, all_devices: bool = False
+    run: kinds.RunFolder,
+    /,
+    *,
+    data: list[str] | None = None,
+    all_devices: bool = False,
+    epochs: int | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
 ) -> None:
-    """Go on with a run that was stopped or killed.
+    """Go on with a run that was stopped or killed, or train a finished one longer.
 
     Args:
         run: The run folder.
         data: Where the same faces lie now, if they have moved.
         all_devices: Train on all devices of this machine or cluster, on JAX. Defaults to one.
+        epochs: Epochs to train beyond those of the run.
+        steps: Steps to train beyond those of the run, instead of epochs.
+        minutes: Minutes to train beyond those of the run, instead of epochs.
     """
     from keras_faces import session
 
-    session.resume(run, data=data, all_devices=all_devices)
+    more = {"epochs": epochs, "steps": steps, "minutes": minutes}
+    session.resume(run, data=data, all_devices=all_devices, **more)

@@ -194,7 +194,10 @@ def _training(model, run) -> list[str]:
     if config.get("recipe"):
         lines.append(f"- Recipe: `{config['recipe']}`, budget {config['budget']}")
     versions = ", ".join(f"{key} {value}" for key, value in config["versions"].items())
-    hyper = ", ".join(f"{key} {value}" for key, value in config["hyperparameters"].items())
+    hyper = ", ".join(
+        f"{key} {'a network of its own' if isinstance(value, dict) else value}"
+        for key, value in config["hyperparameters"].items()
+    )
     return [*lines, f"- Hyper-parameters: {hyper}", f"- Versions: {versions}", ""]
 
 

@@ -15,6 +15,7 @@ are not in the training set.
 
 import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from scipy.spatial.distance import cdist
 
 from keras_faces.detection.detector import UPSAMPLED, frontal_detector, import_dlib, to_rgb
 from keras_faces.errors import UserError, require_at_least
+from keras_faces.metrics.detection import FEW_PIXELS
+from keras_faces.metrics.dlib_network import NUMBERS, describe_chips, read_weights
 from keras_faces.optional import data_file
 from keras_faces.parallel import over_pictures
 from keras_faces.pictures import rows_grid
@@ -31,11 +34,10 @@ from keras_faces.pixels import check
 
 FIVE_POINTS = "shape_predictor_5_face_landmarks.dat"
 DESCRIPTOR_NET = "dlib_face_recognition_resnet_model_v1.dat"
-NUMBERS = 128  # in a descriptor
 TOLERANCE = 0.6  # the Face_recognition project's: up to it, two faces are one person's
 DUPLICATE_TOLERANCE = 0.12  # see `near_duplicates`
 CHUNK = 2**22  # distances at a time, 32 MB
-FEW = 32  # pictures, which take two seconds
+LANDMARKS = 5  # of a face, by which it is turned upright and cut out
 
 # The columns of Zhang et al.'s table 1, as it words them, and the one that it leaves out.
 COLUMNS = {
@@ -164,10 +166,12 @@ def face_descriptors(faces: np.ndarray, processes: int | None = None) -> Descrip
 
 def describe(images: np.ndarray, processes: int | None = None) -> Descriptors:
     """Return the same of uint8 pictures of three channels."""
-    _load_models()  # what is missing or damaged is told now, and not by a process
-    rows = over_pictures(_describe, images, processes, FEW)
-    found = ~np.isnan(rows[:, 0])
-    return Descriptors(found, rows[found])
+    _load_landmarks()  # what is missing or damaged is told now, and not by a process
+    weights = _load(read_weights, model_file(DESCRIPTOR_NET))
+    landmarks = over_pictures(_find, images, processes, FEW_PIXELS // images[0, ..., 0].size)
+    found = ~np.isnan(landmarks[:, 0, 0])
+    chips = (_chip(images[face], landmarks[face]) for face in np.flatnonzero(found))
+    return Descriptors(found, describe_chips(chips, weights))
 
 
 def identification(
@@ -335,33 +339,36 @@ def _checked(descriptors: Descriptors) -> Descriptors:
     return descriptors
 
 
-def _describe(images: np.ndarray) -> np.ndarray:
-    """Return a descriptor for each picture, NaN where no face is found."""
-    detect = frontal_detector()
-    landmarks, network = _load_models()
-    rows = np.full((len(images), NUMBERS), np.nan)
-    for row, image in zip(rows, images):
+def _find(images: np.ndarray) -> np.ndarray:
+    """Return five landmarks for each picture, NaN where no face is found."""
+    detect, predict = frontal_detector(), _load_landmarks()
+    found = np.full((len(images), LANDMARKS, 2), np.nan)
+    for landmarks, image in zip(found, images):
         image = np.ascontiguousarray(image)
         boxes = detect(image, UPSAMPLED)
         if len(boxes):
-            row[:] = network.compute_face_descriptor(image, landmarks(image, boxes[0]), 1)
-    return rows
+            landmarks[:] = [(point.x, point.y) for point in predict(image, boxes[0]).parts()]
+    return found
 
 
-def _load_models() -> tuple:
-    """Return dlib's predictor of five landmarks and its network."""
-    import_dlib()
-    return (
-        _load("shape_predictor", model_file(FIVE_POINTS)),
-        _load("face_recognition_model_v1", model_file(DESCRIPTOR_NET)),
-    )
+def _chip(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Return the face upright, as dlib's network wants it: uint8 of shape `(150, 150, 3)`."""
+    dlib = import_dlib()
+    points = [dlib.point(int(x), int(y)) for x, y in landmarks]
+    face = dlib.full_object_detection(dlib.rectangle(), points)
+    return dlib.get_face_chip(np.ascontiguousarray(image), face, size=150, padding=0.25)
+
+
+def _load_landmarks():
+    """Return dlib's predictor of five landmarks."""
+    return _load(import_dlib().shape_predictor, model_file(FIVE_POINTS))
 
 
 @functools.lru_cache(maxsize=2)
-def _load(kind: str, path: Path):
+def _load(read: Callable, path: Path):
     try:
-        return getattr(import_dlib(), kind)(str(path))
-    except RuntimeError as error:
+        return read(str(path))
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"{path} is damaged, or not the model of dlib's that its name says. Get it anew: "
             "pip install --force-reinstall --no-deps face_recognition_models"

@@ -2,6 +2,7 @@ from . import base as base
 from . import losses as losses
 from .base import FaceModel as FaceModel
 from .registry import MODELS as MODELS
+from .registry import check_hyperparameters as check_hyperparameters
 from .registry import create_model as create_model
 from .registry import documentation as documentation
 from .registry import hyperparameters as hyperparameters

@@ -372,6 +372,34 @@ class FaceModel(Game):
             return super().export(filepath, format=format, verbose=verbose, **kwargs)
         return kf.export.write(self, filepath, format, pixels, run).folder
 
+    def save(self, filepath, *args, **kwargs):
+        """Write the whole model: its config, its weights and those of its optimizers.
+
+        Args:
+            filepath: A `.keras` file.
+            *args: Passed on to Keras.
+            **kwargs: Passed on to Keras.
+
+        Raises:
+            UserError: If the file is to have another form.
+        """
+        _require_ending(filepath, ".keras", "A model is saved whole")
+        super().save(filepath, *args, **kwargs)
+
+    def save_weights(self, filepath, *args, **kwargs):
+        """Write the weights alone, for `load_weights`.
+
+        Args:
+            filepath: A `.weights.h5` file.
+            *args: Passed on to Keras.
+            **kwargs: Passed on to Keras.
+
+        Raises:
+            UserError: If the file is to have another form.
+        """
+        _require_ending(filepath, ".weights.h5", "Weights are saved")
+        super().save_weights(filepath, *args, **kwargs)
+
     def load_weights(self, filepath, *args, **kwargs):
         """Load weights that a model of the same class and hyper-parameters saved.
 
@@ -464,6 +492,14 @@ class FaceModel(Game):
                 "kf.data.to_float(faces)."
             )
         self.check_shape(shape)
+
+
+def _require_ending(filepath, ending: str, what: str) -> None:
+    if not str(filepath).endswith(ending):
+        raise UserError(
+            f"{what} as a file that ends in {ending}. Received: {str(filepath)!r}. For other forms "
+            "see model.export, for weights alone model.save_weights."
+        )
 
 
 def map_batches(function, *inputs: np.ndarray, batch_size: int = 64) -> np.ndarray:

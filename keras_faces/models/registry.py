@@ -8,10 +8,11 @@ import importlib
 import inspect
 from collections import UserDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.introspection import Documented, class_attribute, documented_class
+from keras_faces.schema import Scalar
 
 if TYPE_CHECKING:
     from keras_faces.models.base import FaceModel
@@ -69,15 +70,13 @@ def create_model(name: str, **hyperparameters_given) -> "FaceModel":
 
     Args:
         name: One of `list_models()`.
-        **hyperparameters_given: Arguments of the model's class.
+        **hyperparameters_given: Arguments of the model's class; also networks of your own in the
+            place of the model's, such as `generator=network`.
 
     Raises:
-        UserError: If there is no such model, or it has no such hyper-parameter.
+        UserError: If there is no such model, or it has no such hyper-parameter or network.
     """
-    known = hyperparameters(name)
-    for given in hyperparameters_given:
-        if given not in known and given != "name":
-            raise unknown_name(f"hyper-parameter of {name!r}", given, known)
+    check_hyperparameters(name, {k: v for k, v in hyperparameters_given.items() if k != "name"})
     return MODELS[name](**hyperparameters_given)
 
 
@@ -101,6 +100,20 @@ def hyperparameters(name: str) -> Mapping[str, inspect.Parameter]:
         UserError: If there is no such model.
     """
     return documentation(name).parameters
+
+
+def check_hyperparameters(name: str, given: Mapping[str, Any]) -> None:
+    """Raise a `UserError` where a model has no such hyper-parameter.
+
+    Args:
+        name: One of `list_models()`.
+        given: Hyper-parameters; what is no plain value is left to the model, which knows the names
+            of its networks.
+    """
+    known = hyperparameters(name)
+    for key, value in given.items():
+        if key not in known and isinstance(value, Scalar):
+            raise unknown_name(f"hyper-parameter of {name!r}", key, known)
 
 
 def list_samplers() -> list[str]:

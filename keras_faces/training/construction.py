@@ -12,6 +12,7 @@ import keras
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.schema import Seed, mismatch
 from keras_faces.training.memory import counting, require_memory, within_memory
+from keras_faces.training.networks import OwnNetworks, is_network
 
 Dtype = Literal["float32", "mixed_bfloat16"]
 DTYPES = get_args(Dtype)
@@ -25,18 +26,49 @@ class SeededModel(keras.Model):
 
     Args:
         seed: Seed of the initial weights.
-        dtype: One of `Dtype`; None for `"float32"`.
+        dtype: One of `Dtype`; None for Keras's own policy, which is `"float32"` unless set.
         name: Name of the Keras model.
+        **networks: Networks of your own, by name, in the place of those that the model builds.
     """
 
-    def __init__(self, seed: int = 0, dtype: Dtype | None = None, name: str | None = None):
+    def __init__(
+        self, seed: int = 0, dtype: Dtype | None = None, name: str | None = None, **networks
+    ):
+        for given, value in networks.items():
+            if not is_network(value):
+                raise unknown_name(
+                    f"hyper-parameter of {type(self).__name__}", given, self.hyperparameters()
+                )
         if wrong := mismatch(seed, Seed, "seed"):
             raise UserError(f"{wrong}.")
-        dtype = dtype or "float32"
-        if getattr(dtype, "name", dtype) not in DTYPES:
-            raise UserError(f"dtype must be one of {', '.join(DTYPES)}. Received: {dtype!r}.")
+        policy = dtype or keras.config.dtype_policy()
+        if getattr(policy, "name", policy) not in DTYPES:
+            hint = "" if dtype else " It is Keras's policy: keras.config.set_dtype_policy(...)."
+            name = getattr(policy, "name", policy)
+            raise UserError(f"dtype must be one of {', '.join(DTYPES)}. Received: {name!r}.{hint}")
+        dtype = policy
         super().__init__(dtype=dtype, name=name)
         self.seed = seed
+        # Not as an attribute, whose networks Keras would take for others than those in use.
+        vars(self)["_own"] = OwnNetworks(type(self).__name__, networks)
+        # Whether the seed and the configs of its networks say all that its first weights are.
+        self.from_seed = all(isinstance(network, dict) for network in networks.values())
+
+    def __setattr__(self, name, value):
+        own = vars(self).get("_own")
+        if own is not None and isinstance(value, keras.Model):
+            value = own.placed(name, value)
+        super().__setattr__(name, value)
+
+    @property
+    def named_networks(self) -> dict[str, keras.Model]:
+        """The networks by name, averages among them."""
+        return {name: getattr(self, name) for name in self._own.names}
+
+    @property
+    def own_networks(self) -> tuple[str, ...]:
+        """Names of the networks that were given, rather than built by the model."""
+        return tuple(self._own.given)
 
     def __new__(cls, *args, **kwargs):
         # Whichever door a value came through: a call, a flag, a config, a `.keras` file.
@@ -62,13 +94,15 @@ class SeededModel(keras.Model):
         owners = cls.__mro__[: cls.__mro__.index(SeededModel) + 1]
         for owner in (owner for owner in owners if "__init__" in vars(owner)):
             for parameter in inspect.signature(owner.__init__).parameters.values():
-                if parameter.name not in ("self", "name", "kwargs"):
+                various = parameter.kind is inspect.Parameter.VAR_KEYWORD
+                if not various and parameter.name not in ("self", "name"):
                     parameters.setdefault(parameter.name, parameter)
         return parameters
 
     def get_config(self):
         values = {name: getattr(self, name) for name in self.hyperparameters() if name != "dtype"}
-        return {**values, "dtype": self.dtype_policy.name, "name": self.name}
+        named = {"dtype": self.dtype_policy.name, "name": self.name}
+        return {**values, **self._own.config(), **named}
 
     @contextlib.contextmanager
     def building(self):
@@ -78,9 +112,11 @@ class SeededModel(keras.Model):
         keras.config.set_dtype_policy(self.dtype_policy)
         try:
             with within_memory(*self._memory_arguments(self._sizes)):
+                self._own.building = True
                 yield
             name_layers(self)
         finally:
+            self._own.building = False
             random.setstate(state)
             keras.config.set_dtype_policy(policy)
         self.built = True

@@ -41,9 +41,11 @@ from keras_faces.training.doors import (
     refuse_weights,
 )
 from keras_faces.training.memory import counting, within_memory
+from keras_faces.training.networks import AVERAGE
 from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import Schedule, learning_rate_schedule
 
+NOISE = "noise_"  # begins the names of seed generators' states in files
 STEPS_AT_ONCE = 16  # on accelerators: seldom a second, after which Ctrl-C is heard
 
 
@@ -120,6 +122,8 @@ class Game(Steps, SeededModel):
         min_learning_rate: What the schedule's rate never falls below; 0 for no such floor.
         dtype: `"float32"`, or `"mixed_bfloat16"` to compute in bfloat16 with float32 weights.
         name: Name of the Keras model.
+        **networks: Networks of your own in the place of those that the model builds, by the names
+            of its attributes, such as `generator`. They take and give what those would.
     """
 
     # Names of the networks that generate, of which `ema` keeps averages.
@@ -142,9 +146,10 @@ class Game(Steps, SeededModel):
         min_learning_rate: float = 0.0,
         dtype: Dtype | None = None,
         name: str | None = None,
+        **networks: keras.Model,
     ):
         require_decay(ema=ema)
-        super().__init__(seed=seed, dtype=dtype, name=name)
+        super().__init__(seed=seed, dtype=dtype, name=name, **networks)
         self.ema = ema
         self.schedule = schedule
         self.decay_steps = decay_steps
@@ -160,13 +165,14 @@ class Game(Steps, SeededModel):
     def building(self):
         with super().building():
             yield
+            self._own.require_used()
             for name in self.generating if self.ema else ():
                 average = keras.models.clone_model(getattr(self, name))
                 if not counting():
                     average.set_weights(getattr(self, name).get_weights())
                 average.trainable = False
-                average.name = f"{name}_average"
-                setattr(self, f"{name}_average", average)
+                average.name = name + AVERAGE
+                setattr(self, name + AVERAGE, average)
 
     # The rules, which a subclass says.
 
@@ -373,9 +379,26 @@ class Game(Steps, SeededModel):
 
     def averaged(self, name: str) -> keras.Model:
         """Return the averaged copy of a network where `ema` keeps one, else the network."""
-        return getattr(self, f"{name}_average", None) or getattr(self, name)
+        return getattr(self, name + AVERAGE, None) or getattr(self, name)
 
     # Keras's doors.
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        # Keras leaves out where the noise stands, by which training goes on as if it never ended.
+        for number, state in enumerate(self._noise_states):
+            store[f"{NOISE}{number}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store):
+        values = {name: store[name] for name in list(store.keys())}
+        super().load_own_variables({n: v for n, v in values.items() if not n.startswith(NOISE)})
+        for number, state in enumerate(self._noise_states):
+            if f"{NOISE}{number}" in values:  # files of earlier versions have none
+                state.assign(np.asarray(values[f"{NOISE}{number}"]).astype(state.dtype))
+
+    @property
+    def _noise_states(self) -> list:
+        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
 
     def compile(
         self,
