@@ -449,8 +449,12 @@ class FaceModel(Game):
                 "dataset.map(lambda faces, labels: faces)."
             )
 
-    def check_faces(self, faces) -> np.ndarray:
+    def check_faces(self, faces, drawn: bool = False) -> np.ndarray:
         """Return faces as float32 NHWC.
+
+        Args:
+            faces: What should be faces in [-1, 1].
+            drawn: Whether they are known to be drawings, which may have nothing dark.
 
         Raises:
             UserError: If their type, shape or range is not this model's.
@@ -465,7 +469,7 @@ class FaceModel(Game):
         given = f"Received values from {low:.3g} to {high:.3g}"
         if not -1.01 <= low <= high <= 1.01:
             raise UserError(f"Expected faces with values in [-1, 1]. {given}.")
-        if 0 <= low < high and faces.mean() < BRIGHTEST:
+        if 0 <= low < high and not drawn and faces.mean() < BRIGHTEST:
             raise UserError(
                 f"Expected faces with values in [-1, 1]. {given}: nothing is darker than middle "
                 "grey, so they seem to be in [0, 1]. Give 2 * faces - 1."

@@ -235,7 +235,7 @@ class Game(Steps, SeededModel):
     def check_shape(self, shape) -> None:
         """Raise a `UserError` where images of this shape are not what the model can learn from."""
 
-    def check_faces(self, faces) -> np.ndarray:
+    def check_faces(self, faces, drawn: bool = False) -> np.ndarray:
         """Return images as the networks take them, or raise a `UserError` where they cannot be."""
         return faces
 
@@ -704,7 +704,7 @@ class Game(Steps, SeededModel):
         if learning:
             self._check_multiple(len(images))
         if labels is not None and labels.ndim == images.ndim:
-            self.check_faces(labels)
+            self.check_faces(labels, drawn=True)
 
     def _check_learning(self, stream, sample_weight, class_weight):
         self._require_compiled()
