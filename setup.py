@@ -23,6 +23,7 @@ notebooks = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 docs = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6"]
 http = ["aiohttp>=3.9"]  # for URLs; s3fs, gcsfs and the like pin fsspec, so they are the user's
 web = ["gradio>=6.31,<7"]
+hub = ["huggingface_hub>=1.0"]
 beam = ["apache-beam>=2.60"]
 # Clusters that joblib hands work to.
 dask = ["dask[distributed]>=2024.2"]
@@ -34,6 +35,7 @@ dev = [
     *video,
     *heic,
     *identity,
+    *hub,
     *onnx,
     *litert,
     *plots,
@@ -115,6 +117,7 @@ setup(
         "notebooks": notebooks,
         "docs": docs,
         "web": web,
+        "hub": hub,
         "http": http,
         "beam": beam,
         "dask": dask,

@@ -11,7 +11,7 @@ release = re.search(r'__version__ = "(.+)"', code.read_text(encoding="utf-8"))[1
 extensions = ["myst_parser", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "space"]
 html_theme = "furo"
 html_title = f"keras_faces {release}"
 # The only thing that a page would load from elsewhere; without a network formulas stay TeX.

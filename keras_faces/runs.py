@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from keras_faces import hub
 from keras_faces.checkpoints import checkpoint_step, list_checkpoints
 from keras_faces.errors import UserError
 from keras_faces.files import remove_parts, require_utf8, write_whole
@@ -406,7 +407,8 @@ def model_path(model: str | os.PathLike) -> Path:
     """Return the folder of a run, or the file of a model, that a user's word stands for.
 
     Args:
-        model: A run folder, a `.keras` file, or the name of a model in `saved_models/`.
+        model: A run folder, a `.keras` file, the name of a model in `saved_models/`, or
+            `hf://USER/MODEL`.
 
     Raises:
         UserError: If there is no such model.
@@ -419,7 +421,7 @@ def model_path(model: str | os.PathLike) -> Path:
     what = "neither a run nor a model" if path.is_dir() else "not there"
     raise UserError(
         f"{str(model)!r} is {what}. Give a run folder made by 'keras-faces train', a .keras file, "
-        "or the name of a model in saved_models/."
+        "the name of a model in saved_models/, or hf://USER/MODEL."
     )
 
 
@@ -430,8 +432,10 @@ def find(model: str | os.PathLike) -> Path:
     then of the clone that the package is run from.
 
     Args:
-        model: A path, or a name such as `"vae-orl-64"`.
+        model: A path, a name such as `"vae-orl-64"`, or `hf://USER/MODEL`, which is fetched.
     """
+    if hub.is_address(model):
+        return hub.fetch(str(model))
     path = Path(model).expanduser()
     clone = Path(__file__).parent.parent
     if not path.exists() and not path.is_absolute():

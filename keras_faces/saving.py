@@ -21,14 +21,27 @@ def load_model(model: str | os.PathLike):
     """Load a model that is ready to generate.
 
     Args:
-        model: A run folder, a `.keras` file, or the name of a model in `saved_models/`. Of a run
-            that is not finished, the last checkpoint is taken.
+        model: A run folder, a `.keras` file, the name of a model in `saved_models/`, or
+            `hf://USER/MODEL` of the Hugging Face Hub. Of a run that is not finished, the last
+            checkpoint is taken.
 
     Raises:
         UserError: If there is no such model or the file is not one of ours.
     """
     path = model_path(model)
     return _load_file(path) if path.is_file() else _load_run(Run(path))
+
+
+def from_preset(preset: str | os.PathLike):
+    """Load a model that is ready to generate, by the name under which Keras Hub's models do it.
+
+    Args:
+        preset: What `load_model` takes, such as `"vae-orl-64"`.
+
+    Raises:
+        UserError: If there is no such model or the file is not one of ours.
+    """
+    return load_model(preset)
 
 
 def build_model(config: dict):

@@ -56,7 +56,7 @@ def tf_served(folder, signature, **given):
 def quick_files(monkeypatch):
     """SavedModels without content, where the files are not what a test is about."""
 
-    def touch(model, signatures, folder):
+    def touch(model, signatures, folder, weights):
         (folder / "saved_model.pb").touch()
         return {"generate": 0.0}
 
@@ -267,3 +267,22 @@ def test_without_its_packages_a_format_says_what_to_install(run, tmp_path, monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(kf.UserError, match=rf"keras-faces\[{format}\]"):
         kf.export.write(model, tmp_path / "out", format)
+
+
+@pytest.mark.parametrize("name", ["vae", "dcgan"])
+def test_half_the_weights_make_the_same_faces_but_for_a_fraction_of_a_level(tmp_path, name):
+    model = kf.create_model(name, image_size=32, channels=1, filters=8, ema=0.9)
+    whole = kf.export.write(model, tmp_path / "whole", "keras")
+    half = kf.export.write(model, tmp_path / "half", "keras", weights="float16")
+    sizes = [(each.folder / "model.keras").stat().st_size for each in (whole, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert 0 < max(half.differences.values()) < 1e-2
+    made = kf.load_model(half.folder / "model.keras").generate(4)
+    assert 0 < np.abs(made - model.generate(4)).max() < 1e-2
+    assert "Weights are kept as float16" in (half.folder / "README.md").read_text()
+
+
+def test_a_format_that_cannot_keep_half_weights_says_which_it_can(tmp_path):
+    model = kf.create_model("vae", image_size=32, channels=1, filters=2)
+    with pytest.raises(kf.UserError, match="Known: float32"):
+        kf.export.write(model, tmp_path / "out", "saved_model", weights="float16")

@@ -49,7 +49,7 @@ ROOMS = """
     metrics training
     data
     detection pictures runs
-    pixels optional parallel checkpoints model_files schema
+    pixels hub optional parallel checkpoints model_files schema
     process errors files introspection pencil screen
 """
 LEVELS = {room: level for level, line in enumerate(ROOMS.split("\n")) for room in line.split()}

@@ -8,28 +8,39 @@ def export(
     run: kinds.Run,
     /,
     *,
-    format: kinds.Format = "saved_model",
+    format: kinds.Format | None = None,
     pixels: kinds.Pixels = "float32",
+    weights: kinds.Weights = "float32",
     out: str | None = None,
+    push: str | None = None,
 ) -> None:
     """Write a model for use without keras_faces.
 
     Args:
         run: The model.
-        format: Kind of files.
+        format: Kind of files. Defaults to saved_model, and to keras where it is pushed.
         pixels: Type of faces in and out: `float32` in [-1, 1] or `uint8`.
+        weights: Type in which weights are kept: `float32`, or `float16` for half the size.
         out: Folder to write. Defaults to one within the run, named after the format.
+        push: Send it to the Hugging Face Hub as well: `hf://USER/MODEL` (the extra `hub`).
     """
+    from keras_faces import hub
     from keras_faces.export import format_named, write
     from keras_faces.runs import Run, find
     from keras_faces.saving import load_model
 
+    format = format or ("keras" if push else "saved_model")
     chosen = format_named(format)
+    if push is not None:
+        hub.require_address(push)  # before the work
     place, model = Run(find(run)), load_model(run)
     if out is None and not place.exists:
         raise UserError("Say where to write with --out DIR.")
-    folder, differences = write(model, out or place.folder / format, format, pixels, find(run))
-    print(f"{folder}: {chosen.title}, as {pixels}")
+    folder, differences = write(
+        model, out or place.folder / format, format, pixels, find(run), weights
+    )
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{folder}: {chosen.title}, as {pixels}, {size / 1e6:.1f} MB")
     for name, difference in differences.items():
         if difference is None:
             print(f"  {name:16} not in this format")
@@ -38,3 +49,5 @@ def export(
     if chosen.opened:
         print(f"  {chosen.opened:16} open it in a browser; no server is needed")
     print("  README.md        the model card, with a few lines that use it")
+    if push is not None:
+        print(f"Pushed to {hub.push(folder, push)}")

@@ -87,6 +87,7 @@ Labels = Literal[(*filter(None, constant("keras_faces.data.labels:CONDITIONS")),
 Score = Literal[constant("keras_faces.metrics.scores:SCORES")]
 Sampler = Literal[tuple(list_samplers())]
 Pixels = Literal[constant("keras_faces.export.signatures:PIXELS")]
+Weights = Literal[constant("keras_faces.export.signatures:WEIGHTS")]
 PathKind = Literal[constant("keras_faces.latent.interpolation:PATHS")]
 Projection = Literal[constant("keras_faces.latent.projection:PROJECTIONS")]
 By = Literal[constant("keras_faces.latent.attributes:BY")]

@@ -14,6 +14,7 @@ Faces are NHWC, of any count: float32 in [-1, 1], or uint8 in [0, 255] where tha
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from keras_faces.export.litert import FILE as LITERT_FILE
 from keras_faces.export.litert import litert_file
 from keras_faces.export.onnx import onnx_files
 from keras_faces.export.other_backends import on_tensorflow, written_on_tensorflow
-from keras_faces.export.signatures import PIXELS, signatures_of
+from keras_faces.export.signatures import PIXELS, WEIGHTS, signatures_of
 from keras_faces.export.tensorflow import saved_model
 from keras_faces.export.web import MODEL as WEB_MODEL
 from keras_faces.export.web import web_page
@@ -41,11 +42,12 @@ class Format(NamedTuple):
     """A format of files.
 
     Attributes:
-        write: Callable `(model, signatures, folder)` that fills a folder, and returns the largest
-            difference from the model by signature, None for one that is left out.
+        write: Callable `(model, signatures, folder, weights)` that fills a folder, and returns the
+            largest difference from the model by signature, None for one that is left out.
         pattern: What a folder of this format holds.
         title: What it is, in a few words.
         pixels: The types of faces that it can take and give.
+        weights: The types in which it can keep weights.
         carries: Names of the run's files that go with it.
         opened: The file that is opened by hand, where there is one.
         any_backend: Whether it can be written on every backend, and not only on TensorFlow.
@@ -55,6 +57,7 @@ class Format(NamedTuple):
     pattern: str
     title: str
     pixels: tuple[str, ...] = PIXELS
+    weights: tuple[str, ...] = WEIGHTS[:1]
     carries: tuple[str, ...] = ()
     opened: str | None = None
     any_backend: bool = False
@@ -69,6 +72,7 @@ FORMATS = {
         KERAS_FILE,
         "for keras_faces, without what only training needs",
         pixels=("float32",),
+        weights=("float32", "float16"),
         carries=("config.json", "scores.json"),
         any_backend=True,
     ),
@@ -110,6 +114,7 @@ def write(
     format: str = "saved_model",
     pixels: str = "float32",
     run: str | os.PathLike | None = None,
+    weights: str = "float32",
 ) -> Exported:
     """Write a model for use without keras_faces, and compare it with the model.
 
@@ -124,6 +129,8 @@ def write(
         format: A key of `FORMATS`.
         pixels: Type of faces, in and out: `"float32"` in [-1, 1], or `"uint8"` in [0, 255].
         run: The run or `.keras` file that the model is of, whose training the card tells.
+        weights: Type in which weights are kept: `"float32"`, or `"float16"` for half the size;
+            what they are computed with is float32 in any case.
 
     Raises:
         UserError: If there is no such format, what it needs is not installed, the folder holds
@@ -133,6 +140,8 @@ def write(
     require_utf8(path)
     if pixels not in chosen.pixels:
         raise unknown_name(f"type of pixels of format {format}", pixels, chosen.pixels)
+    if weights not in chosen.weights:
+        raise unknown_name(f"type of weights of format {format}", weights, chosen.weights)
     if path.is_file():
         raise UserError(f"{str(path)!r} is a file. Give a folder to write.")
     if path.is_dir() and any(path.iterdir()) and not any(path.glob(chosen.pattern)):
@@ -145,13 +154,20 @@ def write(
         remove_parts(path.parent, path.name)
         if not (chosen.any_backend or on_tensorflow()):
             differences = written_on_tensorflow(
-                model, path=str(path), format=format, pixels=pixels, run=run and os.fspath(run)
+                model,
+                path=str(path),
+                format=format,
+                pixels=pixels,
+                run=run and os.fspath(run),
+                weights=weights,
             )
             return Exported(path, differences)
         part.mkdir(parents=True)
         signatures = signatures_of(model, pixels)
-        differences = chosen.write(model, signatures, part)
+        differences = chosen.write(model, signatures, part, weights)
         allowed = 1 if pixels == "uint8" else TOLERANCE
+        if weights != "float32":
+            allowed = math.inf  # how much it costs is told, and is the user's to judge
         for name, difference in differences.items():
             if difference is not None and not difference <= allowed:  # NaN neither
                 raise UserError(
@@ -161,7 +177,9 @@ def write(
         for name in chosen.carries if run is not None else ():
             if (source := folder_of(run) / name).is_file():
                 shutil.copy(source, part / name)
-        write_whole(part / CARD, card(model, format, pixels, signatures, differences, run))
+        size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
+        told = card(model, format, pixels, signatures, differences, run, weights, size)
+        write_whole(part / CARD, told)
         _replace(path, part)
     except OSError as error:
         reason = (error.strerror or str(error)).splitlines()[0]

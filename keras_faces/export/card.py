@@ -1,6 +1,7 @@
 """The model card that goes with every export: where a model comes from, what it is not for."""
 
 import inspect
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -71,7 +72,9 @@ def card(
     pixels: str,
     signatures: Mapping[str, Signature],
     differences: Mapping[str, float | None],
-    run: str | os.PathLike | None = None,
+    run: str | os.PathLike | None,
+    weights: str,
+    size: int,
 ) -> str:
     """Return the card of an exported model, as Markdown.
 
@@ -82,11 +85,15 @@ def card(
         signatures: What it can be asked for.
         differences: By signature, what `write` measured.
         run: The run it is of; None where there is none to tell of.
+        weights: Type in which its weights are kept.
+        size: Bytes of its files.
     """
     name = model_name(model)
+    kind = f"{model.image_size}x{model.image_size}, {_colours(model)}"
     shown = next(key for key, found in differences.items() if found is not None)
     lines = [
-        f"# {name}, {model.image_size}x{model.image_size}, {_colours(model)}",
+        *_header(model, name, format, run),
+        f"# {name}, {kind}",
         "",
         _document(model),
         "",
@@ -96,7 +103,8 @@ def card(
         "Faces are NHWC, "
         + ("float32 in [-1, 1]" if pixels == "float32" else "uint8 in [0, 255]")
         + ("; one at a time." if format == "litert" else "; the count is free.")
-        + " The largest difference from the Keras model was measured when it was written.",
+        + " The largest difference from the Keras model was measured when it was written. "
+        f"Weights are kept as {weights}; the files have {size / 1e6:.1f} MB.",
         "",
         "| signature | takes | largest difference |",
         "| --- | --- | --- |",
@@ -111,6 +119,40 @@ def card(
         *_use(run),
     ]
     return "\n".join(lines)
+
+
+def _header(model, name: str, format: str, run) -> list[str]:
+    """Return what the Hugging Face Hub reads of a card: YAML, of which JSON is a part."""
+    task = "image-to-image" if model.translates_to else "unconditional-image-generation"
+    kinds = {"keras": "keras", "saved_model": "tf-keras", "onnx": "onnx", "litert": "tflite"}
+    told = {
+        "license": "other",
+        "license_name": "see-this-card",
+        "license_link": CARD,
+        "library_name": kinds.get(format, "onnx"),
+        "pipeline_tag": task,
+        "tags": ["keras", "keras_faces", "faces", name],
+    }
+    if metrics := _metrics(run):
+        data = (_config(run) or {}).get("data") or {}
+        dataset = Path(data.get("source") or "unknown").name
+        result = {"task": {"type": task}, "dataset": {"name": dataset, "type": dataset}}
+        told["model-index"] = [{"name": name, "results": [{**result, "metrics": metrics}]}]
+    return ["---", *(f"{key}: {json.dumps(value)}" for key, value in told.items()), "---", ""]
+
+
+def _metrics(run) -> list[dict]:
+    try:
+        rows = read_scores(folder_of(run) / "scores.json")["rows"]
+    except UserError:  # which the card's text tells
+        return []
+    return [
+        {"type": score, "name": f"{score.replace('_', ' ')} ({row})", "value": value["value"]}
+        for row, scores in rows.items()
+        if row != "real"
+        for score, value in scores.items()
+        if isinstance(value, dict) and isinstance(value.get("value"), (int, float))
+    ]
 
 
 def _consumer(model, format: str, name: str, signature: Signature) -> str:

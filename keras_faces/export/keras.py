@@ -1,16 +1,22 @@
 """A `.keras` file of what a model generates with, for keras_faces itself: small, and no run."""
 
+import io
+import zipfile
 from pathlib import Path
 
+import h5py
 from keras import ops
 
+from keras_faces import model_files
 from keras_faces.export.signatures import Signature, largest_difference
 from keras_faces.saving import load_model
 
 FILE = "model.keras"
 
 
-def keras_file(model, signatures: dict[str, Signature], folder: Path) -> dict[str, float]:
+def keras_file(
+    model, signatures: dict[str, Signature], folder: Path, weights: str
+) -> dict[str, float]:
     """Write `model.keras` without what only training needs, a third of a run's or less.
 
     Optimizers and `training_only` are left out, and where averages of the weights generate, these
@@ -25,6 +31,8 @@ def keras_file(model, signatures: dict[str, Signature], folder: Path) -> dict[st
     for variable, value in zip(small.variables, _kept(model, small), strict=True):
         variable.assign(value)
     small.save(folder / FILE)
+    if weights == "float16":
+        _halve(folder / FILE)
     served = load_model(folder / FILE).signatures()
     return {
         name: largest_difference(signature, _by_name(served[name][1]))
@@ -48,6 +56,33 @@ def _kept(model, small) -> list:
         )
     }
     return [instead.get(id(v), v) for v in model.variables if id(v) not in left_out]
+
+
+def _halve(path: Path) -> None:
+    """Keep the weights of a `.keras` file as float16, which Keras reads as float32."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    halved = io.BytesIO()
+    with (
+        h5py.File(io.BytesIO(members[model_files.WEIGHTS])) as whole,
+        h5py.File(halved, "w") as half,
+    ):
+
+        def copy(name, item):
+            if not isinstance(item, h5py.Dataset):
+                place = half.create_group(name)
+            else:
+                place = half.create_dataset(
+                    name, data=item[()], dtype="float16" if item.dtype == "float32" else None
+                )
+            place.attrs.update(item.attrs)
+
+        half.attrs.update(whole.attrs)
+        whole.visititems(copy)
+    members[model_files.WEIGHTS] = halved.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
 
 
 def _by_name(function):

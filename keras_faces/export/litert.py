@@ -14,7 +14,9 @@ FILE = "model.tflite"
 LACKING = {"Erf"}
 
 
-def litert_file(model, signatures: dict[str, Signature], folder: Path) -> dict[str, float | None]:
+def litert_file(
+    model, signatures: dict[str, Signature], folder: Path, weights: str
+) -> dict[str, float | None]:
     """Write `model.tflite`, with a signature for each thing the model does, one face at a time.
 
     LiteRT cannot compute the normal distribution function, so `generate` is left out where the

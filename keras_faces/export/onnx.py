@@ -14,7 +14,9 @@ OUTPUT = "output_0"  # as a SavedModel calls it
 NEEDS = ("tf2onnx", "onnx", "onnxruntime")
 
 
-def onnx_files(model, signatures: dict[str, Signature], folder: Path) -> dict[str, float]:
+def onnx_files(
+    model, signatures: dict[str, Signature], folder: Path, weights: str
+) -> dict[str, float]:
     """Write a file for each signature: `generate.onnx`, `decode.onnx`, ...
 
     Inputs have the names of the signature's, the output is `output_0`.

@@ -12,7 +12,9 @@ from keras_faces.export.signatures import Signature, largest_difference
 FROM_SEEDS = "generate_from_seeds"
 
 
-def saved_model(model, signatures: dict[str, Signature], folder: Path) -> dict[str, float]:
+def saved_model(
+    model, signatures: dict[str, Signature], folder: Path, weights: str
+) -> dict[str, float]:
     """Write a SavedModel with a named signature for each thing the model does.
 
     A model with latents also serves `generate_from_seeds`: an int32

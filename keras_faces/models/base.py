@@ -351,6 +351,7 @@ class FaceModel(Game):
         verbose: bool = True,
         pixels: str = "float32",
         run=None,
+        weights: str = "float32",
         **kwargs,
     ):
         """Write the model for use without keras_faces; see `keras_faces.export.write`.
@@ -362,6 +363,7 @@ class FaceModel(Game):
             verbose: Passed on to Keras.
             pixels: Type of faces, in and out: `"float32"` in [-1, 1] or `"uint8"`.
             run: The run that the model is of, for the model card.
+            weights: Type in which weights are kept: `"float32"` or `"float16"`.
             **kwargs: Passed on to Keras.
 
         Returns:
@@ -370,7 +372,7 @@ class FaceModel(Game):
         format = "saved_model" if format == "tf_saved_model" else format  # Keras's name
         if format not in {**kf.export.FORMATS, **kf.export.INSTEAD} or kwargs:
             return super().export(filepath, format=format, verbose=verbose, **kwargs)
-        return kf.export.write(self, filepath, format, pixels, run).folder
+        return kf.export.write(self, filepath, format, pixels, run, weights).folder
 
     def save(self, filepath, *args, **kwargs):
         """Write the whole model: its config, its weights and those of its optimizers.
@@ -399,6 +401,35 @@ class FaceModel(Game):
         """
         _require_ending(filepath, ".weights.h5", "Weights are saved")
         super().save_weights(filepath, *args, **kwargs)
+
+    def save_to_preset(self, preset_dir) -> None:
+        """Write a folder that `kf.from_preset` loads: what the model generates with, and a card.
+
+        Args:
+            preset_dir: The folder.
+
+        Raises:
+            UserError: If it holds something else, or cannot be written.
+        """
+        kf.export.write(self, preset_dir, "keras")
+
+    @classmethod
+    def from_preset(cls, preset) -> "FaceModel":
+        """Load a model of this class.
+
+        Args:
+            preset: What `kf.load_model` takes, such as `"vae-orl-64"` or `"hf://USER/MODEL"`.
+
+        Raises:
+            UserError: If there is no such model, or it is of another class.
+        """
+        model = kf.load_model(preset)
+        if not isinstance(model, cls):
+            raise UserError(
+                f"{str(preset)!r} holds a {type(model).__name__}, not a {cls.__name__}. Use "
+                "kf.from_preset for a model of any class."
+            )
+        return model
 
     def load_weights(self, filepath, *args, **kwargs):
         """Load weights that a model of the same class and hyper-parameters saved.

@@ -34,7 +34,9 @@ SLIDERS = 8
 VARIABLE = "const KERAS_FACES_MODEL = "
 
 
-def web_page(model, signatures: dict[str, Signature], folder: Path) -> dict[str, float | None]:
+def web_page(
+    model, signatures: dict[str, Signature], folder: Path, weights: str
+) -> dict[str, float | None]:
     """Write a page that makes faces in a browser: of latents, or of a drawing by a translator.
 
     Returns:
