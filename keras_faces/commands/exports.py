@@ -20,7 +20,8 @@ def export(
         run: The model.
         format: Kind of files. Defaults to saved_model, and to keras where it is pushed.
         pixels: Type of faces in and out: `float32` in [-1, 1] or `uint8`.
-        weights: Type in which weights are kept: `float32`, or `float16` for half the size.
+        weights: Type in which weights are kept: `float32`, `float16` for half the size, or `int8`
+            for a quarter.
         out: Folder to write. Defaults to one within the run, named after the format.
         push: Send it to the Hugging Face Hub as well: `hf://USER/MODEL` (the extra `hub`).
     """

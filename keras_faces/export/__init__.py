@@ -65,8 +65,8 @@ class Format(NamedTuple):
 
 FORMATS = {
     "saved_model": Format(saved_model, "saved_model.pb", "for TensorFlow alone"),
-    "onnx": Format(onnx_files, "*.onnx", "for onnxruntime and others"),
-    "litert": Format(litert_file, LITERT_FILE, "for LiteRT, one face at a time"),
+    "onnx": Format(onnx_files, "*.onnx", "for onnxruntime and others", weights=WEIGHTS),
+    "litert": Format(litert_file, LITERT_FILE, "for LiteRT", weights=WEIGHTS),
     "keras": Format(
         keras_file,
         KERAS_FILE,
@@ -129,8 +129,9 @@ def write(
         format: A key of `FORMATS`.
         pixels: Type of faces, in and out: `"float32"` in [-1, 1], or `"uint8"` in [0, 255].
         run: The run or `.keras` file that the model is of, whose training the card tells.
-        weights: Type in which weights are kept: `"float32"`, or `"float16"` for half the size;
-            what they are computed with is float32 in any case.
+        weights: Type in which weights are kept: `"float32"`, `"float16"` for half the size, or
+            `"int8"` for a quarter. They become float32 again to be computed with, but for int8 in
+            LiteRT.
 
     Raises:
         UserError: If there is no such format, what it needs is not installed, the folder holds

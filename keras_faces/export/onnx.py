@@ -1,8 +1,10 @@
 """ONNX files, which onnxruntime and many others run."""
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,15 +13,20 @@ from keras_faces.optional import require
 
 OPSET = 18  # which onnxruntime reads since 1.14
 OUTPUT = "output_0"  # as a SavedModel calls it
+COUNT = "count"  # the one dimension that is free
+SHARED = "weights.bin"
+PAGE = 4096  # bytes; what is shorter stays within its graph, and what is shared begins on a page
+CHANNELS = {"Conv": 0, "ConvTranspose": 1, "Gather": 0}  # axis of what has a scale; else the last
 NEEDS = ("tf2onnx", "onnx", "onnxruntime")
 
 
 def onnx_files(
     model, signatures: dict[str, Signature], folder: Path, weights: str
 ) -> dict[str, float]:
-    """Write a file for each signature: `generate.onnx`, `decode.onnx`, ...
+    """Write a file for each signature, `generate.onnx`, ..., and `weights.bin`, which all share.
 
-    Inputs have the names of the signature's, the output is `output_0`.
+    Inputs have the names of the signature's, the output is `output_0`; the first dimension of each
+    is named `count`.
 
     Returns:
         The largest difference between onnxruntime's output and the model's, by signature.
@@ -28,24 +35,39 @@ def onnx_files(
         UserError: If a package is missing.
     """
     require(NEEDS, "Writing ONNX files")
-    differences = {}
-    for name, signature in signatures.items():
-        path = folder / f"{name}.onnx"
-        path.write_bytes(onnx_graph(signature))
-        differences[name] = largest_difference(signature, served_by_onnx(path.read_bytes()))
-    return differences
+    shared, places = bytearray(), {}
+    for name in signatures:
+        graph = onnx_graph(signatures[name], weights)
+        _share(graph, shared, places)
+        (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
+    if shared:
+        (folder / SHARED).write_bytes(shared)
+    return {
+        name: largest_difference(signature, served_by_onnx(folder / f"{name}.onnx"))
+        for name, signature in signatures.items()
+    }
 
 
-def served_by_onnx(graph: bytes) -> Callable[[dict], np.ndarray]:
-    """Return a callable that takes arrays by name and returns what onnxruntime makes of them."""
+def served_by_onnx(graph: bytes | os.PathLike) -> Callable[[dict], np.ndarray]:
+    """Return a callable that takes arrays by name and returns what onnxruntime makes of them.
+
+    Args:
+        graph: An ONNX file, or the content of one that shares nothing.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     return lambda given: session.run(None, given)[0]
 
 
-def onnx_graph(signature: Signature) -> bytes:
-    """Return a signature as an ONNX file's content; its output is `output_0`."""
+def onnx_graph(signature: Signature, weights: str = "float32") -> Any:
+    """Return a signature as an `onnx.ModelProto`; its output is `output_0`.
+
+    Args:
+        signature: What is converted.
+        weights: Type in which weights of more than a page are kept: `"float32"`, `"float16"`, or
+            `"int8"` with a scale for each channel. They become float32 before they are used.
+    """
     import tensorflow as tf
     import tf2onnx
 
@@ -65,4 +87,54 @@ def onnx_graph(signature: Signature) -> bytes:
         for names in (node.input, node.output):
             names[:] = [OUTPUT if name == output.name else name for name in names]
     output.name = OUTPUT
-    return made.SerializeToString()
+    for value in (*made.graph.input, output):
+        value.type.tensor_type.shape.dim[0].dim_param = COUNT
+    if weights != "float32":
+        _keep_as(weights, made.graph)
+    return made
+
+
+def _keep_as(weights: str, graph) -> None:
+    """Keep the weights of a graph in a smaller type."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = []
+    for tensor in list(graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.ndim < 2 or values.nbytes < PAGE:
+            continue
+        name, kept, scale = tensor.name, f"{tensor.name}:{weights}", f"{tensor.name}:scale"
+        if weights == "float16":
+            smaller = values.astype(np.float16)
+            nodes.append(helper.make_node("Cast", [kept], [name], to=TensorProto.FLOAT))
+        else:
+            user = next(node.op_type for node in graph.node if name in node.input)
+            axis = CHANNELS.get(user, values.ndim - 1)
+            others = tuple(each for each in range(values.ndim) if each != axis)
+            scales = np.abs(values).max(others, keepdims=True) / np.float32(127)
+            smaller = np.rint(values / np.where(scales > 0, scales, 1)).astype(np.int8)
+            graph.initializer.append(numpy_helper.from_array(scales.ravel(), scale))
+            nodes.append(
+                helper.make_node("DequantizeLinear", [kept, scale], [name], axis=axis)
+            )
+        tensor.CopyFrom(numpy_helper.from_array(smaller, kept))
+    nodes += graph.node
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _share(graph, shared: bytearray, places: dict[bytes, int]) -> None:
+    """Move the weights of a graph to what several share, each only once."""
+    from onnx import external_data_helper, numpy_helper
+
+    for tensor in graph.graph.initializer:
+        data = numpy_helper.to_array(tensor).tobytes()
+        if len(data) < PAGE:
+            continue
+        if data not in places:
+            shared += bytes(-len(shared) % PAGE)
+            places[data] = len(shared)
+            shared += data
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
+        external_data_helper.set_external_data(tensor, SHARED, places[data], length=len(data))
+        tensor.ClearField("raw_data")
