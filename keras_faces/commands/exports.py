@@ -41,7 +41,7 @@ def export(
         model, out or place.folder / format, format, pixels, find(run), weights
     )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"{folder}: {chosen.title}, as {pixels}, {size / 1e6:.1f} MB")
+    print(f"{folder}: {chosen.title}, as {pixels}, weights as {weights}, {size / 1e6:.1f} MB")
     for name, difference in differences.items():
         if difference is None:
             print(f"  {name:16} not in this format")

@@ -72,10 +72,10 @@ def _operations(signature: Signature) -> set[str]:
 
 @contextmanager
 def _known_sizes() -> Iterator[None]:
-    """Let Keras enlarge pictures by nearest neighbours in one operation, while functions are traced.
+    """Let Keras enlarge pictures by nearest neighbours in one operation while it is traced.
 
-    It repeats rows and columns otherwise, whose number the converter then does not know where the
-    count is free.
+    Otherwise it repeats rows and columns, and where the count is free the converter loses sight of
+    how many there are.
     """
     call = layers.UpSampling2D.call
 

@@ -16,7 +16,7 @@ OUTPUT = "output_0"  # as a SavedModel calls it
 COUNT = "count"  # the one dimension that is free
 SHARED = "weights.bin"
 PAGE = 4096  # bytes; what is shorter stays within its graph, and what is shared begins on a page
-CHANNELS = {"Conv": 0, "ConvTranspose": 1, "Gather": 0}  # axis of what has a scale; else the last
+CHANNELS = {"Conv": 0, "ConvTranspose": 1, "Gather": 0}  # axis of the channels; else the last
 NEEDS = ("tf2onnx", "onnx", "onnxruntime")
 
 
@@ -95,32 +95,44 @@ def onnx_graph(signature: Signature, weights: str = "float32") -> Any:
 
 
 def _keep_as(weights: str, graph) -> None:
-    """Keep the weights of a graph in a smaller type."""
+    """Keep the large weights of a graph in a smaller type, of which it makes float32 first.
+
+    By `Cast` and `Mul`, which onnxruntime does once, on loading; it does `DequantizeLinear` at each
+    call, which takes up to twice as long in all.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes = []
+    first = []
     for tensor in list(graph.initializer):
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.ndim < 2 or values.nbytes < PAGE:
             continue
         name, kept, scale = tensor.name, f"{tensor.name}:{weights}", f"{tensor.name}:scale"
         if weights == "float16":
-            smaller = values.astype(np.float16)
-            nodes.append(helper.make_node("Cast", [kept], [name], to=TensorProto.FLOAT))
+            smaller, cast = values.astype(np.float16), name
         else:
-            user = next(node.op_type for node in graph.node if name in node.input)
-            axis = CHANNELS.get(user, values.ndim - 1)
-            others = tuple(each for each in range(values.ndim) if each != axis)
-            scales = np.abs(values).max(others, keepdims=True) / np.float32(127)
-            smaller = np.rint(values / np.where(scales > 0, scales, 1)).astype(np.int8)
-            graph.initializer.append(numpy_helper.from_array(scales.ravel(), scale))
-            nodes.append(
-                helper.make_node("DequantizeLinear", [kept, scale], [name], axis=axis)
-            )
+            smaller, scales = _levels(values, _channels(name, graph))
+            cast = f"{kept}:cast"
+            graph.initializer.append(numpy_helper.from_array(scales, scale))
+            first.append(helper.make_node("Mul", [cast, scale], [name]))
+        first.insert(0, helper.make_node("Cast", [kept], [cast], to=TensorProto.FLOAT))
         tensor.CopyFrom(numpy_helper.from_array(smaller, kept))
-    nodes += graph.node
+    nodes = [*first, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _channels(name: str, graph) -> int:
+    """Return the axis along which each entry of a weight has a scale of its own."""
+    user = next((node.op_type for node in graph.node if name in node.input), None)
+    return CHANNELS.get(user, -1)
+
+
+def _levels(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return values as int8 and the scales, along an axis, that make values of them again."""
+    others = tuple(np.delete(np.arange(values.ndim), axis))
+    scales = np.abs(values).max(others, keepdims=True) / np.float32(127)
+    return np.rint(values / np.where(scales > 0, scales, 1)).astype(np.int8), scales
 
 
 def _share(graph, shared: bytearray, places: dict[bytes, int]) -> None:
