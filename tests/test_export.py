@@ -209,9 +209,9 @@ def test_onnx_files_share_their_weights_and_take_any_count_by_name(run, tmp_path
     able("onnx")
     model = kf.load_model(run)
     folder = kf.export.write(model, tmp_path / "my-model", "onnx").folder
-    assert (folder / "weights.bin").stat().st_size > bytes_of(folder) / 2
-    networks = model.encoder.count_params() + model.decoder.count_params()
-    assert bytes_of(folder) < 4 * networks + 100_000  # of which four graphs have a part
+    whole = 4 * (model.encoder.count_params() + model.decoder.count_params())
+    shared = (folder / "weights.bin").stat().st_size
+    assert 0.8 * whole < shared < 1.5 * whole  # of four graphs, and the fitted latents
     served = session(folder, "reconstruct")
     assert served.get_inputs()[0].shape == ["count", 32, 32, 1]
     assert served.get_outputs()[0].shape == ["count", 32, 32, 1]
