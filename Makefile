@@ -17,7 +17,7 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n 2
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_training.py -k "not learn_the_same" \
-		tests/test_identity.py::test_descriptors_are_dlibs \
+		tests/test_keras_doors.py tests/test_identity.py::test_descriptors_are_dlibs \
 		"tests/test_contract.py::$(RESUMES)[vae]" "tests/test_contract.py::$(RESUMES)[wgan]"
 
 test-lowest: $(LOWEST)/.installed

@@ -75,7 +75,7 @@ setup(
     },
     python_requires=">=3.11,<3.14",
     install_requires=[
-        "keras>=3.14.1,<4",
+        "keras>=3.15,<4",
         "tensorflow>=2.20,<3",
         "tensorflow-datasets>=4.9.10",
         # tensorflow-datasets imports it, but etils 1.15 no longer brings it along.

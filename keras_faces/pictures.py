@@ -15,6 +15,7 @@ from keras_faces.errors import UserError
 from keras_faces.files import write_whole
 from keras_faces.optional import import_av
 from keras_faces.pixels import to_float, to_uint8
+from keras_faces.schema import Scalar
 
 
 def grid(faces: np.ndarray, columns: int | None = None, gap: int = 2) -> Image.Image:
@@ -89,9 +90,21 @@ def picture_suffix(path: str | os.PathLike) -> str:
     return suffix
 
 
-def save_picture(image: Image.Image, path: str | os.PathLike) -> Path:
-    """Write a picture so that a crash never leaves half of it."""
+def scaled(picture: Image.Image, scale: int) -> Image.Image:
+    """Return a picture in which each pixel is a square of so many."""
+    return picture.resize([scale * side for side in picture.size], Image.Resampling.NEAREST)
+
+
+def save_picture(image: Image.Image, path: str | os.PathLike, scale: int = 1) -> Path:
+    """Write a picture so that a crash never leaves half of it.
+
+    Args:
+        image: A Pillow image.
+        path: The file.
+        scale: How many pixels wide and high each pixel is drawn.
+    """
     path = Path(path)
+    image = scaled(image, scale) if scale > 1 else image
     data = io.BytesIO()
     image.save(data, format=Image.registered_extensions()[picture_suffix(path) or ".png"])
     return write_whole(path, data.getvalue())
@@ -185,34 +198,48 @@ class PlottedValues(NamedTuple):
     """What `plot_values` draws on one pair of axes.
 
     Attributes:
-        values: Value and error, or None, by the name of what has it.
+        lines: By the name of each line its values and their errors, or None, by where they stand:
+            at numbers, or at names.
         real: The value of real faces, or None.
     """
 
-    values: Mapping[str, tuple[float, float | None]]
+    lines: Mapping[str, Mapping[Scalar, tuple[float, float | None]]]
     real: float | None = None
 
 
-def plot_values(plotted: Mapping[str, PlottedValues], path: str | os.PathLike, title: str) -> Path:
-    """Draw values one after the other, each kind on axes of its own.
+def plot_values(
+    plotted: Mapping[str, PlottedValues], path: str | os.PathLike, title: str, over: str = ""
+) -> Path:
+    """Draw values along lines, each kind on axes of its own.
 
     Args:
         plotted: What to draw, by its title.
         path: Where to write the PNG.
         title: Title of the figure.
+        over: What they are drawn over.
     """
     columns = min(3, len(plotted))
-    lines = math.ceil(len(plotted) / columns)
-    figure = new_figure(4 * columns, 3 * lines)
-    for number, (called, (values, real)) in enumerate(plotted.items(), 1):
-        axes = figure.add_subplot(lines, columns, number)
-        means, errors = zip(*values.values(), strict=True)
-        errors = [0.0 if error is None else error for error in errors]
-        axes.errorbar(list(values), means, yerr=errors, marker="o", markersize=4, capsize=4)
+    rows = math.ceil(len(plotted) / columns)
+    figure = new_figure(4 * columns, 3 * rows)
+    for number, (called, (lines, real)) in enumerate(plotted.items(), 1):
+        axes = figure.add_subplot(rows, columns, number)
+        places = [place for values in lines.values() for place in values]
+        are_numbers = all(isinstance(p, (int, float)) and not isinstance(p, bool) for p in places)
+        for name, values in lines.items():
+            at = sorted(values) if are_numbers else list(values)
+            means = [values[place][0] for place in at]
+            errors = [values[place][1] or 0.0 for place in at]
+            at = at if are_numbers else list(map(str, at))
+            style = {"marker": "o", "markersize": 4, "capsize": 4}
+            axes.errorbar(at, means, yerr=errors, label=name or None, **style)
+        if are_numbers and min(places) > 0 and max(places) >= 100 * min(places):
+            axes.set_xscale("log")  # as rates of learning are tried
         if real is not None:
             axes.axhline(real, color="black", linestyle="--", linewidth=1, label="real faces")
+        if real is not None or any(lines):
             axes.legend(fontsize=7)
         axes.set_title(called, fontsize=9)
+        axes.set_xlabel(over, fontsize=8, parse_math=False)
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
     figure.suptitle(title, fontsize=10)
@@ -276,12 +303,18 @@ def bar_chart(names: Sequence[str], height: float):
     return figure, axes
 
 
-def save_figure(figure, path: str | os.PathLike) -> Path:
-    """Write a Matplotlib figure as PNG, or as the picture that the path's suffix says."""
+def save_figure(figure, path: str | os.PathLike, scale: int = 1) -> Path:
+    """Write a Matplotlib figure as PNG, or as the picture that the path's suffix says.
+
+    Args:
+        figure: The figure.
+        path: The file.
+        scale: How many times as many pixels it has, of the same drawing.
+    """
     figure.tight_layout()
     data = io.BytesIO()
     # Without the version that wrote it in the file, equal curves give equal bytes.
-    figure.savefig(data, format="png", metadata={"Software": None})
+    figure.savefig(data, format="png", dpi=scale * figure.dpi, metadata={"Software": None})
     if picture_suffix(path) in ("", ".png"):
         return write_whole(path, data.getvalue())
     return save_picture(Image.open(data).convert("RGB"), path)

@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import hashlib
+import json
 import math
 import os
 import re
@@ -401,6 +403,20 @@ def recorded_arguments(config: Config) -> dict[str, Any]:
         **config.get("scoring", {}),
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def training_of(config: Config) -> dict[str, str | int]:
+    """Return what tells a run's training from others, however they were recorded, and its seed.
+
+    Trainings of one digest learnt alike from the same faces.
+    """
+    given = recorded_arguments(config)
+    facts = {name: given.get(name) for name in ("model", "epochs", "steps", "minutes", "init")}
+    data = config["data"] or {}
+    names = set(DataFacts.__annotations__) - {"source", "seed", "credit"}
+    facts |= {"hyperparameters": given["hyperparameters"], "data": {n: data.get(n) for n in names}}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return {"digest": digest, "seed": config.get("seed", data.get("seed", 0))}
 
 
 def model_path(model: str | os.PathLike) -> Path:

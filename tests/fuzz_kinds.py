@@ -32,6 +32,7 @@ from PIL import Image
 import keras_faces as kf
 from keras_faces.data.decode import BadPicture, decode
 from keras_faces.data.sources import open_source
+from keras_faces.reports.comparisons import read_comparison
 from keras_faces.schema import as_json
 
 SIZE = 16  # of decoded faces
@@ -603,7 +604,7 @@ def _read_features(folder: Path) -> list:
     from keras_faces.metrics.faces import Faces
 
     images = np.linspace(-1, 1, 4 * 16 * 16 * 3, dtype=np.float32).reshape(4, 16, 16, 3)
-    faces = Faces(images, _Inception(), kept=True)
+    faces = Faces(images, {"inception": _Inception()}, kept=True)
     return [array.tobytes() for array in faces.inception]
 
 
@@ -897,6 +898,24 @@ KINDS["recipe"] = Kind(
     _make_recipe,
     ["mine.toml"],
     lambda folder: kf.recipes.load_recipe(folder / "mine.toml")._replace(name=""),
+    lambda seen: bool(seen.found),
+)
+
+
+COMPARISON = """
+seeds = [0, 1]
+scores = ["face_detection_rate", "psnr"]
+[[trainings]]
+recipe = "zhang-64"
+gamma = [0.3, 1.0]
+[[trainings]]
+model = "vae"
+steps = 30
+"""
+KINDS["comparison"] = Kind(
+    lambda folder: layouts.write({"mine.toml": COMPARISON.encode()}, folder),
+    ["mine.toml"],
+    lambda folder: read_comparison(folder / "mine.toml")[2:],
     lambda seen: bool(seen.found),
 )
 

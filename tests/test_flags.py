@@ -140,6 +140,9 @@ def test_help_lists_and_mistyped_names_come_without_keras(tmp_path):
         export vae-orl-64 --format onx
         evaluate vae-orl-64 --scores sharpness
         reproduce zhang-table2
+        reproduce nowhere.toml
+        compare --format latx
+        generate vae-orl-64 --scale 0
         train --config nowhere.toml
     """
     words += [line.split() for line in mistyped.strip().splitlines()]

@@ -50,7 +50,7 @@ ROOMS = """
     data
     detection pictures runs
     pixels hub optional parallel checkpoints model_files schema
-    process errors files introspection pencil screen
+    process errors files formats introspection pencil screen
 """
 LEVELS = {room: level for level, line in enumerate(ROOMS.split("\n")) for room in line.split()}
 

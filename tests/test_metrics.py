@@ -421,7 +421,8 @@ def test_results_of_one_protocol_stand_in_one_table(real_faces):
     results = {"a": result_of(faces[:5]), "b": result_of(faces[5:])}
     assert tables.comparable(results) == ["laplacian_variance", "distinct_nearest"]
     lines = tables.compare(results).splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["faces", "real", "a (prior)", "b (prior)"]
+    titles = ["faces", "real", "a (prior)", "b (prior)"]
+    assert [line.split("  ")[0] for line in lines[:4]] == titles
     for title, line in zip(("a", "b"), lines[2:]):
         record = results[title]["rows"]["prior"]["laplacian_variance"]
         assert f"{record['value']:.1f} ± {record['std']:.1f}" in line
@@ -442,8 +443,8 @@ def test_results_of_different_protocols_are_not_compared_and_the_fields_are_name
         tables.compare({"a": one, "b": {"rows": {}, "protocol": {}}})
     assert "face_detection_rate" not in one["rows"]["real"]
     more = result_of(faces, scores=["laplacian_variance", "mean_pair_difference"])
-    left_out = tables.compare({"a": one, "b": more}).splitlines()[-1]
-    assert left_out == "Left out, since not all have them: mean pair difference, distinct nearest."
+    left_out = "Left out, since not all have them: mean pair difference, distinct nearest."
+    assert left_out in tables.compare({"a": one, "b": more}).splitlines()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import keras_faces as kf
 from keras_faces.files import write_whole
 from keras_faces.pictures import first_faces, grid
 from keras_faces.recipes import load_recipe
-from keras_faces.reports import REPORTS, base, page, reproduce
+from keras_faces.reports import REPORTS, base, page, reproduce, trainings
 from keras_faces.reports.claims import best_at, rises
 from keras_faces.reports.networks import flow, layer_lines, plot_networks
 from keras_faces.reports.rows import Row
@@ -145,11 +145,11 @@ def test_parts_of_one_recipe_are_trained_apart_by_what_goes_before_it(tmp_path, 
     assert {part.recipe for part in parts} == {"zhang-64"}
     commands: list[str] = []
 
-    def stops(words):
+    def stops(words, log):
         commands.append(" ".join(words))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(base, "command", stops)
+    monkeypatch.setattr(trainings, "begin", stops)
     with pytest.raises(KeyboardInterrupt):
         reproduce(
             "zhang-gamma", out=tmp_path / "r", runs=tmp_path / "x", print_fn=lambda line: None
@@ -172,13 +172,14 @@ def test_columns_are_plotted_over_the_parts_beside_real_faces(tmp_path):
         Row("A (prior), best step", {}, {"found": [0.7]}, {"found": [0.1]}),
         Row("B (prior)", {}, {"found": [None]}, {"found": [None]}, part="B"),
     ]
-    plotted = page._plotted(["found", "absent"], rows)
+    parts = [Part("A", "zhang-64"), Part("B", "zhang-64")]
+    figures = [Figure("Both", plot=["found", "absent"]), Figure("x", plot=["y"])]
+    plotted = page._plotted(figures[0], parts, rows)
     assert list(plotted) == ["found"]
-    assert plotted["found"].values == {"A": (pytest.approx(0.2), pytest.approx(0.02**0.5))}
+    expected = {"A": (pytest.approx(0.2), pytest.approx(0.02**0.5))}
+    assert plotted["found"].lines == {"": expected}
     assert plotted["found"].real == 0.9
-    report = Report(
-        "t", "d", "s", [], figures=[Figure("Both", plot=["found"]), Figure("x", plot=["y"])]
-    )
+    report = Report("t", "d", "s", parts, figures=figures)
     (drawn,) = page.make_figures(report, [], rows, tmp_path)
     with Image.open(drawn.pictures[0].path) as picture:
         assert picture.size == (400, 300)
@@ -275,11 +276,11 @@ def test_a_report_that_needs_the_users_own_pictures_says_which_and_trains_on_the
     assert not (tmp_path / "r").exists()
     commands: list[str] = []
 
-    def stops(words):
+    def stops(words, log):
         commands.append(" ".join(words))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(base, "command", stops)
+    monkeypatch.setattr(trainings, "begin", stops)
     given = {"out": tmp_path / "r", "runs": tmp_path / "x", "print_fn": lambda line: None}
     with pytest.raises(KeyboardInterrupt):
         reproduce("sfu-figure6", data=orl_folder, **given)

@@ -1,6 +1,7 @@
 """Reports: the documents' tables and figures, rebuilt from runs and never from memory."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,11 +16,12 @@ from keras_faces.errors import Interrupted
 from keras_faces.metrics import scores
 from keras_faces.plan import resolve
 from keras_faces.recipes import load_recipe
-from keras_faces.reports import REPORTS, base, list_reports, page, reproduce
+from keras_faces.reports import REPORTS, base, list_reports, page, reproduce, trainings
 from keras_faces.reports.drawings import DRAWINGS
 from keras_faces.reports.page import as_markdown
 from keras_faces.reports.rows import Row
 from keras_faces.reports.schema import OF, TRAINING, Column, Figure, Part, Report
+from keras_faces.runs import Run
 
 TINY = {"steps": 2, "batch_size": 200, "filters": 4, "image_size": 32, "score_every": 1}
 
@@ -101,7 +103,7 @@ def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatc
     figures.append(Figure("Blends", "zhang-dcgan", "blends.png"))  # which this run has not
     part, said = Part("GAN", "zhang-dcgan"), []
     monkeypatch.setitem(REPORTS, "mine", Report("t", "d", "s", [part], columns, figures))
-    monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
+    monkeypatch.setattr(trainings, "begin", lambda words, log: pytest.fail("it trained anew"))
     runs = table1[0].parent / "runs"
     out = tmp_path / "mine"
     reproduce("mine", count=20, out=out, runs=runs, print_fn=said.append, **TINY)
@@ -136,12 +138,12 @@ def test_curves_are_drawn_and_a_training_is_told_of(table1, tmp_path, monkeypatc
 def test_the_scores_while_it_learns_are_those_that_are_named(
     asked_for, words, tmp_path, monkeypatch
 ):
-    def stops(given):
+    def stops(given, log):
         commands.append(" ".join(given))
         raise KeyboardInterrupt
 
     commands: list[str] = []
-    monkeypatch.setattr(base, "command", stops)
+    monkeypatch.setattr(trainings, "begin", stops)
     given = {"scores": asked_for, "best": "distinct_nearest", "out": tmp_path / "r"}
     for _ in range(2):  # the second time the folder knows them as the same
         with pytest.raises(KeyboardInterrupt):
@@ -293,21 +295,21 @@ def test_what_is_done_is_not_done_again_and_what_was_stopped_goes_on(table1, tmp
     given = {"count": 20, "out": folder, "runs": runs, "print_fn": lambda line: None, **TINY}
     done = []
 
-    def stops(words):
+    def stops(words, log):
         done.append(words[0])
         if words[0] == "train":
             raise KeyboardInterrupt
-        run(words)
+        return run(words)
 
-    run = base.command
-    monkeypatch.setattr(base, "command", stops)
+    run = trainings.begin
+    monkeypatch.setattr(trainings, "begin", stops)
     with pytest.raises(KeyboardInterrupt):
         reproduce("zhang-table1", **given)
     assert done == ["resume", "train"]
-    monkeypatch.setattr(base, "command", run)
+    monkeypatch.setattr(trainings, "begin", run)
     reproduce("zhang-table1", **given)
     assert results(folder)["rows"] == results(table1[0])["rows"]
-    monkeypatch.setattr(base, "command", stops)
+    monkeypatch.setattr(trainings, "begin", stops)
     reproduce("zhang-table1", **given)
     assert done == ["resume", "train"]
 
@@ -327,12 +329,12 @@ def test_pictures_that_were_moved_train_nothing_anew_and_other_pictures_do(tmp_p
     given["print_fn"] = lambda line: None
     done = []
 
-    def told(words):
+    def told(words, log):
         done.append(words)
-        run(words)
+        return run(words)
 
-    run = base.command
-    monkeypatch.setattr(base, "command", told)
+    run = trainings.begin
+    monkeypatch.setattr(trainings, "begin", told)
     reproduce("mine", data=first, **given)
     rows = results(tmp_path / "out")["rows"]
     second = first.rename(tmp_path / "second")
@@ -371,7 +373,7 @@ def test_reports_share_the_runs_of_recipes_that_say_the_same_and_score_only_what
         return scores.score(*given, **named)
 
     monkeypatch.setattr(base, "score", scoring)
-    monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
+    monkeypatch.setattr(trainings, "begin", lambda words, log: pytest.fail("it trained anew"))
     given = {"count": 20, "runs": runs, "print_fn": lambda line: None, **TINY}
     reproduce("mine", out=tmp_path / "mine", **given)
     assert asked == [["laplacian_variance"]] * 2  # the last model and the best
@@ -400,7 +402,7 @@ def test_kept_scores_that_are_damaged_or_of_another_protocol_are_made_anew(
         records["near_duplicates"] = records.pop("unidentified")
     other.write_text(json.dumps(kept))
     (folder / "report.json").write_text("")
-    monkeypatch.setattr(base, "command", lambda words: pytest.fail("it trained anew"))
+    monkeypatch.setattr(trainings, "begin", lambda words, log: pytest.fail("it trained anew"))
     said = []
     reproduce("zhang-table1", count=20, out=folder, runs=runs, print_fn=said.append, **TINY)
     assert results(folder)["rows"] == results(table1[0])["rows"]
@@ -440,44 +442,138 @@ def results(folder) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-def test_a_part_that_fails_says_so_and_one_that_is_stopped_stops_the_report(monkeypatch):
-    with pytest.raises(kf.UserError, match="failed, see above: keras-faces list nothing"):
-        base.command(["list", "nothing"])
+class Process:
+    """A training that ends when it is looked at for so many times."""
 
-    class Stopped:
-        def wait(self):
-            return 130
+    def __init__(self, looks=1, code=0, stop=None):
+        self.looks, self.code, self.stop, self.done = looks, code, stop, []
 
-    monkeypatch.setattr(base.subprocess, "Popen", lambda *words, **given: Stopped())
-    with pytest.raises(KeyboardInterrupt):
-        base.command(["list", "models"])
+    def poll(self):
+        self.looks -= 1
+        if self.stop and self.looks == 0:
+            raise self.stop
+        return self.code if self.looks <= 0 else None
+
+    def wait(self):
+        self.done.append("wait")
+
+    def terminate(self):
+        self.done.append("terminate")
+
+    kill = None  # would lose what was learnt since the last checkpoint
+
+
+def plan_of(folder, *names) -> list:
+    part = Part("GAN", "report-gan")
+    return [
+        trainings.Planned(part._replace(title=name), 0, Run(folder / name), ["train", name], None)
+        for name in names
+    ]
+
+
+def processes(monkeypatch, **by_name):
+    """Let these be what is begun, and return the names in the order in which they are."""
+    begun = []
+
+    def begin(words, log):
+        begun.append(words[1])
+        return by_name[words[1]]
+
+    monkeypatch.setattr(trainings, "begin", begin)
+    monkeypatch.setattr(trainings, "POLLED", 0)
+    return begun
+
+
+def test_a_training_that_fails_says_so_and_the_others_are_trained(tmp_path, monkeypatch, capfd):
+    process = trainings.begin(["list", "nothing"])
+    assert process.wait() == 2
+    assert "nothing" in capfd.readouterr().err
+    begun = processes(monkeypatch, a=Process(code=2), b=Process(), c=Process(code=-9))
+    done, said = [], []
+    failed = trainings.train(plan_of(tmp_path, "a", "b", "c"), 1, done.append, said.append)
+    assert begun == ["a", "b", "c"]
+    assert [one.told for one in done] == ["b, seed 0"]
+    assert list(failed) == ["a, seed 0", "c, seed 0"]
+    assert failed["a, seed 0"].startswith("failed: keras-faces train a --run ")
+    assert said[0] == "Training 1 of 3: a, seed 0, recipe report-gan"
+    assert said[1].startswith("This failed, see above: keras-faces train a --run ")
+
+
+def test_so_many_train_at_the_same_time_and_each_end_lets_the_next_begin(tmp_path, monkeypatch):
+    names = "abcd"
+    counts = dict(zip(names, (5, 2, 2, 9)))
+    begun = processes(monkeypatch, **{name: Process(looks) for name, looks in counts.items()})
+    seen, said = [], []
+    chosen = plan_of(tmp_path, *names)
+    failed = trainings.train(
+        chosen, 2, lambda one: seen.append((one.part.title, "".join(begun))), said.append
+    )
+    assert not failed
+    assert seen == [("b", "ab"), ("c", "abc"), ("a", "abcd"), ("d", "abcd")]
+    assert f"; what it says: {tmp_path / 'a.log'}" in said[0]
+
+
+def test_what_a_training_says_beside_others_stands_in_a_file_of_its_own(tmp_path):
+    log = tmp_path / "runs" / "a.log"
+    assert trainings.begin(["list", "nothing"], log).wait() == 2
+    assert "nothing" in log.read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system shares no cores out")
+@pytest.mark.parametrize(
+    ("slot", "jobs", "cores", "expected"),
+    [(0, 1, 4, 4), (0, 2, 4, [0, 2]), (1, 2, 3, [1]), (2, 3, 2, [0]), (1, 2, 1, [0])],
+)
+def test_trainings_side_by_side_share_the_cores(slot, jobs, cores, expected, monkeypatch):
+    asked, own = [], set(range(cores))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: own)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, given: asked.append(given))
+    with trainings._share_of_cores(slot, jobs):
+        assert asked == ([] if jobs == 1 else [expected])
+    assert asked[1:] == ([] if jobs == 1 else [own])
 
 
 @pytest.mark.parametrize(
     ("stop", "passed_on"),
     [(KeyboardInterrupt(), False), (Interrupted("", signal.SIGTERM), True)],
-    ids=["Ctrl-C, which reaches both", "SIGTERM"],
+    ids=["Ctrl-C, which reaches all", "SIGTERM"],
 )
-def test_a_training_that_is_stopped_has_time_to_save(stop, passed_on, monkeypatch):
-    done = []
+@pytest.mark.parametrize("scoring", [False, True])
+def test_trainings_that_are_stopped_have_time_to_save(
+    scoring, stop, passed_on, tmp_path, monkeypatch
+):
+    def then(one):
+        raise stop
 
-    class Training:
-        def wait(self):
-            done.append("wait")
-            if done.count("wait") == 1:
-                raise stop
-            return 130
-
-        def terminate(self):
-            done.append("terminate")
-
-        kill = None  # would lose what was learnt since the last checkpoint
-
-    monkeypatch.setattr(base.subprocess, "Popen", lambda *words, **given: Training())
+    a, b = Process(99), Process(1, stop=None if scoring else stop)
+    processes(monkeypatch, a=a, b=b)
     with pytest.raises(KeyboardInterrupt) as raised:
-        base.command(["train", "dcgan"])
+        trainings.train(plan_of(tmp_path, "a", "b"), 2, then, lambda line: None)
     assert raised.value is stop
-    assert done == ["wait", *["terminate"] * passed_on, "wait"]
+    ended = [*["terminate"] * passed_on, "wait"]
+    assert a.done == ended
+    assert b.done == ([] if scoring else ended)
+
+
+def test_who_is_stopped_a_second_time_still_waits_for_what_is_saved():
+    class Slow(Process):
+        def wait(self):
+            super().wait()
+            if self.done.count("wait") == 1:
+                raise Interrupted("", signal.SIGTERM)
+
+    process = Slow()
+    trainings._await(process)
+    assert process.done == ["wait", "terminate", "wait"]
+
+
+@pytest.mark.parametrize("code", [130, 143])
+def test_a_training_that_is_stopped_stops_the_others(code, tmp_path, monkeypatch):
+    a, b = Process(99), Process(code=code)
+    processes(monkeypatch, a=a, b=b)
+    with pytest.raises(KeyboardInterrupt):
+        trainings.train(plan_of(tmp_path, "a", "b"), 2, pytest.fail, lambda line: None)
+    assert a.done == ["terminate", "wait"]
 
 
 def test_scores_of_different_protocols_do_not_stand_in_one_column(table1):
@@ -556,7 +652,7 @@ def test_a_classifiers_gain_stands_in_a_table_with_what_it_says_in_words(tmp_pat
         protocol = {"classifier": "ridge", "generated": count}
         return None, None, None, {"protocol": protocol, "scores": scores, "left_out": {}}
 
-    monkeypatch.setattr(base, "command", lambda words, *given: commands.append(" ".join(words)))
+    monkeypatch.setattr(trainings, "begin", lambda words, *given: commands.append(" ".join(words)))
     monkeypatch.setattr(base, "_training", lambda *given: {"minutes": 1.0, "steps": 2})
     monkeypatch.setattr(base, "_scored", scored)
     out = reproduce(

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.metrics import scores as scoring
-from keras_faces.runs import Run
+from keras_faces.runs import Run, training_of
 
 SMALL = {"image_size": 32, "filters": 4, "latent_dim": 3}
 NAMES = ["laplacian_variance", "distinct_nearest"]
@@ -209,6 +210,7 @@ def test_compare_puts_runs_side_by_side(scored, tmp_path, capsys):
         assert main(["evaluate", str(scored.folder), "--seed", seed, *words, out]) == 0
     capsys.readouterr()
     one, two, other = (str(tmp_path / f"{name}.json") for name in ("one", "two", "other"))
+    assert json.loads(Path(one).read_text())["training"] == training_of(scored.config())
     assert main(["compare", one, two]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("real ")
@@ -325,7 +327,7 @@ def test_weights_that_no_score_needs_are_refused_and_not_left_unused(scored, tmp
     weights = ["--inception-weights", tmp_path / "weights.h5"]
     assert evaluate(scored, tmp_path / "scores.json", *weights) == 2
     told = capsys.readouterr().err
-    assert "none of --scores needs them: laplacian_variance" in told
+    assert "none of --scores needs it: laplacian_variance" in told
     assert "add one or more of: inception_score, " in told
     assert evaluate(scored, tmp_path / "scores.json", *weights, "--scores", "precision") == 2
     assert "there is no file" in capsys.readouterr().err

@@ -130,10 +130,10 @@ def test_the_critic_has_no_sigmoid_and_the_networks_are_dcgans():
 
 
 def test_the_penalty_of_a_linear_critic_depends_on_its_slope_alone():
-    model = wgan(gradient_penalty=10.0)
-    model.critic = keras.Sequential(
+    linear = keras.Sequential(
         [keras.Input((32, 32, 1)), keras.layers.Flatten(), keras.layers.Dense(1)]
     )
+    model = wgan(gradient_penalty=10.0, critic=linear)
     slope = np.random.default_rng(0).standard_normal((1024, 1)).astype("float32")
     for norm in (0.25, 1.0, 3.0):
         model.critic.set_weights([norm * slope / np.linalg.norm(slope), np.array([5.0])])

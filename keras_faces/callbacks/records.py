@@ -23,7 +23,7 @@ class Records(RunCallback):
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, "step": self.step}
-        row |= {name: float(logs[name]) for name in self.model.log_names if name in logs}
+        row |= {name: float(logs[name]) for name in self.model.trackers if name in logs}
         with self.model.alone() as model:
             row |= {
                 f"{name}_learning_rate": float(optimizer.learning_rate)

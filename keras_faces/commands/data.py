@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from keras_faces.commands import kinds
 from keras_faces.commands.functions import plain_help, without_keras
+from keras_faces.commands.inputs import Drawing
 from keras_faces.errors import Interrupted, UserError, number_of
 from keras_faces.screen import quoted
 
@@ -104,6 +105,7 @@ def check(
 def info(
     *source: Annotated[kinds.Source, Parameter(required=True)],
     pictures: Pictures = Pictures(),
+    drawing: Drawing = Drawing(),
     out: kinds.Picture = "contact-sheet.png",
     count: int = 64,
     seed: int = 0,
@@ -118,7 +120,6 @@ def info(
     """
     from keras_faces.data.looking import look, stacked
     from keras_faces.data.overview import contact_sheet, describe
-    from keras_faces.pictures import save_picture
 
     opened, prepared, drawn, warned = pictures.prepare(source)
     shown = look(opened)
@@ -126,7 +127,8 @@ def info(
     print("\n".join(describe(opened, prepared) + about_faces + warned))
     sheet = contact_sheet(prepared, count, seed, drawn)
     sheet = stacked(sheet, shown and shown.sheet())
-    print(f"contact sheet: {save_picture(sheet, out)}")
+    drawing.save(sheet, out)
+    print(f"contact sheet: {out}")
 
 
 @light

@@ -3,7 +3,13 @@
 from typing import Literal
 
 from keras_faces.commands import kinds
-from keras_faces.commands.inputs import Framing, Search, conditions_for, trained_model
+from keras_faces.commands.inputs import (
+    Drawing,
+    Framing,
+    Search,
+    conditions_for,
+    trained_model,
+)
 from keras_faces.errors import UserError, require_at_least
 
 
@@ -16,6 +22,7 @@ def generate(
     conditions: str | None = None,
     sampler: kinds.Sampler | None = None,
     columns: int | None = None,
+    drawing: Drawing = Drawing(),
     out: str = "grid.png",
 ) -> None:
     """Draw faces from a model.
@@ -31,7 +38,7 @@ def generate(
     """
     from pathlib import Path
 
-    from keras_faces.pictures import grid, picture_suffix, save_picture
+    from keras_faces.pictures import grid, picture_suffix
     from keras_faces.saving import load_model
 
     suffix = picture_suffix(out)
@@ -41,10 +48,10 @@ def generate(
     sampler = sampler or model.default_sampler
     faces = model.generate(count, seed, sampler, **conditions_for(model, conditions))
     if suffix:
-        save_picture(grid(faces, columns), out)
+        drawing.save(grid(faces, columns), out)
     else:
         for number, face in enumerate(faces):
-            save_picture(grid(face[None], gap=0), Path(out, f"{number:05d}.png"))
+            drawing.save(grid(face[None], gap=0), Path(out, f"{number:05d}.png"))
     print(f"{count} faces drawn from the {sampler} density, seed {seed}: {out}")
 
 
@@ -55,6 +62,7 @@ def reconstruct(
     framing: Framing = Framing(),
     search: Search = Search(),
     conditions: str | None = None,
+    drawing: Drawing = Drawing(),
     out: kinds.Picture = "reconstructions.png",
 ) -> None:
     """Encode pictures, or search for their latents, and decode.
@@ -65,7 +73,7 @@ def reconstruct(
         conditions: Of a conditional model, such as `glasses,smiling`.
         out: The picture to write: originals over copies.
     """
-    from keras_faces.pictures import rows_grid, save_picture
+    from keras_faces.pictures import rows_grid
 
     trained = trained_model(run, latents_for="reconstruct pictures")
     model = trained.model
@@ -77,7 +85,7 @@ def reconstruct(
         copies, how = model.reconstruct(faces, **given), "their reconstructions"
     else:
         copies, how = _searched(model, faces, arguments)
-    save_picture(rows_grid(faces, copies), out)
+    drawing.save(rows_grid(faces, copies), out)
     print(f"{count} originals over {how}: {out}")
 
 
@@ -104,6 +112,7 @@ def blend(
     search: Search = Search(),
     percent: float = 50.0,
     conditions: str | None = None,
+    drawing: Drawing = Drawing(),
     out: kinds.Picture = "blend.png",
 ) -> None:
     """Make a face between two pictures.
@@ -118,7 +127,7 @@ def blend(
     import numpy as np
 
     from keras_faces import latent
-    from keras_faces.pictures import grid, save_picture
+    from keras_faces.pictures import grid
 
     trained = trained_model(run, latents_for="blend pictures")
     model = trained.model
@@ -130,7 +139,7 @@ def blend(
     faces = framing.faces(trained, images)
     arguments = search.arguments(model, "both pictures")
     blended = latent.blend(model, faces[:1], faces[1:], percent, **given, **arguments)
-    save_picture(grid(np.concatenate([faces[:1], blended, faces[1:]]), 3), out)
+    drawing.save(grid(np.concatenate([faces[:1], blended, faces[1:]]), 3), out)
     print(f"{percent:g} % of the second picture, between the two: {out}")
 
 
@@ -141,6 +150,7 @@ def translate(
     framing: Framing = Framing(),
     to: Literal["photo", "sketch"] | None = None,
     cycle: bool = False,
+    drawing: Drawing = Drawing(),
     out: kinds.Picture = "translated.png",
 ) -> None:
     """Turn sketches into photos, or photos to sketches.
@@ -152,18 +162,18 @@ def translate(
         cycle: And back again: sketch, photo, sketch, or the reverse.
         out: The picture to write: pictures over translations.
     """
-    from keras_faces.pictures import rows_grid, save_picture
+    from keras_faces.pictures import rows_grid
 
     trained = trained_model(run)
     model = trained.model
     to = model.check_translation(to, back=cycle)
     faces = framing.faces(trained, images)
     if not cycle:
-        save_picture(rows_grid(faces, model.translate(faces, to)), out)
+        drawing.save(rows_grid(faces, model.translate(faces, to)), out)
         print(f"{len(faces)} pictures over the {to} made of each: {out}")
         return
     there, back = model.cycle(faces, to)
-    save_picture(rows_grid(faces, there, back), out)
+    drawing.save(rows_grid(faces, there, back), out)
     missed = ", ".join(
         f"{127.5 * abs(one - other).mean():.1f}" for one, other in zip(faces, back, strict=True)
     )

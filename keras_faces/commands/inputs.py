@@ -1,4 +1,4 @@
-"""What commands are given: pictures, conditions, and sources of real faces."""
+"""What commands are given: pictures, conditions, sources of real faces, the size of pictures."""
 
 from dataclasses import dataclass
 
@@ -122,6 +122,30 @@ class RealFaces:
                     f"{command} {quoted(trained.name)} --data SOURCE"
                 ) from error
         return trained.faces(labels, self.data, self.split, *chosen.values())
+
+
+@plain_help
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Drawing:
+    """How pictures are written.
+
+    Args:
+        scale: Make pictures so many times as wide and high: each pixel of a face a square.
+    """
+
+    scale: kinds.Scale = 1
+
+    def save(self, picture, path) -> None:
+        """Write a picture."""
+        from keras_faces.pictures import save_picture
+
+        save_picture(picture, path, self.scale)
+
+    def require(self, picture: str | None, flag: str) -> None:
+        """Refuse a scale without a picture, which another flag asks for."""
+        if picture is None and self.scale != 1:
+            raise UserError(f"--scale says how large {flag} is. Give {flag} as well.")
 
 
 def trained_model(run: str, latents_for: str | None = None):

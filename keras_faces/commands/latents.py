@@ -1,7 +1,14 @@
 """What a model's latents are good for: `interpolate`, `attribute`, `latents`."""
 
 from keras_faces.commands import kinds
-from keras_faces.commands.inputs import Framing, RealFaces, Search, conditions_for, trained_model
+from keras_faces.commands.inputs import (
+    Drawing,
+    Framing,
+    RealFaces,
+    Search,
+    conditions_for,
+    trained_model,
+)
 from keras_faces.errors import UserError, require_whole, unknown_name
 
 
@@ -19,6 +26,7 @@ def interpolate(
     sampler: kinds.Sampler | None = None,
     conditions: str | None = None,
     columns: int | None = None,
+    drawing: Drawing = Drawing(),
     out: str = "interpolation.png",
 ) -> None:
     """Make the faces between two, or four.
@@ -56,7 +64,7 @@ def interpolate(
     else:
         codes = between(model, *codes, frames, path)
         what = f"{len(codes)} faces from {_end_name(ends[0])} to {_end_name(ends[1])}"
-    save_frames(model.decode(codes), out, columns=columns)
+    save_frames(model.decode(codes), out, columns=columns, scale=drawing.scale)
     drawn = f", drawn from the {sampler or model.default_sampler} density"
     seeds = drawn if any(_is_seed(end) for end in ends) else ""
     print(f"{what}{seeds}, {path} path: {out}")
@@ -107,6 +115,7 @@ def attribute(
     frames: int | None = None,
     check: bool = False,
     count: int | None = None,
+    drawing: Drawing = Drawing(),
     out: str = "attribute.png",
 ) -> None:
     """Change attributes of a face: by arithmetic on its latent, or a model's conditions.
@@ -174,7 +183,7 @@ def attribute(
     faces = model.decode(np.stack(codes if frames else [latent, *codes]))
     if image and frames is None:
         faces = np.concatenate([face[None], faces])
-    save_frames(faces, out)
+    save_frames(faces, out, scale=drawing.scale)
     whose = image or f"seed {seed} ({sampler or model.default_sampler})"
     behind = f", against {', '.join(against)}: {out}" if against else f": {out}"
     if frames is not None:
@@ -219,6 +228,7 @@ def latents(
     separability: bool = False,
     seed: int = 0,
     count: int | None = None,
+    drawing: Drawing = Drawing(),
     out: kinds.Picture = "latents.png",
 ) -> None:
     """Draw a model's latent space.
@@ -236,7 +246,7 @@ def latents(
     """
     from keras_faces import latent
     from keras_faces.latent.encoding import require_latents
-    from keras_faces.pictures import grid, save_picture
+    from keras_faces.pictures import grid
 
     if manifold and separability:
         raise UserError("--manifold is not allowed with --separability. Give one of them.")
@@ -244,7 +254,7 @@ def latents(
     model = trained.model
     if manifold and model.code_dim == 2:
         search.arguments(model)
-        save_picture(grid(latent.manifold(model), 15), out)
+        drawing.save(grid(latent.manifold(model), 15), out)
         print(f"The map of the two latents, at equally likely values of the prior: {out}")
         return
     require_latents(model, "say where faces are in them")
@@ -261,11 +271,11 @@ def latents(
     if separability:
         result = latent.separability(encoded, seed=seed)
         title = f"How well a straight cut through the latents of a {kind} tells apart"
-        latent.plot_separability(result, out, title)
+        latent.plot_separability(result, out, title, drawing.scale)
         print(latent.separability_table(result))
         print(f"Drawn: {out}")
     elif manifold:
-        save_picture(grid(latent.manifold(model, encoded.latents), 15), out)
+        drawing.save(grid(latent.manifold(model, encoded.latents), 15), out)
         print(f"The plane along which the latents of {source} vary most: {out}")
     else:
         if by == "tsne":
@@ -279,5 +289,6 @@ def latents(
             encoded.labels_of(attribute) if attribute else None,
             attribute or "",
             encoded.faces() if thumbnails else None,
+            drawing.scale,
         )
         print(f"Latents of {source} by {by}: {out}")

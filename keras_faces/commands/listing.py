@@ -3,6 +3,7 @@
 from typing import Literal
 
 from keras_faces.commands.functions import without_keras
+from keras_faces.commands.inputs import Drawing
 from keras_faces.errors import UserError
 
 
@@ -13,6 +14,7 @@ def list_(
     *,
     picture: str | None = None,
     image: str | None = None,
+    drawing: Drawing = Drawing(),
 ) -> None:
     """List what there is.
 
@@ -21,6 +23,7 @@ def list_(
         picture: Of crops: write a picture that shows what each keeps.
         image: Of crops: of which picture. Defaults to an ORL face, 178x218.
     """
+    drawing.require(picture, "--picture")
     if what == "models":
         from keras_faces.models import documentation, list_models
 
@@ -55,13 +58,13 @@ def list_(
 
         lines = {name: crop.description for name, crop in CROPS.items()}
         if picture:
-            _picture_of_crops(picture, image)
+            _picture_of_crops(picture, image, drawing)
     width = max(map(len, lines))
     for name, line in sorted(lines.items(), key=lambda item: (item[0][0].isupper(), item[0])):
         print(f"{name:{width}}  {line}")
 
 
-def _picture_of_crops(picture: str, of: str | None) -> None:
+def _picture_of_crops(picture: str, of: str | None, drawing: Drawing) -> None:
     import io
 
     from PIL import Image
@@ -70,7 +73,6 @@ def _picture_of_crops(picture: str, of: str | None) -> None:
     from keras_faces.data.decode import FORMATS, MAX_PIXELS, BadPicture, open_upright
     from keras_faces.data.overview import crops_picture
     from keras_faces.files import read_regular
-    from keras_faces.pictures import save_picture
 
     if of:
         try:
@@ -80,5 +82,5 @@ def _picture_of_crops(picture: str, of: str | None) -> None:
             raise UserError(f"Cannot read {of!r} as a picture: {error}.") from error
     else:
         image = Image.open(io.BytesIO(open_source("orl").read("s1/1.pgm"))).resize((178, 218))
-    save_picture(crops_picture(image), picture)
+    drawing.save(crops_picture(image), picture)
     print(f"What each keeps of {of or 'an ORL face'}: {picture}\n")

@@ -21,7 +21,15 @@ from keras import ops
 
 from keras_faces.errors import UserError, require_above, require_whole, unknown_name
 from keras_faces.optional import import_av
-from keras_faces.pictures import enlarged, grid, picture_suffix, save_gif, save_picture, save_video
+from keras_faces.pictures import (
+    enlarged,
+    grid,
+    picture_suffix,
+    save_gif,
+    save_picture,
+    save_video,
+    scaled,
+)
 
 PATHS = ("linear", "spherical")
 
@@ -153,7 +161,11 @@ def frames_suffix(path: str | os.PathLike) -> str:
 
 
 def save_frames(
-    faces: np.ndarray, path: str | os.PathLike, seconds: float = 0.1, columns: int | None = None
+    faces: np.ndarray,
+    path: str | os.PathLike,
+    seconds: float = 0.1,
+    columns: int | None = None,
+    scale: int = 1,
 ) -> Path:
     """Write faces beside each other, or after each other as an animation.
 
@@ -163,6 +175,7 @@ def save_frames(
             that it can be repeated for ever; or a .mp4, which goes there once (needs PyAV).
         seconds: How long an animation shows each.
         columns: Faces in a row of a picture; None puts all in one.
+        scale: How many times as wide and high it is.
 
     Raises:
         UserError: If the suffix is none of these, or PyAV is not installed.
@@ -170,8 +183,8 @@ def save_frames(
     require_above(0, seconds=seconds)
     suffix = frames_suffix(path)
     if suffix not in (".gif", ".mp4"):
-        return save_picture(grid(faces, columns or len(faces)), path)
-    pictures = [enlarged(grid(face[None], gap=0), MORPH_SIZE) for face in faces]
+        return save_picture(grid(faces, columns or len(faces)), path, scale)
+    pictures = [scaled(enlarged(grid(face[None], gap=0), MORPH_SIZE), scale) for face in faces]
     if suffix == ".mp4":
         return save_video(pictures, path, seconds)
     return save_gif([*pictures, *pictures[-2:0:-1]], path, seconds, hold=1)

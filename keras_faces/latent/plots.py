@@ -23,6 +23,7 @@ def plot_latents(
     labels=None,
     label_name: str = "",
     faces=None,
+    scale: int = 1,
 ) -> Path:
     """Draw latents in two dimensions, coloured by an attribute, with faces where there is room.
 
@@ -35,6 +36,7 @@ def plot_latents(
         label_name: The attribute's name.
         faces: The face of each, float in [-1, 1], drawn instead of its point where it covers no
             other; or None.
+        scale: How many times as many pixels the picture has.
 
     Raises:
         UserError: If there are not as many labels or faces as points.
@@ -75,7 +77,7 @@ def plot_latents(
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    return save_figure(figure, path)
+    return save_figure(figure, path, scale)
 
 
 def _thumbnails(axes, points, faces, colours):
@@ -101,13 +103,14 @@ def _thumbnails(axes, points, faces, colours):
         )
 
 
-def plot_separability(result: dict, path: str | os.PathLike, title: str) -> Path:
+def plot_separability(result: dict, path: str | os.PathLike, title: str, scale: int = 1) -> Path:
     """Draw how well each attribute is told apart in latent space, beside guessing.
 
     Args:
         result: What `separability` returned; of more than 40 attributes those told apart best.
         path: The picture to write.
         title: Title of the figure.
+        scale: How many times as many pixels the picture has.
     """
     rows = sorted(result["attributes"].items(), key=lambda item: -item[1]["accuracy"])[:40]
     names = [f"{name.replace('_', ' ')[:24]}\n{row['share']:.0%}" for name, row in rows]
@@ -134,4 +137,4 @@ def plot_separability(result: dict, path: str | os.PathLike, title: str) -> Path
     )
     figure.suptitle(title, fontsize=10, parse_math=False)
     axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    return save_figure(figure, path)
+    return save_figure(figure, path, scale)

@@ -1,5 +1,6 @@
 """How good the faces are."""
 
+from keras_faces.metrics.backbone import BackboneFeatures
 from keras_faces.metrics.conditions import condition_accuracy
 from keras_faces.metrics.detection import detected, face_detection_rate
 from keras_faces.metrics.distribution import inception_score
@@ -30,6 +31,7 @@ from keras_faces.metrics.training_data import training_data
 
 __all__ = [
     "SCORES",
+    "BackboneFeatures",
     "Evaluation",
     "GaussianStatistics",
     "InceptionFeatures",

@@ -65,6 +65,7 @@ def evaluate(
     inception=None,
     samples_alone: bool = False,
     progress: bool = False,
+    backbone=None,
 ) -> Evaluation:
     """Measure how good a model's faces are.
 
@@ -80,6 +81,7 @@ def evaluate(
         samples_alone: Whether to leave reconstructions and conditions out. Reconstructions are
             compared by face descriptors where samples are.
         progress: Show a progress bar.
+        backbone: As in `score`.
 
     Returns:
         An `Evaluation`.
@@ -89,7 +91,7 @@ def evaluate(
     """
     scores = resolve_scores(scores)
     samplers = None if sampler is None else [sampler]
-    result = score(model, stream, count, seed, samplers, scores, inception, progress)
+    result = score(model, stream, count, seed, samplers, scores, inception, progress, backbone)
     if samples_alone:
         return Evaluation(result)
     described = any(SCORES[name].features == "descriptors" for name in scores)

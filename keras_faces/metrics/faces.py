@@ -5,7 +5,7 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from keras_faces.metrics.sharpness import laplacian_variance
 from keras_faces.pixels import to_uint8
 
 # What scores need besides the pictures, as the protocol records it.
-FEATURES = ("pixels", "detector", "descriptors", "inception")
+FEATURES = ("pixels", "detector", "descriptors", "inception", "backbone")
+NETWORKS = ("inception", "backbone")  # those by which `Faces` are asked for, if given
 
 
 class Faces:
@@ -27,13 +28,14 @@ class Faces:
 
     Args:
         images: Float faces in [-1, 1] of shape `(count, height, width, channels)`.
-        inception: An `InceptionFeatures`, where scores need it.
+        networks: By feature, an `InceptionFeatures` and a `BackboneFeatures`, where scores need
+            them.
         kept: Whether what took long to compute is kept on disk, for the next time.
     """
 
-    def __init__(self, images: np.ndarray, inception=None, kept: bool = False):
+    def __init__(self, images: np.ndarray, networks: Mapping | None = None, kept: bool = False):
         self.images = images
-        self._inception = inception
+        self._networks = networks or {}
         self._kept = kept
         self._nearest: tuple[Faces | None, np.ndarray | None] = (None, None)
 
@@ -60,9 +62,17 @@ class Faces:
     @functools.cached_property
     def inception(self) -> tuple[np.ndarray, np.ndarray]:
         """InceptionV3's features and class probabilities."""
-        needs = self._inception.protocol
-        known = self.recall(needs)
-        return self.keep(needs, self._inception(self.images)) if known is None else known
+        return self._seen_by("inception")
+
+    @functools.cached_property
+    def backbone(self) -> tuple[np.ndarray]:
+        """The features of a backbone."""
+        return self._seen_by("backbone")
+
+    def _seen_by(self, name: str) -> tuple:
+        network = self._networks[name]
+        known = self.recall(network.protocol)
+        return self.keep(network.protocol, network(self.images)) if known is None else known
 
     def recall(self, needs: dict) -> tuple | None:
         """Return arrays that depend on the pictures and on what `needs` says alone, if kept."""
@@ -102,8 +112,8 @@ class Faces:
         """Return every other face, and the rest, which know what `need` says of them."""
         parts = Faces(self.images[::2]), Faces(self.images[1::2])
         for start, part in enumerate(parts):
-            if need == "inception":
-                part.__dict__[need] = tuple(array[start::2] for array in self.inception)
+            if need in NETWORKS:
+                part.__dict__[need] = tuple(array[start::2] for array in getattr(self, need))
             elif need == "descriptors":
                 found, values = self.descriptors
                 chosen = np.flatnonzero(found) % 2 == start
@@ -122,7 +132,7 @@ def look(sets: Sequence[Faces], need: str) -> None:
     Raises:
         UserError: If dlib or its models are not installed, or a process is killed.
     """
-    needs, found_out = feature_protocol(need, None), "found"
+    needs, found_out = feature_protocol(need), "found"
     if need == "descriptors":
         found_out = need
         for faces in (faces for faces in sets if need not in faces.__dict__):
@@ -156,12 +166,12 @@ def require(need: str) -> None:
         import_dlib()
 
 
-def feature_protocol(need: str, inception) -> dict:
+def feature_protocol(need: str, networks: Mapping | None = None) -> dict:
     """Return what scores need besides the pictures, as the protocol records it."""
-    if need == "inception":
-        return inception.protocol
+    if networks and need in NETWORKS:
+        return networks[need].protocol
     if need == "descriptors":
-        return {**feature_protocol("detector", None), "descriptors": identity.protocol()}
+        return {**feature_protocol("detector"), "descriptors": identity.protocol()}
     if need == "detector":
         return {"detector": f"dlib {_version_of_dlib()} HOG, upsampled once"}
     return {}

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from keras_faces.data.stream import FaceStream
 from keras_faces.errors import NotComputed, UserError, unknown_name
 from keras_faces.metrics import identity, reconstruction
+from keras_faces.metrics.backbone import HOW, BackboneFeatures
 from keras_faces.metrics.distribution import bootstrap, inception_score
 from keras_faces.metrics.diversity import effective_number, mean_pair_difference
 from keras_faces.metrics.faces import FEATURES, Faces, feature_protocol, look, require
@@ -114,20 +115,23 @@ def _inception_score(faces: Faces, real: Faces) -> Value:
     return Value(*inception_score(faces.inception[1]))
 
 
-def _on_features(function: Callable[..., float]) -> Callable[[Faces, Faces], Value]:
-    """Return a score that compares Inception's features of faces with those of real ones."""
+def _on_features(function: Callable[..., float], need: str) -> Callable[[Faces, Faces], Value]:
+    """Return a score that compares a network's features of faces with those of real ones."""
 
     def compute(faces: Faces, real: Faces) -> Value:
-        return _compared(function, real.inception[0], faces.inception[0])
+        return _compared(function, getattr(real, need)[0], getattr(faces, need)[0])
 
     return compute
 
 
-def _kernel_distance(faces: Faces, real: Faces) -> Value:
-    # Subsets of 1000 as published, or of half of what there is.
-    size = min(1000, max(2, min(len(real), len(faces)) // 2))
-    found = kernel_distance(real.inception[0], faces.inception[0], subset_size=size)
-    return Value(*found)
+def _kernel_distance(need: str) -> Callable[[Faces, Faces], Value]:
+    def compute(faces: Faces, real: Faces) -> Value:
+        # Subsets of 1000 as published, or of half of what there is.
+        size = min(1000, max(2, min(len(real), len(faces)) // 2))
+        both = getattr(real, need)[0], getattr(faces, need)[0]
+        return Value(*kernel_distance(*both, subset_size=size))
+
+    return compute
 
 
 class Score(NamedTuple):
@@ -156,10 +160,12 @@ def _share(title: str, need: str, name: str) -> Score:
     """Return precision, recall, density or coverage on features as a score."""
     both = name in ("precision", "recall")
     function = precision_recall if both else density_coverage
-    on = _on_descriptors if need == "descriptors" else _on_features
-    compute = on(lambda real, faces: getattr(function(real, faces), name))
+    share = lambda real, faces: getattr(function(real, faces), name)  # noqa: E731
+    compute = _on_descriptors(share) if need == "descriptors" else _on_features(share, need)
     return Score(title, need, compute, ".2f", compares=True)
 
+
+SHARES = ("precision", "recall", "density", "coverage")
 
 SCORES = {
     "face_detection_rate": Score(
@@ -202,17 +208,26 @@ SCORES = {
     "frechet_inception_distance": Score(
         "FID (keras)",
         "inception",
-        _on_features(frechet_distance),
+        _on_features(frechet_distance, "inception"),
         better="lower",
         compares=True,
     ),
     "kernel_inception_distance": Score(
-        "KID (keras)", "inception", _kernel_distance, ".4f", "lower", compares=True
+        "KID (keras)", "inception", _kernel_distance("inception"), ".4f", "lower", compares=True
     ),
-    **{
-        name: _share(f"{name} (keras)", "inception", name)
-        for name in ("precision", "recall", "density", "coverage")
-    },
+    **{name: _share(f"{name} (keras)", "inception", name) for name in SHARES},
+    "frechet_backbone_distance": Score(
+        "Frechet distance (backbone)",
+        "backbone",
+        _on_features(frechet_distance, "backbone"),
+        ".2f",
+        "lower",
+        compares=True,
+    ),
+    "kernel_backbone_distance": Score(
+        "KID (backbone)", "backbone", _kernel_distance("backbone"), ".4f", "lower", compares=True
+    ),
+    **{f"backbone_{name}": _share(f"{name} (backbone)", "backbone", name) for name in SHARES},
 }
 
 # What is scored at the end of training and while it lasts: a thousand samples in a few seconds.
@@ -228,6 +243,7 @@ def score(
     scores: str | Sequence[str] | None = None,
     inception=None,
     progress: bool = False,
+    backbone=None,
 ) -> dict:
     """Score a model's samples beside real faces.
 
@@ -241,6 +257,8 @@ def score(
             face descriptors need the extra `identity`, those on Inception's features its weights.
         inception: An `InceptionFeatures` to use again, or a path of weights; None makes one.
         progress: Show a progress bar.
+        backbone: A `BackboneFeatures`, or its place: `clip:FILE.onnx` or `dinov2:FILE.onnx`. None
+            leaves the scores on it out.
 
     Returns:
         Dict with `"protocol"`, all that makes two scores comparable; `"needs"`, what some scores
@@ -260,10 +278,10 @@ def score(
             "Expected the real faces as kf.data.open_faces gives them. "
             f"Received: {type(stream).__name__}."
         )
-    inception, not_computed = _without_what_is_missing(wanted, inception)
+    networks, not_computed = _without_what_is_missing(wanted, inception, backbone)
     wanted = [name for name in wanted if name not in not_computed]
     needed = {SCORES[name].features for name in wanted}
-    real = Faces(model.originals(count, seed, stream), inception, kept=True)
+    real = Faces(model.originals(count, seed, stream), networks, kept=True)
     sets = {"real": real}
     for sampler in as_list(samplers) or model.usable_samplers:
         samples = model.samples(count, seed, sampler, stream)
@@ -272,7 +290,7 @@ def score(
                 "Only faces of one size can be scored beside each other. Received: samples of "
                 f"{samples.shape[1:]}, real faces of {real.images.shape[1:]}."
             )
-        sets[sampler] = Faces(samples, inception)
+        sets[sampler] = Faces(samples, networks)
     rows: dict[str, dict] = {row: {} for row in sets}
     bar = tqdm(
         [(name, row) for name in wanted for row in sets],
@@ -296,7 +314,7 @@ def score(
         "protocol": _protocol(
             model, stream, len(real), max(len(sets[row]) for row in sets if row != "real"), seed
         ),
-        "needs": {need: feature_protocol(need, inception) for need in FEATURES if need in needed},
+        "needs": {need: feature_protocol(need, networks) for need in FEATURES if need in needed},
         "rows": rows,
         "not_computed": not_computed,
     }
@@ -309,24 +327,28 @@ def _look_once(chosen: Score, sets: list[Faces], need: str) -> None:
             look(sets, need)
 
 
-def _without_what_is_missing(wanted: Sequence[str], inception) -> tuple:
-    """Return Inception, where it is needed and here, and why which scores cannot be computed."""
+def _without_what_is_missing(wanted: Sequence[str], inception, backbone) -> tuple[dict, dict]:
+    """Return networks that are needed and here, and why which scores cannot be computed."""
     from keras_faces.metrics.inception import InceptionFeatures
 
     needed = {SCORES[name].features for name in wanted}
-    reasons = {}
+    networks, reasons = {"inception": inception, "backbone": backbone}, {}
     if "inception" in needed and not callable(inception):
         try:
-            inception = InceptionFeatures(inception)
+            networks["inception"] = InceptionFeatures(inception)
         except NotComputed as error:
             reasons["inception"] = str(error)
+    if "backbone" in needed and backbone is None:
+        reasons["backbone"] = f"No backbone was given (evaluate --backbone FILE). {HOW}"
+    elif "backbone" in needed and not callable(backbone):
+        networks["backbone"] = BackboneFeatures(backbone)
     for need in needed & {"detector", "descriptors"}:
         try:
             require(need)
         except UserError as error:
             reasons[need] = str(error)
     needs = {name: SCORES[name].features for name in wanted}
-    return inception, {name: reasons[need] for name, need in needs.items() if need in reasons}
+    return networks, {name: reasons[need] for name, need in needs.items() if need in reasons}
 
 
 def _of_pairs(function: Callable) -> Callable[[Faces, Faces], Value]:
@@ -396,7 +418,7 @@ def score_copies(
     return {
         "format": FORMAT,
         "protocol": _protocol(model, stream, len(originals), len(copies), seed),
-        "needs": {need: feature_protocol(need, None) for need in usable},
+        "needs": {need: feature_protocol(need) for need in usable},
         "scores": {name: record._asdict() for name, record in records.items()},
         "not_computed": not_computed,
     }
@@ -436,7 +458,7 @@ def resolve_scores(scores: str | Sequence[str] | None) -> list[str]:
     if scores is None:
         from keras_faces.metrics.inception import local_weights
 
-        left_out = [] if local_weights() else ["inception"]
+        left_out = ["backbone"] if local_weights() else ["backbone", "inception"]
         if not identity.is_installed():
             left_out.append("descriptors")
         return [name for name, score in SCORES.items() if score.features not in left_out]

@@ -1,16 +1,21 @@
 """Scores as text: tables, and the protocols that decide what may stand in one column."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, unknown_name
+from keras_faces.formats import FORMATS, as_text, with_notes
 from keras_faces.metrics.matching import BRIDGES, MATCH_SCORES
-from keras_faces.metrics.scores import COPY_SCORES, FORMAT, SCORES
-from keras_faces.schema import Positive, Scalar, mismatch, read_json
+from keras_faces.metrics.scores import COPY_SCORES, FORMAT, SCORES, shortfall
+from keras_faces.metrics.seeds import OverSeeds, within_noise
+from keras_faces.schema import Count, Positive, Scalar, mismatch, read_json
 from keras_faces.screen import visible
 
 REMEDY = "Score it anew: keras-faces evaluate RUN --out FILE"
+REAL = "real"
+SIGNS = {"best": "*", "noise": "≈", "unknown": "?"}
 
 
 class Record(TypedDict):
@@ -61,6 +66,13 @@ class Obeyed(TypedDict):
     left_out: dict[str, str]
 
 
+class Training(TypedDict):
+    """What was scored: `runs.training_of` of its run."""
+
+    digest: str
+    seed: Count
+
+
 class Result(TypedDict):
     """What `score` returns, with what is measured besides."""
 
@@ -72,6 +84,11 @@ class Result(TypedDict):
     reconstructions: NotRequired[Copies | None]
     conditions: NotRequired[Obeyed | None]
     matches: NotRequired[Matches | None]
+    training: NotRequired[Training | None]
+
+
+# By the name of what was scored; trainings that differ by their seed alone in a list.
+Results = Mapping[str, dict | Sequence[dict]]
 
 
 def read_scores(path: Path) -> Result:
@@ -119,32 +136,37 @@ def format_differences(one: dict, other: dict) -> str:
     return "; ".join(parts)
 
 
-def comparable(results: dict[str, dict]) -> list[str]:
+def comparable(results: Results) -> list[str]:
     """Return the names of the scores that all of some results have.
 
     Args:
-        results: What `score` returned, by the name of what was scored.
+        results: What `score` returned, by the name of what was scored; of trainings that differ by
+            their seed alone, all of them in a list.
 
     Raises:
         UserError: If one was not made by this version, none is in all of them, or a score's
             protocols differ: then with the fields in which they do.
     """
-    if not results:
+    each = dict(_each(results))
+    if not each:
         raise UserError("Give the scores of one model or more. Received: none.")
-    for title, result in results.items():
+    for title, result in each.items():
         require_scores(title, result)
-    first, *others = results
+    first, *others = each
     names = [
         name
-        for name in results[first]["rows"]["real"]
-        if name in SCORES and all(name in results[other]["rows"]["real"] for other in others)
+        for name in each[first]["rows"]["real"]
+        if name in SCORES and all(name in each[other]["rows"]["real"] for other in others)
     ]
     if not names:
-        raise UserError(f"No score is there of all: {', '.join(results)}. Score them alike.")
+        raise UserError(f"No score is there of all: {', '.join(each)}. Score them alike.")
+    # Means over seeds are of no one seed.
+    seedless = {"seed": None} if len(each) > len(results) else {}
     for name in names:
         for other in others:
             told = format_differences(
-                protocol_of(results[first], name), protocol_of(results[other], name)
+                {**protocol_of(each[first], name), **seedless},
+                {**protocol_of(each[other], name), **seedless},
             )
             if told:
                 raise UserError(
@@ -154,6 +176,15 @@ def comparable(results: dict[str, dict]) -> list[str]:
                     "--count and --seed."
                 )
     return names
+
+
+def _each(results: Results) -> Iterator[tuple[str, dict]]:
+    """Yield all results by a name of their own."""
+    for title, some in results.items():
+        if isinstance(some, dict):
+            yield title, some
+        else:
+            yield from ((f"{title}, number {n}", one) for n, one in enumerate(some, 1))
 
 
 def require_scores(title: str, result: dict) -> None:
@@ -186,22 +217,118 @@ def require_scores(title: str, result: dict) -> None:
         raise UserError(f"{title} holds damaged scores ({wrong}). {REMEDY}")
 
 
-def compare(results: dict[str, dict]) -> str:
+def compare(results: Results, format: str = "text") -> str:
     """Return the scores of several models as one table; arguments and errors as `comparable`.
 
-    Below it stand the scores that not all of them have.
+    In each column the best is marked, and what does not differ from it by more than noise. Below
+    stands what that means, and which scores not all of them have; not below CSV.
+
+    Args:
+        results: As of `comparable`.
+        format: One of `formats.FORMATS`; `"csv"` has the numbers as they are.
     """
+    table, notes = compared(results, format)
+    return with_notes(format, table, notes)
+
+
+def compared(results: Results, format: str = "text") -> tuple[str, list[str]]:
+    """Return the table that `compare` returns, and what is to be said below it."""
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
     names = comparable(results)
-    rows = {"real": next(iter(results.values()))["rows"]["real"]}
-    for title, result in results.items():
-        for sampler, values in result["rows"].items():
-            if sampler != "real":
-                rows[f"{title} ({sampler})"] = values
-    known = {name for result in results.values() for name in result["rows"]["real"]}
+    rows = _over_seeds(results, names)
+    counts = {
+        title: max(len(score.values) for score in row.values()) for title, row in rows.items()
+    }
+    marks = {name: _marks(name, rows) for name in names}
+    if format == "csv":
+        table = [["faces", "n", *(head for n in names for head in (n, f"{n}_std", f"{n}_mark"))]]
+        for title, row in rows.items():
+            numbers = (_numbers(row[n], marks[n].get(title, "")) for n in names)
+            table.append([title, str(counts[title]), *itertools.chain(*numbers)])
+    else:
+        seeds = max(counts.values()) > 1
+        marked = max(map(len, marks.values())) > 0
+        table = [["faces", *["seeds"] * seeds, *(SCORES[name].title for name in names)]]
+        for title, row in rows.items():
+            count = [str(counts[title]) if title != REAL else ""] * seeds
+            cells = [row[name].text(SCORES[name].form) for name in names]
+            if marked:
+                signs = [SIGNS.get(marks[name].get(title, ""), " ") for name in names]
+                cells = [f"{cell} {sign}" for cell, sign in zip(cells, signs, strict=True)]
+            table.append([title, *count, *cells])
+        if format != "text":
+            table = [[cell.strip() for cell in row] for row in table]
+    known = {name for _, result in _each(results) for name in result["rows"]["real"]}
     left_out = [score.title for name, score in SCORES.items() if name in known - set(names)]
-    return _text(rows, names) + (
-        f"\nLeft out, since not all have them: {', '.join(left_out)}." if left_out else ""
-    )
+    notes = []
+    if left_out:
+        notes.append(f"Left out, since not all have them: {', '.join(left_out)}.")
+    return FORMATS[format](table), notes + _told_of_marks(counts, marks)
+
+
+def _over_seeds(results: Results, names: Sequence[str]) -> dict[str, dict[str, OverSeeds]]:
+    """Return the rows of a table: of the real faces, and of each sampler of each entry."""
+    rows = {}
+    for title, some in results.items():
+        each = [some] if isinstance(some, dict) else list(some)
+        for sampler in dict.fromkeys(row for result in each for row in result["rows"]):
+            if sampler == "real" and rows:
+                continue
+            records = {
+                name: [one["rows"][sampler][name] for one in each if sampler in one["rows"]]
+                for name in names
+            }
+            rows[REAL if sampler == "real" else f"{title} ({sampler})"] = {
+                name: OverSeeds([r["value"] for r in of], [r["std"] for r in of], sampler != "real")
+                for name, of in records.items()
+            }
+    return rows
+
+
+def _marks(name: str, rows: dict[str, dict[str, OverSeeds]]) -> dict[str, str]:
+    """Return which of several rows is the best in a column, and which lie within noise of it."""
+    own = {t: row[name] for t, row in rows.items() if t != REAL and row[name].known}
+    real = rows[REAL][name].mean()
+    if len(own) < 2 or (real is None and SCORES[name].better == "real"):
+        return {}
+    best = min(own, key=lambda title: shortfall(name, own[title].mean()[0], real and real[0]))
+    within = {title: within_noise(own[best], score) for title, score in own.items()}
+    marks = {
+        title: {True: "noise", False: "", None: "unknown"}[is_] for title, is_ in within.items()
+    }
+    return {**marks, best: "best"}
+
+
+def _numbers(score: OverSeeds, mark: str) -> list[str]:
+    return [
+        *("" if number is None else repr(number) for number in score.mean() or (None, None)),
+        mark,
+    ]
+
+
+def _told_of_marks(counts: dict[str, int], marks: dict[str, dict[str, str]]) -> list[str]:
+    """Return what marks and errors mean."""
+    found = {mark for column in marks.values() for mark in column.values()}
+    own = {count for title, count in counts.items() if title != REAL}
+    notes = []
+    if max(own) > 1:
+        notes.append(
+            "± is the deviation over the seeds; of one training the error over the pictures."
+        )
+    if found:
+        notes.append(
+            f"{SIGNS['best']} the best of its column, {SIGNS['noise']} within noise of it: Welch's "
+            "t-test finds no difference at the 5 % level."
+        )
+    if "unknown" in found:
+        notes.append(f"{SIGNS['unknown']} may be noise or not: no error is known of one of them.")
+    if found and 1 in own:
+        notes.append(
+            "Of one training, noise is what other samples would give, not what another seed would: "
+            "a difference without a mark may still be chance. Several seeds tell."
+        )
+    return notes
 
 
 def protocol_line(*results: dict, names: Sequence[str] | None = None) -> str:
@@ -215,10 +342,11 @@ def protocol_line(*results: dict, names: Sequence[str] | None = None) -> str:
     told = dict(first["protocol"])
     for name in filter(SCORES.get, first["rows"]["real"]) if names is None else names:
         told |= protocol_of(first, name)
-    # The same pictures, and each place where they lay.
-    told["source"] = " and ".join(
-        dict.fromkeys(str(result["protocol"].get("source")) for result in results)
-    )
+    # The same pictures, and each place where they lay; and all seeds.
+    for field, between in (("source", " and "), ("seed", ", ")):
+        told[field] = between.join(
+            dict.fromkeys(str(result["protocol"].get(field)) for result in results)
+        )
     return format_protocol(told)
 
 
@@ -246,14 +374,7 @@ def table(result: dict) -> str:
 def _text(rows: dict[str, dict], names: Sequence[str]) -> str:
     lines = [["faces", *(SCORES[name].title for name in names)]]
     lines += [[title, *(shown(name, row[name]) for name in names)] for title, row in rows.items()]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(names) + 1)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths))
-        )
-        for line in lines
-    )
+    return as_text(lines)
 
 
 def format_copies(result: dict) -> str:

@@ -13,10 +13,16 @@ import keras_faces as kf  # for kf.export, which stands above the models: import
 from keras_faces import model_files
 from keras_faces.errors import UserError, require_whole, unknown_name
 from keras_faces.pictures import grid
-from keras_faces.training.game import Game
+from keras_faces.pixels import as_array
+from keras_faces.training.backend import known_values
+from keras_faces.training.game import Game, batches_of
 
 IMAGE_SIZES = (32, 64, 128)
 DOMAINS = ("photo", "sketch")
+
+# No set of faces that has nothing darker than middle grey is darker than this, in [-1, 1]: only
+# drawings with faint lines have nothing, and those are nearly white.
+BRIGHTEST = 0.7
 
 DIVERGED = "Its training diverged: take an earlier model, or train anew at a lower learning rate."
 
@@ -123,12 +129,13 @@ class FaceModel(Game):
             )
         return map_batches(self.faces_from_latents, latents)
 
-    def call(self, latents, training=False):
-        return self.faces_from_latents(latents)
-
     def faces_from_latents(self, latents):
         """Turn latents into faces, as tensors."""
         return self.averaged(self.generating[-1])(latents, training=False)
+
+    def faces_from_faces(self, faces):
+        """Turn faces into what the model makes of them, as tensors: a copy, or a translation."""
+        raise NotImplementedError
 
     def latents_from_noise(self, noise, sampler: str):
         """Map standard normal noise of shape `(count, latent_dim)` to latents of a sampler."""
@@ -197,6 +204,64 @@ class FaceModel(Game):
                 f"A {type(self).__name__} makes faces from faces and has no latents to draw. "
                 "Use translate(faces), or on the command line: keras-faces translate RUN IMAGE"
             )
+
+    # Keras's doors.
+
+    def __call__(self, inputs, *args, training: bool | None = None, **kwargs):
+        """Make faces, as tensors: of latents, as `decode`; of faces, as the model does with them.
+
+        Args:
+            inputs: Latents of shape `(count, code_dim)`, or faces in [-1, 1] where there is an
+                encoder or the model translates.
+            *args: Passed on to Keras.
+            training: Without effect: while an outer model learns, too, faces are made as the
+                trained model makes them.
+            **kwargs: Passed on to Keras.
+
+        Raises:
+            UserError: If the model makes nothing of such inputs.
+        """
+        self.check_inputs(inputs)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def call(self, inputs):
+        inputs = keras.tree.flatten(inputs)
+        make = self.faces_from_faces if len(inputs[0].shape) == 4 else self.faces_from_latents
+        return make(*inputs)
+
+    def check_inputs(self, inputs):
+        shape = tuple(inputs.shape) if hasattr(inputs, "shape") else as_array(inputs).shape
+        takes_faces = self.has_encoder or bool(self.translates_to)
+        if len(shape) == 4 and takes_faces:
+            values = known_values(inputs)
+            if values is None:
+                self._check_kind(inputs.dtype, shape[1:])
+            else:
+                self.check_faces(values)
+        elif self.latent_dim is None or len(shape) != 2 or shape[1] != self.code_dim:
+            count = "(count, {}, {}, {})".format(*self.image_shape)
+            taken = [f"faces of shape {count}"] if takes_faces else []
+            taken += (
+                [] if self.latent_dim is None else [f"latents of shape (count, {self.code_dim})"]
+            )
+            hint = (
+                "" if takes_faces or len(shape) != 4 else " kf.latent.invert finds a face's latent."
+            )
+            raise UserError(
+                f"A {type(self).__name__} makes faces of {' or of '.join(taken)}. "
+                f"Received: {shape}.{hint}"
+            )
+
+    def predict(self, x, *args, **kwargs) -> np.ndarray:
+        """Make faces of many latents or faces; see `__call__`, and `keras.Model.predict`."""
+        x = batches_of(x)
+        with self.looking("predict", x):
+            return super().predict(x, *args, **kwargs)
+
+    def predict_on_batch(self, x) -> np.ndarray:
+        """Make faces of one batch of latents or faces; see `__call__`."""
+        self.check_inputs(x)
+        return super().predict_on_batch(x)
 
     # What it shows, and what others do with it.
 
@@ -407,33 +472,61 @@ class FaceModel(Game):
 
     # Checks.
 
-    def check_faces(self, faces) -> np.ndarray:
+    def check_data(self, stream, labels, batch_size):
+        if stream is None and labels is not None and not self.conditional:
+            raise UserError(
+                f"A {type(self).__name__} learns from faces alone. Received: labels beside them "
+                "(y). Leave them out; of a tf.data pipeline, by "
+                "dataset.map(lambda faces, labels: faces)."
+            )
+
+    def check_faces(self, faces, drawn: bool = False) -> np.ndarray:
         """Return faces as float32 NHWC.
 
+        Args:
+            faces: What should be faces in [-1, 1].
+            drawn: Whether they are known to be drawings, which may have nothing dark.
+
         Raises:
-            UserError: If their shape or range is not this model's.
+            UserError: If their type, shape or range is not this model's.
         """
-        faces = np.asarray(faces)
-        if faces.dtype == np.uint8:
+        faces = as_array(faces)
+        if faces.dtype.kind in "OUSMmc":
+            raise UserError(f"Expected float faces in [-1, 1]. Received: {faces.dtype}.")
+        self._check_kind(faces.dtype, faces.shape[1:])
+        if not faces.size:
+            return faces.astype(np.float32)
+        low, high = float(faces.min()), float(faces.max())  # which are NaN where one value is
+        given = f"Received values from {low:.3g} to {high:.3g}"
+        if not -1.01 <= low <= high <= 1.01:
+            raise UserError(f"Expected faces with values in [-1, 1]. {given}.")
+        if 0 <= low < high and not drawn and faces.mean() < BRIGHTEST:
+            raise UserError(
+                f"Expected faces with values in [-1, 1]. {given}: nothing is darker than middle "
+                "grey, so they seem to be in [0, 1]. Give 2 * faces - 1."
+            )
+        return faces.astype(np.float32, copy=False)
+
+    def check_shape(self, shape):
+        shape = tuple(shape)
+        if shape == self.image_shape:
+            return
+        advice = f"Load them with image_size={self.image_size} and channels={self.channels}."
+        if shape == (self.channels, self.image_size, self.image_size):
+            advice = "Channels come last: give np.moveaxis(faces, 1, -1)."
+        raise UserError(
+            f"Expected images of shape {self.image_shape}, as the model was made for. "
+            f"Received: {shape}. {advice}"
+        )
+
+    def _check_kind(self, dtype, shape):
+        kind = keras.backend.standardize_dtype(dtype)
+        if kind == "uint8":
             raise UserError(
                 "Expected float faces in [-1, 1], received uint8. Convert them with "
                 "kf.data.to_float(faces)."
             )
-        self.check_shape(faces.shape[1:])
-        if faces.size and (not np.isfinite(faces).all() or np.abs(faces).max() > 1.01):
-            raise UserError(
-                "Expected faces with values in [-1, 1]. "
-                f"Received values from {faces.min():.3g} to {faces.max():.3g}."
-            )
-        return faces.astype(np.float32)
-
-    def check_shape(self, shape):
-        if tuple(shape) != self.image_shape:
-            raise UserError(
-                f"Expected images of shape {self.image_shape}, as the model was made for. "
-                f"Received: {tuple(shape)}. Load them with image_size={self.image_size} and "
-                f"channels={self.channels}."
-            )
+        self.check_shape(shape)
 
 
 def _require_ending(filepath, ending: str, what: str) -> None:

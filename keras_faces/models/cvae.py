@@ -26,6 +26,7 @@ from keras_faces.models.encoding import DENSITY_CODES, EncodingModel, uniform_ro
 from keras_faces.models.losses import kl_divergence, split, squared_error
 from keras_faces.models.vae import build_decoder, build_encoder
 from keras_faces.pictures import grid
+from keras_faces.training.backend import known_values
 from keras_faces.training.players import Player
 
 CELEBA_ATTRIBUTES = (
@@ -153,25 +154,10 @@ class CVAE(EncodingModel):
         }
 
     def check_data(self, stream, labels, batch_size):
-        expected = len(self.condition_names)
         if stream is None:
             if labels is None:
                 raise UserError(NEEDS_LABELS)
-            labels = np.asarray(labels)
-            if (
-                labels.ndim == 1
-                and len(labels)
-                and not 0 <= labels.min() <= labels.max() < expected
-            ):
-                raise UserError(
-                    f"Labels must be numbers from 0 to {expected - 1}, one for each of the "
-                    f"{expected} conditions. Received: {labels.min()} to {labels.max()}."
-                )
-            if labels.ndim == 2 and labels.shape[1] != expected:
-                raise UserError(
-                    f"Expected {expected} values a face, for the conditions "
-                    f"{_some(self.condition_names)}. Received: {labels.shape[1]}."
-                )
+            self._check_labels(labels)
             return
         if stream.labels not in ("attributes", "identity"):
             raise UserError(NEEDS_LABELS)
@@ -180,6 +166,22 @@ class CVAE(EncodingModel):
                 f"The model has the conditions {_some(self.condition_names)}, the faces have "
                 f"{_some(stream.label_names)}. Make the model with conditions="
                 f"{','.join(stream.label_names[:3])!r}... as the faces have them."
+            )
+
+    def _check_labels(self, labels):
+        expected = len(self.condition_names)
+        values = known_values(labels)
+        shape = tuple(labels.shape if values is None else values.shape)
+        numbers = len(shape) == 1 and values is not None and values.size
+        if numbers and not 0 <= values.min() <= values.max() < expected:
+            raise UserError(
+                f"Labels must be numbers from 0 to {expected - 1}, one for each of the "
+                f"{expected} conditions. Received: {values.min()} to {values.max()}."
+            )
+        if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != expected):
+            raise UserError(
+                f"Expected {expected} values a face, for the conditions "
+                f"{_some(self.condition_names)}. Received: labels of shape {shape}."
             )
 
     # Codes.
@@ -277,6 +279,25 @@ class CVAE(EncodingModel):
         """Return the posterior means of faces under conditions, as tensors."""
         return split(self.averaged("encoder")([faces, conditions], training=False))[0]
 
+    def faces_from_faces(self, faces, conditions):
+        conditions = self.as_conditions(conditions)
+        latents = self.latents_from_faces(faces, conditions)
+        return self.faces_from_latents(ops.concatenate([latents, conditions], axis=-1))
+
+    def check_inputs(self, inputs):
+        pair = isinstance(inputs, (list, tuple)) and len(inputs) == 2
+        if pair and len(np.shape(inputs[0])) == 4:
+            faces, conditions = inputs
+            super().check_inputs(faces)
+            self._check_labels(conditions)
+        elif len(getattr(inputs, "shape", ())) == 4:
+            raise UserError(
+                "A CVAE makes faces of faces and their conditions. Call it on both: "
+                "[faces, conditions]."
+            )
+        else:
+            super().check_inputs(inputs)
+
     def fit_density(self, faces):
         batches = list(faces)
         if not all(isinstance(batch, tuple) for batch in batches):
@@ -320,12 +341,7 @@ class CVAE(EncodingModel):
             "generate": ({"noise": (self.latent_dim,), "conditions": given}, generate),
             "decode": ({"latents": (self.latent_dim,), "conditions": given}, joined),
             "encode": (faces, self.latents_from_faces),
-            "reconstruct": (
-                faces,
-                lambda faces, conditions: joined(
-                    self.latents_from_faces(faces, conditions), conditions
-                ),
-            ),
+            "reconstruct": (faces, self.faces_from_faces),
         }
 
 

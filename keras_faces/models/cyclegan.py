@@ -268,14 +268,16 @@ class CycleGAN(AdversarialModel):
         Raises:
             UserError: If the pictures do not fit or there is no such domain.
         """
-        to = self.check_translation(to)
-        name = "sketch_to_photo" if to == "photo" else "photo_to_sketch"
-        network = self.averaged(name)
+        return self._translated(self.check_faces(faces), self.check_translation(to))
+
+    def _translated(self, faces, to):
+        network = self.averaged("sketch_to_photo" if to == "photo" else "photo_to_sketch")
         # Few at a time: Keras keeps what all layers made until the last is done, of the paper's
         # networks at 128x128 an eighth of a gigabyte a picture.
-        return map_batches(
-            lambda x: network(x, training=False), self.check_faces(faces), batch_size=4
-        )
+        return map_batches(lambda x: network(x, training=False), faces, batch_size=4)
+
+    def faces_from_faces(self, faces):
+        return self.averaged("sketch_to_photo")(faces, training=False)
 
     def cycle(self, faces, to: str = "photo") -> tuple[np.ndarray, np.ndarray]:
         """Translate there and back: sketch to photo to sketch, or photo to sketch to photo.
@@ -288,7 +290,8 @@ class CycleGAN(AdversarialModel):
             The translations, and what these are translated back to.
         """
         there = self.translate(faces, to)
-        return there, self.translate(there, "sketch" if to == "photo" else "photo")
+        # Unchecked: a young network may make what no picture looks like.
+        return there, self._translated(there, "sketch" if to == "photo" else "photo")
 
     def sketch(self, photos) -> np.ndarray:
         """Return pencil sketches of photos in [-1, 1], made by the filter, not by a network."""

@@ -44,6 +44,9 @@ class EncodingModel(FaceModel):
         """Return the latents of faces, as tensors."""
         raise NotImplementedError
 
+    def faces_from_faces(self, faces):
+        return self.faces_from_latents(self.latents_from_faces(faces))
+
     def encode(self, faces) -> np.ndarray:
         """Return the latents of faces in [-1, 1], of shape `(count, latent_dim)`."""
         return map_batches(self.latents_from_faces, self.check_faces(faces))
@@ -101,10 +104,7 @@ class EncodingModel(FaceModel):
         return {
             **super().signatures(),
             "encode": (faces, self.latents_from_faces),
-            "reconstruct": (
-                faces,
-                lambda faces: self.faces_from_latents(self.latents_from_faces(faces)),
-            ),
+            "reconstruct": (faces, self.faces_from_faces),
         }
 
     # The fitted density.

@@ -178,6 +178,8 @@ class VAEGAN(EncodingModel, LogitModel):
     def check_data(self, stream, labels, batch_size):
         if self.translates_to:
             check_sketches(self, stream, labels, paired=True)
+        else:
+            super().check_data(stream, labels, batch_size)
 
     def sample_noise(self, images, labels=None):
         targets = beside(images, labels) if self.translates_to else images

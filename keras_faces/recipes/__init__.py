@@ -7,6 +7,7 @@ what it changes for that stands in the file. `[quick.expected]` says what it gav
 
 import os
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
@@ -22,6 +23,9 @@ NAMES = {
     "crop": "keras_faces.data.crops:CROPS",
     "split": "keras_faces.data.splits:SPLITS",
     "labels": "keras_faces.data.labels:LABELS",
+    "people": "keras_faces.data.sources.files:PEOPLE",
+    "faces": "keras_faces.detection.photographs:FACES",
+    "per_photo": "keras_faces.detection.photographs:PER_PHOTO",
 }
 
 
@@ -145,25 +149,35 @@ def _check(content: dict) -> None:
     """Refuse what is no recipe."""
     if wrong := mismatch(content, RecipeFile):
         raise UserError(f"{wrong}.")
-    _require_known("key", content, RecipeFile.__annotations__)
+    require_known("key", content, RecipeFile.__annotations__)
     if content["model"] not in MODELS:
         raise unknown_name("model", content["model"], MODELS)
     known = hyperparameters(content["model"])
     for budget in BUDGETS:
         given = content.get(budget, {})
-        _require_known(f"key of {budget}", given, Budget.__annotations__)
+        require_known(f"key of {budget}", given, Budget.__annotations__)
         for key in NAMES.keys() & given.keys():
             if given[key] not in (names := constant(NAMES[key])):
                 raise unknown_name(f"{budget}.{key}", given[key], filter(None, names))
         values = given.get("hyperparameters", {})
-        _require_known(f"hyper-parameter of {content['model']!r}", values, known)
+        require_known(f"hyper-parameter of {content['model']!r}", values, known)
         for key, value in values.items():
             field = f"{budget}.hyperparameters.{key}"
             if wrong := mismatch(value, known[key].annotation, field):
                 raise UserError(f"{wrong}.")
 
 
-def _require_known(kind: str, given, known) -> None:
+def require_known(kind: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Check names.
+
+    Args:
+        kind: What they name.
+        given: The names.
+        known: Those that there are.
+
+    Raises:
+        UserError: If there is one that is not known.
+    """
     for key in given:
         if key not in known:
             raise unknown_name(kind, key, known)

@@ -3,15 +3,15 @@
 import hashlib
 import json
 import math
-import signal
-import subprocess
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from keras_faces.checkpoints import read_latest
 from keras_faces.data import open_faces
-from keras_faces.data.sources.base import SourceLike, each, named
-from keras_faces.errors import UserError, number_of, require_whole, unknown_name
+from keras_faces.data.sources.base import SourceLike, named
+from keras_faces.errors import UserError, require_whole, unknown_name
 from keras_faces.files import write_whole
 from keras_faces.metrics.scores import (
     CHEAP_SCORES,
@@ -22,12 +22,19 @@ from keras_faces.metrics.scores import (
     score_copies,
     shortfall,
 )
-from keras_faces.metrics.tables import Classifiers, Copies, differences, read_scores
+from keras_faces.metrics.tables import (
+    Classifiers,
+    Copies,
+    differences,
+    format_differences,
+    read_scores,
+)
 from keras_faces.metrics.training_data import training_data
-from keras_faces.plan import TrainingPlan, resolve
-from keras_faces.process import python
+from keras_faces.models import hyperparameters
+from keras_faces.plan import FIELDS, TrainingPlan, resolve
 from keras_faces.recipes import BUDGETS, Budget, load_recipe
 from keras_faces.reports.schema import Part, Report, Trained
+from keras_faces.reports.trainings import Planned, source_words, train
 from keras_faces.runs import Run
 from keras_faces.saving import load_model
 from keras_faces.schema import as_json, mismatch, read_json
@@ -36,6 +43,22 @@ from keras_faces.trained import TrainedModel
 
 BEST = {"best": "face_detection_rate"}  # the score by which a run's best step is chosen
 SCORE_EVERY = {"quick": 10, "paper": 1}  # epochs
+# Fields of a plan that decide which pictures a model sees.
+SEEN = ("split", "test_fraction", "people", "faces", "per_photo", "crop")
+
+
+class Work(NamedTuple):
+    """What became of a report's trainings.
+
+    Attributes:
+        trained: What is trained and scored.
+        missing: What is not there, and why.
+        failed: What failed now, and the command that did.
+    """
+
+    trained: list[Trained]
+    missing: dict[str, str]
+    failed: dict[str, str]
 
 
 def train_parts(
@@ -47,9 +70,14 @@ def train_parts(
     seeds: Sequence[int],
     count: int,
     print_fn: Callable[[str], None],
+    part: str | None = None,
+    jobs: int = 1,
+    name: str = "",
     **further,
-) -> list[Trained]:
+) -> Work:
     """Train and score what is not there yet; arguments as of `reproduce`.
+
+    A training that fails does not keep the others from being trained.
 
     Raises:
         UserError: If what is in the folder was made with other arguments.
@@ -57,6 +85,8 @@ def train_parts(
     if budget not in BUDGETS:
         raise UserError(f"budget must be one of {', '.join(BUDGETS)}. Received: {budget!r}.")
     require_whole(minimum=2, count=count)
+    require_whole(jobs=jobs)
+    share = None if part is None else _share(part)
     if not seeds or len(set(seeds)) != len(seeds):
         raise UserError(f"Give seeds, each once. Received: {list(seeds)}.")
     for seed in seeds:
@@ -69,28 +99,105 @@ def train_parts(
     if further["best"] not in computed:
         raise unknown_name("score computed while it learns", further["best"], computed)
     # What is wrong or missing is told before hours of training.
-    given = {"budget": budget, "data": data, **further}
-    plans = {
-        part.name: resolve(load_recipe(part.recipe).model, part.recipe, **_over(given, part))
-        for part in report.parts
-    }
+    plans, seen = {}, {}
+    for one in report.parts:
+        try:
+            plan = plans[one.name] = _plan(one, budget, data, further)
+            seen[one.title] = _seen(one, plan)
+        except UserError as error:
+            if not one.arguments:  # then it is not of this part alone
+                raise
+            raise UserError(f"{one.title}: {error}") from error
+    if any(column.of in ("samples", "copies") for column in report.columns):
+        _require_alike(seen)
     pictures = {name: _pictures(data, plan) for name, plan in plans.items()}
     claim = {"data": None}
     if data is not None:
         claim = {"data": named(data), "pictures": pictures}
-    _claim(folder, {**claim, "budget": budget, **further})
-    planned = [(part, seed) for seed in seeds for part in report.parts]
-    trained = []
-    for number, (part, seed) in enumerate(planned, 1):
-        print_fn(
-            f"Part {number} of {len(planned)}: {part.title}, recipe {part.recipe}, seed {seed}"
+    facts = {**claim, "budget": budget, **further, "report": name}
+    parts = _claim(folder, facts, share and share[1])
+    planned = []
+    for seed in seeds:
+        for one in report.parts:
+            run = run_of(one, seed, runs, pictures[one.name], budget, further)
+            words = _words(one, seed, data, budget, _over(further, one))
+            planned.append(Planned(one, seed, run, words, data))
+    # Two that say the same share a run.
+    single = list({one.run.folder: one for one in reversed(planned)}.values())[::-1]
+    chosen = single
+    if share is not None:
+        chosen = single[share[0] - 1 :: share[1]]
+    elif parts is not None:
+        chosen = []
+    if share is not None and not chosen:
+        print_fn(f"Nothing to train: part {part} of {len(single)} trainings holds none.")
+    scored: dict[Path, tuple[dict | None, ...]] = {}
+
+    def results(one: Planned) -> tuple[dict | None, ...]:
+        if one.run.folder not in scored:
+            scored[one.run.folder] = _scored(report, one.run, data, one.seed, count, print_fn)
+        return scored[one.run.folder]
+
+    failed = train(chosen, jobs, results, print_fn)
+    if share is not None:
+        return Work([], {}, failed)
+    there = [one for one in planned if one.run.folder in scored or one.finished]
+    trained = [
+        Trained(
+            one.part,
+            one.seed,
+            one.run,
+            shell_line(["keras-faces", *one.words]),
+            _training(one.run, further["best"]),
+            *results(one),
+            data,
         )
-        run = run_of(part, seed, runs, pictures[part.name], budget, further)
-        line = _train(part, seed, run, data, budget, _over(further, part))
-        results = _scored(report, run, data, seed, count, print_fn)
-        facts = _training(run, further["best"])
-        trained.append(Trained(part, seed, run, line, facts, *results, data))
-    return trained
+        for one in there
+    ]
+    missing = {
+        one.told: failed.get(one.told) or f"of --part {number % (parts or 1) + 1}/{parts or 1}"
+        for number, one in enumerate(single)
+        if one not in there
+    }
+    return Work(trained, missing, failed)
+
+
+def _share(part: str) -> tuple[int, int]:
+    """Return which part of how many `I/N` is."""
+    match = re.fullmatch(r"(\d+)/(\d+)", str(part), re.ASCII)
+    number, parts = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= parts:
+        raise UserError(f"part must be I/N, such as 1/4 for the first of four. Received: {part!r}.")
+    return number, parts
+
+
+def _plan(part: Part, budget: str, data: SourceLike | None, further: dict) -> TrainingPlan:
+    given = {"data": data, "budget": budget if part.recipe else None, **further}
+    return resolve(part.trains, part.recipe, **_over(given, part))
+
+
+def _seen(part: Part, plan: TrainingPlan) -> dict:
+    """Return what decides which pictures a model sees, and how; look whether it can be built."""
+    plan = plan.with_source(plan.open_source())
+    if part.arguments:  # a recipe by itself is known to be right
+        plan.build()
+    known = hyperparameters(plan.model)
+    return {
+        "data": named(plan.data),
+        **{name: getattr(plan, name) for name in SEEN},
+        **{n: plan.hyperparameters.get(n, known[n].default) for n in ("image_size", "channels")},
+    }
+
+
+def _require_alike(seen: dict[str, dict]) -> None:
+    """Refuse trainings whose scores could not stand in one column."""
+    first = next(iter(seen))
+    for title, facts in seen.items():
+        if told := format_differences(seen[first], facts):
+            raise UserError(
+                f"{first!r} and {title!r} see other pictures, so their scores cannot stand in "
+                f"one column: {told}. Give all of them the same."
+            )
 
 
 def _over(given: dict, part: Part) -> dict:
@@ -98,13 +205,18 @@ def _over(given: dict, part: Part) -> dict:
     return {**given, **part.arguments}
 
 
-def _claim(folder: Path, facts: dict) -> None:
+def _claim(folder: Path, facts: dict, parts: int | None) -> int | None:
+    """Record with what a folder is made; return in how many parts it is, if in any."""
     place = folder / "report.json"
     earlier = _read(place)
     if earlier is not None:
-        if "pictures" in earlier and earlier["pictures"] == facts.get("pictures"):
-            earlier["data"] = facts["data"]  # wherever they lie now
-        found = differences(earlier, facts)
+        parts = parts or earlier.get("parts")
+        earlier = {"report": facts["report"], **earlier, "parts": parts}
+        before, now = earlier.get("pictures", {}), facts.get("pictures", {})
+        if before and now and all(before[name] == now[name] for name in before.keys() & now):
+            # Wherever they lie now, and for whichever other models they are wanted.
+            earlier |= {"data": facts["data"], "pictures": now}
+        found = differences(earlier, {**facts, "parts": parts})
         if found:
             told = "; ".join(
                 f"{key}: {was!r} then, {now!r} now" for key, (was, now) in found.items()
@@ -115,7 +227,8 @@ def _claim(folder: Path, facts: dict) -> None:
             )
     elif not place.is_file() and folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{str(folder)!r} holds something else. Give another folder with --out.")
-    write_whole(place, as_json(facts))
+    write_whole(place, as_json({**facts, "parts": parts}))
+    return parts
 
 
 def _pictures(data: SourceLike | None, plan: TrainingPlan) -> str | None:
@@ -143,8 +256,10 @@ def run_of(
     Two parts that say the same share one, and a recipe that has changed begins another. So do
     other pictures, for which stands what `_pictures` returns; None for the recipe's own source.
     """
-    loaded = load_recipe(part.recipe)
-    facts = {**loaded.arguments(budget, pictures), "further": further}
+    facts: dict[str, Any] = {"data": pictures or TrainingPlan.data}
+    if part.recipe is not None:
+        facts = load_recipe(part.recipe).arguments(budget, pictures)
+    facts = {**facts, "further": further}
     for name, value in part.arguments.items():
         if name in Budget.__annotations__:
             facts[name] = value
@@ -153,58 +268,27 @@ def run_of(
     if facts.get("crop") == TrainingPlan.crop:
         del facts["crop"]  # said or not, the same run
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return Run(runs / f"{loaded.model}-{budget}-{digest[:8]}-seed-{seed}")
+    of = "plan" if part.recipe is None else budget
+    return Run(runs / f"{part.trains}-{of}-{digest[:8]}-seed-{seed}")
 
 
-def _train(part, seed, run, data, budget, further) -> str:
-    """Train where that is not done; return the command that does the same."""
-    model = load_recipe(part.recipe).model
-    words = ["train", model, "--recipe", part.recipe, "--budget", budget]
-    source = [] if data is None else [w for one in each(data) for w in ("--data", str(one))]
-    words += [*source, "--seed", str(seed)]
+def _words(part: Part, seed: int, data, budget: str, further: dict) -> list[str]:
+    """Return the words of the command that trains a part, without its folder."""
+    words = ["train", part.trains]
+    if part.recipe is not None:
+        words += ["--recipe", part.recipe, "--budget", budget]
+    words += [*source_words(data), "--seed", str(seed)]
     for name, value in further.items():
-        values = value if isinstance(value, list) else [value]
-        words += [f"--{name.replace('_', '-')}", *map(str, values)]
-    if not run.exists:
-        command([*words, "--run", str(run.folder), "--count", "0"])
-    elif not run.model_path.is_file():
-        command(["resume", str(run.folder), *source])
-    return shell_line(["keras-faces", *words])
-
-
-def command(words: Sequence[str]) -> None:
-    """Run `keras-faces` in a process of its own: as a user would who repeats a report's command.
-
-    Raises:
-        UserError: If it fails, which has said why.
-        KeyboardInterrupt: If it was stopped.
-    """
-    process = subprocess.Popen(**python("-m", "keras_faces.cli", *words))
-    code = _ended(process)
-    if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-        raise KeyboardInterrupt
-    if code:
-        raise UserError(f"This failed, see above: {shell_line(['keras-faces', *words])}")
-
-
-def _ended(process: subprocess.Popen) -> int:
-    """Return a process's exit status; where this one is stopped, that one has time to save.
-
-    `subprocess.run` would kill it after a quarter of a second.
-    """
-    stopped = None
-    while True:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt as stop:
-            # Ctrl-C has reached both, SIGTERM this process alone.
-            if number_of(stop) == signal.SIGTERM:
-                process.terminate()
-            stopped = stopped or stop
-            continue
-        if stopped is not None:
-            raise stopped
-        return code
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool) and name in FIELDS:  # else a hyper-parameter's, which is a word
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif isinstance(value, list):
+            words += [flag, *map(str, value)]
+        else:
+            # A text that begins with a dash, or is empty, is no flag.
+            alone = isinstance(value, str) and (not value or value.startswith("-"))
+            words += [f"{flag}={value}"] if alone else [flag, str(value)]
+    return words
 
 
 def _training(run: Run, best: str) -> dict[str, float | None]:
@@ -268,7 +352,8 @@ def _scored(report, run, data, seed, count, print_fn) -> tuple[dict | None, ...]
         if mismatch(copies, Copies) or copies["format"] != FORMAT or copies["not_computed"]:
             trained = TrainedModel(run.model_path)
             copies = score_copies(trained.model, trained.faces(data=data), count, seed)
-            write_whole(place, as_json(copies))
+            if copies is not None:  # a model that encodes nothing has none
+                write_whole(place, as_json(copies))
     if any(column.of == "classifiers" for column in report.columns):
         place = run.folder / f"scores-classifiers-{count}.json"
         classifiers = _read(place)

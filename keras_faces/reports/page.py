@@ -3,12 +3,13 @@
 import base64
 import html
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
+from keras_faces import formats
 from keras_faces.errors import UserError
 from keras_faces.metrics.scores import SCORES
 from keras_faces.metrics.tables import format_protocol
@@ -22,7 +23,7 @@ from keras_faces.pictures import (
 from keras_faces.process import versions
 from keras_faces.reports.drawings import DRAWINGS
 from keras_faces.reports.rows import REAL, Row
-from keras_faces.reports.schema import OF, Figure, Report, Trained, title_of
+from keras_faces.reports.schema import OF, Figure, Part, Report, Trained, title_of
 from keras_faces.runs import Run
 
 
@@ -32,10 +33,12 @@ class Picture(NamedTuple):
     Attributes:
         caption: What tells it from the others.
         path: Its file.
+        pixels: Whether it shows faces pixel by pixel, which on a screen are small.
     """
 
     caption: str
     path: Path
+    pixels: bool = False
 
 
 class Drawn(NamedTuple):
@@ -52,8 +55,10 @@ class Drawn(NamedTuple):
     reason: str = ""
 
 
+PLOTS = ("losses.png", "scores.png")  # of the pictures in a run
+WIDTH = 1088  # pixels of a page, in which eight faces of 64 pixels stand beside each other, doubled
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
 th, td { border: 1px solid #ccc; padding: .3rem .6rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
@@ -61,6 +66,7 @@ th { background: #f4f4f4; }
 figure { display: inline-block; margin: 0 .75rem .75rem 0; vertical-align: top; }
 figcaption { color: #555; font-size: .85rem; }
 img { max-width: 100%; }
+img.pixels { image-rendering: pixelated; }
 code, pre { background: #f4f4f4; padding: .1rem .3rem; overflow-x: auto; }
 """
 
@@ -73,12 +79,15 @@ def make_figures(
     drawn = []
     for figure in report.figures:
         if figure.plot:
-            if values := _plotted(figure.plot, rows):
-                target = folder / f"{'-'.join(figure.plot).replace(' ', '_')}.png"
-                plot_values(values, target, figure.title)
+            if values := _plotted(figure, report.parts, rows):
+                name = figure.over or "-".join(figure.plot).replace(" ", "_")
+                target = folder / f"{name}.png"
+                plot_values(values, target, figure.title, figure.over.replace("_", " "))
                 drawn.append(Drawn(figure.title, [Picture("", target)]))
             continue
-        one = next(t for t in trained if t.part.name == figure.part)
+        one = next((t for t in trained if t.part.name == figure.part), None)
+        if one is None:  # it is missing, which the notes say
+            continue
         try:
             pictures = list(_pictures(figure, one, folder))
         except UserError as error:
@@ -100,7 +109,7 @@ def _pictures(figure: Figure, one: Trained, folder: Path) -> Iterator[Picture]:
             with Image.open(place) as picture:
                 size = run.config()["data"]["image_size"]
                 save_picture(first_faces(picture, size, figure.count), target)
-        yield Picture(_caption(place, run), target)
+        yield Picture(_caption(place, run), target, place.name not in PLOTS)
     rows = run.rows()
     if figure.curves and rows:
         target = folder / f"{name}-{'-'.join(figure.curves)}.png"
@@ -109,19 +118,27 @@ def _pictures(figure: Figure, one: Trained, folder: Path) -> Iterator[Picture]:
     if figure.draw:
         target = folder / f"{name}-{figure.draw}.png"
         DRAWINGS[figure.draw](one, target)
-        yield Picture("", target)
+        yield Picture("", target, figure.draw == "smiles")
 
 
-def _plotted(titles: Sequence[str], rows: Sequence[Row]) -> dict[str, PlottedValues]:
+def _plotted(
+    figure: Figure, parts: Sequence[Part], rows: Sequence[Row]
+) -> dict[str, PlottedValues]:
     """Return what is plotted of each column: the parts' values, and that of real faces."""
     plotted = {}
     real = next((row for row in rows if row.title == REAL), None)
-    for title in titles:
+    for title in figure.plot:
         means = {row.part: row.mean(title) for row in rows if row.part}
-        known = {part: mean for part, mean in means.items() if mean is not None}
+        lines: dict[str, dict] = {}
+        for part in parts:
+            found = means.get(part.title)
+            if found is None or (figure.over and figure.over not in part.swept):
+                continue
+            place = part.arguments[figure.over] if figure.over else part.title
+            lines.setdefault(part.along(figure.over) if figure.over else "", {})[place] = found
         line = real.mean(title) if real else None
-        if known:
-            plotted[title] = PlottedValues(known, line and line[0])
+        if lines:
+            plotted[title] = PlottedValues(lines, line and line[0])
     return plotted
 
 
@@ -135,9 +152,14 @@ def _caption(place: Path, run: Run) -> str:
 
 
 def as_dict(
-    name: str, report: Report, trained: Sequence[Trained], rows: Sequence[Row], budget: str
+    name: str,
+    report: Report,
+    trained: Sequence[Trained],
+    rows: Sequence[Row],
+    budget: str,
+    missing: Mapping[str, str] | None = None,
 ) -> dict:
-    """Return a report's numbers, and what each was made with."""
+    """Return a report's numbers, what each was made with, and what is missing and why."""
     names = {column.score for column in report.columns}
 
     def of(part: str, title: str):
@@ -149,6 +171,7 @@ def as_dict(
         "states": report.states,
         "verdict": report.verdict([t.classifiers for t in trained]) if report.verdict else None,
         "budget": budget,
+        "missing": dict(missing or {}),
         "versions": versions(),
         "rows": [row._asdict() for row in rows],
         "claims": [{"says": c.says, "here": c.check(of)} for c in report.claims],
@@ -177,15 +200,12 @@ def as_markdown(
     report: Report, rows: Sequence[Row], figures: Sequence[Drawn], content: dict
 ) -> str:
     """Return a report as Markdown; pictures are linked from beside it."""
-    lines = [f"# {report.title}", "", f"*{report.document}*. {report.states}", ""]
+    lines = [f"# {report.title}", "", f"*{report.document}*. {report.states}".strip(), ""]
     if rows:
-        head, *body = _table(report, rows)
-        lines += [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-        lines += [f"| {' | '.join(cells)} |" for cells in body] + [""]
+        lines += [formats.as_markdown(_table(report, rows)), ""]
     lines += [f"{note}\n" for note in _notes(report, content)]
     if content["claims"]:
-        lines += ["| the document's claim | here |", "| --- | --- |"]
-        lines += [f"| {one['says']} | {one['here']} |" for one in content["claims"]] + [""]
+        lines += [formats.as_markdown(_claims(content)), ""]
     lines += [
         f"- {part['title']}, seed {part['seed']}: `{part['command']}`, {_took(part)}"
         for part in content["parts"]
@@ -196,7 +216,7 @@ def as_markdown(
             f"![{title}, {caption}](figures/{path.name})"
             if caption
             else f"![{title}](figures/{path.name})"
-            for caption, path in pictures
+            for caption, path, _ in pictures
         ]
     return "\n".join(lines) + "\n"
 
@@ -211,18 +231,18 @@ def as_html(report: Report, rows: Sequence[Row], figures: Sequence[Drawn], conte
         f"<h1>{say(report.title)}</h1><p><em>{say(report.document)}</em>. {say(report.states)}</p>",
     ]
     if rows:
-        parts.append(_html_table(*_table(report, rows)))
+        parts.append(formats.as_html(_table(report, rows)))
     parts += [f"<p>{say(note)}</p>" for note in _notes(report, content)]
     if content["claims"]:
-        claims = ([one["says"], one["here"]] for one in content["claims"])
-        parts.append(_html_table(["the document's claim", "here"], *claims))
+        parts.append(formats.as_html(_claims(content)))
     for title, pictures, reason in figures:
         parts.append(f"<section><h2>{say(title)}</h2>")
         parts += [f"<p>{say(reason)}</p>"] if reason else []
-        for caption, path in pictures:
+        for caption, path, pixels in pictures:
             data = base64.b64encode(path.read_bytes()).decode()
             told = f"<figcaption>{say(caption)}</figcaption>" if caption and pictures[1:] else ""
-            image = f"<img alt='{say(title)}' src='data:image/png;base64,{data}'>"
+            size = _size_of(path) if pixels else ""
+            image = f"<img alt='{say(title)}'{size} src='data:image/png;base64,{data}'>"
             parts.append(f"<figure>{image}{told}</figure>")
         parts.append("</section>")
     parts.append("<h2>How it was made</h2><ul>")
@@ -236,11 +256,16 @@ def as_html(report: Report, rows: Sequence[Row], figures: Sequence[Drawn], conte
     return "\n".join(parts)
 
 
-def _html_table(head: Sequence[str], *body: Sequence[str]) -> str:
-    def line(kind, cells):
-        return "<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+def _size_of(path: Path) -> str:
+    """Return how large a page shows a picture of faces: twice as large where it has room."""
+    with Image.open(path) as picture:
+        width = picture.width
+    return f" class='pixels' width='{2 * width if 2 * width <= WIDTH else width}'"
 
-    return f"<table>{line('th', head)}{''.join(line('td', cells) for cells in body)}</table>"
+
+def _claims(content: dict) -> list[list[str]]:
+    claims = [[one["says"], one["here"]] for one in content["claims"]]
+    return [["the document's claim", "here"], *claims]
 
 
 def _table(report: Report, rows: Sequence[Row]) -> list[list[str]]:
@@ -270,6 +295,9 @@ def _table(report: Report, rows: Sequence[Row]) -> list[list[str]]:
 
 def _notes(report: Report, content: dict) -> list[str]:
     notes = [content["verdict"]] if content.get("verdict") else []
+    if content.get("missing"):
+        told = "; ".join(f"{what} ({why})" for what, why in content["missing"].items())
+        notes.append(f"Missing: {told}.")
     if any(not column.same_measure for column in report.columns):
         notes.append("(*) Measured in another way than here: the two must not be compared.")
     protocols = [part["protocol"] for part in content["parts"] if part["protocol"]]
@@ -290,8 +318,8 @@ def _notes(report: Report, content: dict) -> list[str]:
             told["generated"] = f"{told['generated']} ({listed})"
         notes.append(format_protocol(told))
         notes.append(
-            "Of several seeds: mean ± deviation over the seeds; of real faces, which are the same "
-            "for all, ± is the standard error over the pictures."
+            "Of several seeds: mean ± deviation over the seeds; of one, and of real faces, which "
+            "are the same for all, ± is the standard error over the pictures."
             if len(seeds) > 1
             else "± is the standard error over the pictures, of Inception Score and KID the "
             "deviation over their parts; what another training would give is not in it."

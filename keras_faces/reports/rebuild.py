@@ -6,42 +6,53 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from keras_faces.data.sources.base import SourceLike
-from keras_faces.errors import UserError, unknown_name
+from keras_faces.errors import UserError
 from keras_faces.files import write_whole
-from keras_faces.reports.base import train_parts
+from keras_faces.reports.base import Work, train_parts
+from keras_faces.reports.comparisons import find_report
 from keras_faces.reports.page import as_dict, as_html, as_markdown, make_figures
-from keras_faces.reports.registry import REPORTS
 from keras_faces.reports.rows import rows_of
+from keras_faces.reports.schema import Report
 from keras_faces.screen import quoted
+
+DEFAULTS = {"budget": "quick", "seeds": (0,), "count": 1000}
 
 
 def reproduce(
     name: str,
     data: SourceLike | None = None,
-    budget: str = "quick",
-    seeds: Sequence[int] = (0,),
-    count: int = 1000,
+    budget: str | None = None,
+    seeds: Sequence[int] | None = None,
+    count: int | None = None,
     out: str | os.PathLike | None = None,
     runs: str | os.PathLike | None = None,
     print_fn: Callable[[str], None] = print,
+    part: str | None = None,
+    jobs: int = 1,
     **further,
 ) -> Path:
     """Rebuild a table or figures of a document: train, score, and write a page.
 
     What is done already is not done again, whichever report did it, and a run that was stopped
-    goes on.
+    goes on. A training that fails does not keep the others from the page.
 
     Args:
-        name: One of `list_reports()`.
+        name: One of `list_reports()`, or the path of a file of your own that ends in `.toml` and
+            says what to compare.
         data: Source of faces, or several, as in `kf.data.load`; None takes each recipe's own, ORL
             for quick.
-        budget: `"quick"`, minutes for each model, or `"paper"`, the document's own numbers.
+        budget: `"quick"`, minutes for each model, or `"paper"`, the document's own numbers. None
+            takes the file's, or quick.
         seeds: One training of every model for each seed; of several, means and deviations stand in
-            the table.
-        count: Samples to score of each model.
+            the table. None takes the file's, or 0.
+        count: Samples to score of each model; None takes the file's, or 1000.
         out: The folder; None takes `reports/NAME`.
         runs: The folder of the runs, which all reports share; None takes `reports/runs`.
         print_fn: Where to send lines for the user.
+        part: `"I/N"`: train and score only every N-th training, from the I-th on, so that N such
+            calls may work side by side. The same call without it then makes the page of what is
+            there and says what is missing.
+        jobs: How many to train at the same time, each on its share of the cores.
         **further: Arguments of `kf.train` that go before every recipe's, such as `steps`. Without
             `score_every` and `best` in them, the model with the most detected faces is kept beside
             the last, as seen every 10 epochs (quick) or every epoch (paper).
@@ -51,31 +62,58 @@ def reproduce(
         `results.json`.
 
     Raises:
-        UserError: If there is no such report, or the folder holds something else.
+        UserError: If there is no such report, the folder holds something else, or a training
+            failed; the page is of the others.
         Interrupted: If it was stopped; the same call goes on.
     """
-    if name not in REPORTS:
-        raise unknown_name("report", name, REPORTS)
-    report = REPORTS[name]
+    report = find_report(name)
     if data is None and report.data:
         raise UserError(f"Report {name!r} trains on {report.data}")
-    folder = Path(out or Path("reports") / name).expanduser()
+    given = {"data": data, "budget": budget, "seeds": seeds, "count": count}
+    given = {key: value for key, value in given.items() if value is not None}
+    arguments = {"data": None, **DEFAULTS, **report.defaults, **further, **given}
+    called = Path(name).stem if name.endswith(".toml") else name
+    folder = Path(out or Path("reports") / called).expanduser()
     runs = Path(runs or Path("reports") / "runs").expanduser()
-    trained = train_parts(report, folder, runs, data, budget, seeds, count, print_fn, **further)
-    rows = rows_of(report, trained)
-    figures = make_figures(report, trained, rows, folder / "figures")
+    work = train_parts(
+        report,
+        folder,
+        runs,
+        print_fn=print_fn,
+        part=part,
+        jobs=jobs,
+        name=Path(name).name,
+        **arguments,
+    )
+    if part is None:
+        _write(report, called, folder, work, arguments["budget"], print_fn)
+    if work.failed:
+        raise UserError(
+            f"{len(work.failed)} of the trainings failed, see above: {'; '.join(work.failed)}. Run "
+            "the same again to try again."
+        )
+    return folder
+
+
+def _write(report: Report, name: str, folder: Path, work: Work, budget: str, print_fn) -> None:
+    """Write the page of what is there."""
+    missing = "; ".join(f"{what} ({why})" for what, why in work.missing.items())
+    if not work.trained:
+        raise UserError(f"Nothing is trained yet, so there is no page. Missing: {missing}.")
+    rows = rows_of(report, work.trained)
+    figures = make_figures(report, work.trained, rows, folder / "figures")
     shown = {figure.title for figure in figures}
-    for figure in (f for f in report.figures if f.part and f.title not in shown):
-        run = next(one.run for one in trained if one.part.name == figure.part)
+    runs = {one.part.name: one.run for one in reversed(work.trained)}
+    for figure in (f for f in report.figures if f.part in runs and f.title not in shown):
+        run = runs[figure.part]
         print_fn(
             f"Not in the report: {figure.title}. {str(run.folder)!r} lacks "
             f"{figure.files or 'metrics.csv'}: too few steps, or trained by an earlier version. "
             f"In that case this draws it: keras-faces resume {quoted(run.folder)}"
         )
-    content = as_dict(name, report, trained, rows, budget)
+    content = as_dict(name, report, work.trained, rows, budget, work.missing)
     write_whole(folder / "results.json", json.dumps(content, indent=1) + "\n")
     write_whole(folder / "report.md", as_markdown(report, rows, figures, content))
     write_whole(folder / "report.html", as_html(report, rows, figures, content))
     print_fn(as_markdown(report, rows, [], content))
     print_fn(f"Report: {folder / 'report.html'}")
-    return folder

@@ -1,11 +1,11 @@
 """The rows of a report's table, of what was trained and scored."""
 
-import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from keras_faces.errors import UserError
 from keras_faces.metrics.scores import Value
+from keras_faces.metrics.seeds import OverSeeds
 from keras_faces.metrics.tables import format_differences, protocol_of
 from keras_faces.reports.schema import Column, Report, Trained
 
@@ -33,27 +33,14 @@ class Row(NamedTuple):
 
     def cell(self, column: Column) -> str:
         """Return our value as text: over trainings mean and deviation, else value and its error."""
-        found = self.mean(column.title)
-        if found is None:
-            return "none" if column.title in self.values else ""
-        mean, error = found
-        values = self.values[column.title]
-        known = len(values) - values.count(None)
-        of = f" ({known} of {len(values)} seeds)" if known < len(values) else ""
-        text = f"{mean:{column.form}}"
-        return f"{text}{of}" if error is None else f"{text} ± {error:{column.form}}{of}"
+        return self._of(column.title).text(column.form) if column.title in self.values else ""
 
     def mean(self, title: str) -> tuple[float, float | None] | None:
         """Return our mean in a column and its error, over trainings the deviation; None without."""
-        known = [value for value in self.values.get(title, ()) if value is not None]
-        if not known:
-            return None
-        errors = [error for error in self.errors[title] if error is not None]
-        error = statistics.mean(errors) if errors else None
-        if len(known) > 1 and self.trained:
-            spread = statistics.stdev(known)
-            error = spread if spread or errors else None  # parameters are the same for all seeds
-        return statistics.mean(known), error
+        return self._of(title).mean() if title in self.values else None
+
+    def _of(self, title: str) -> OverSeeds:
+        return OverSeeds(self.values[title], self.errors[title], self.trained)
 
 
 def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
@@ -70,11 +57,15 @@ def rows_of(report: Report, trained: Sequence[Trained]) -> list[Row]:
     if trained[0].result is not None:
         sources = [{"samples": _of(t.result, "real")} for t in trained if t.part is trained[0].part]
         rows.append(_row(REAL, report.real, report, sources)._replace(trained=False))
+    most = len({t.seed for t in trained})
     for part in report.parts:
         ours = [t for t in trained if t.part == part]
+        if not ours:
+            continue
         samplers = [s for s in (ours[0].result or {"rows": {}})["rows"] if s != "real"] or [""]
         for place, sampler in enumerate(samplers):
             title = f"{part.title} ({sampler})" if sampler else part.title
+            title += f", {len(ours)} of {most} seeds" if len(ours) < most else ""
             sources = [{"samples": _of(t.result, sampler)} for t in ours]
             if place:
                 rows.append(_row(title, {}, report, sources))

@@ -1,11 +1,15 @@
 """What a report is made of: models, columns, figures, claims, and what was trained."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+import hashlib
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from keras_faces.data.sources.base import SourceLike
 from keras_faces.metrics.scores import COPY_SCORES, SCORES
 from keras_faces.metrics.training_data import TRAINING_DATA
+from keras_faces.recipes import load_recipe
 from keras_faces.runs import Run
 from keras_faces.schema import Scalar
 
@@ -66,21 +70,68 @@ class Part(NamedTuple):
 
     Attributes:
         title: What the document calls it.
-        recipe: The recipe that trains it.
+        recipe: The recipe that trains it; None where `arguments` say all.
         states: The document's numbers by the title of their column.
         arguments: Arguments of `kf.train` that go before the recipe's, such as a hyper-parameter.
+        model: The model; None is the recipe's.
+        swept: Those of `arguments` in which it differs from others of its sweep.
+        sweep: What it shares a title with.
     """
 
     title: str
-    recipe: str
+    recipe: str | None
     states: dict[str, float] = {}
-    arguments: dict[str, Scalar] = {}
+    arguments: dict[str, Any] = {}
+    model: str | None = None
+    swept: tuple[str, ...] = ()
+    sweep: str = ""
+
+    @property
+    def trains(self) -> str:
+        """The model that it trains."""
+        return self.model or load_recipe(self.recipe).model
 
     @property
     def name(self) -> str:
-        """The recipe, and what goes before its own: `zhang-64-gamma-0.3`."""
+        """Recipe or model, and what goes before its own, as a file's name: `zhang-64-gamma-0.3`."""
         changed = (f"{key}-{value}" for key, value in self.arguments.items())
-        return "-".join([self.recipe, *changed])
+        told = "-".join([self.recipe or self.trains, *changed])
+        name = re.sub(r"[^\w.+-]+", "-", told, flags=re.ASCII)[:60]
+        digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+        return name if name == told else f"{name}-{digest}"
+
+    def along(self, name: str) -> str:
+        """Return what those are called that differ from it in one swept argument alone."""
+        others = (key for key in self.swept if key != name)
+        return _told(self.sweep, {key: self.arguments[key] for key in others})
+
+
+def sweep(
+    title: str,
+    recipe: str | None,
+    swept: Mapping[str, Sequence[Scalar]],
+    arguments: Mapping[str, Any] | None = None,
+    model: str | None = None,
+) -> Iterator[Part]:
+    """Yield a part for each combination of values.
+
+    Args:
+        title: What all of them are called; may be empty.
+        recipe: As of a `Part`.
+        swept: Values by the argument of `kf.train`.
+        arguments: Arguments that all of them share.
+        model: As of a `Part`.
+    """
+    for values in itertools.product(*swept.values()):
+        chosen = dict(zip(swept, values, strict=True))
+        given = {**(arguments or {}), **chosen}
+        called = _told(title, chosen)
+        yield Part(called, recipe, {}, given, model, tuple(swept), title)
+
+
+def _told(title: str, arguments: Mapping[str, Scalar]) -> str:
+    changed = (f"{key.replace('_', ' ')} {value}" for key, value in arguments.items())
+    return ", ".join(filter(None, [title, *changed]))
 
 
 class Figure(NamedTuple):
@@ -95,6 +146,7 @@ class Figure(NamedTuple):
         draw: What draws it of the model and its faces: a key of `reports.drawings.DRAWINGS`.
         plot: Titles of columns of the table to plot over the parts.
         count: How many faces of a grid are shown; None shows all.
+        over: The swept argument to plot them over, instead of over all parts.
     """
 
     title: str
@@ -104,6 +156,7 @@ class Figure(NamedTuple):
     draw: str = ""
     plot: Sequence[str] = ()
     count: int | None = None
+    over: str = ""
 
 
 # From the titles of a part and a column to its mean and error, or None where there is none.
@@ -136,6 +189,7 @@ class Report(NamedTuple):
         claims: What the document says of its numbers, to be checked on ours.
         data: What the user has to give with `--data`, where no recipe's own faces will do.
         verdict: What says in words what came out, of what `training_data` returned for each seed.
+        defaults: Arguments of `reproduce`, where none are given.
     """
 
     title: str
@@ -148,6 +202,7 @@ class Report(NamedTuple):
     claims: Sequence[Claim] = ()
     data: str = ""
     verdict: Callable[[Sequence[dict]], str] | None = None
+    defaults: dict[str, Any] = {}
 
 
 class Trained(NamedTuple):

@@ -3,7 +3,7 @@
 from keras_faces.metrics.identity import COLUMNS
 from keras_faces.metrics.training_data import TRAINING_DATA, verdict
 from keras_faces.reports.claims import rises
-from keras_faces.reports.schema import Claim, Column, Figure, Part, Report
+from keras_faces.reports.schema import Claim, Column, Figure, Part, Report, sweep
 
 DOCUMENT = "Zhang et al., Realistic Face Image Generation Based on GAN"
 
@@ -17,7 +17,7 @@ THROUGH_THE_AUTOENCODER = {
     "real_error": "loss of real faces",
 }
 
-GAMMAS = [Part(f"gamma {g}", "zhang-64", arguments={"gamma": g}) for g in (0.3, 0.5, 0.7, 1.0)]
+GAMMAS = list(sweep("", "zhang-64", {"gamma": [0.3, 0.5, 0.7, 1.0]}))
 FOUND, DIFFERENCE = "face detection rate", "mean pair difference"
 DISTINCT, EFFECTIVE = "distinct nearest", "effective nearest"
 
@@ -99,6 +99,7 @@ REPORTS = {
             Figure(
                 "Quality and variety; the document: a low gamma results in poor diversity",
                 plot=(FOUND, DIFFERENCE, DISTINCT, EFFECTIVE),
+                over="gamma",
             ),
             *(Figure(part.title, part.name, "samples-prior.png") for part in GAMMAS),
         ],

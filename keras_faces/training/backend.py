@@ -21,6 +21,7 @@ fused_batch_normalization = steps.fused_batch_normalization
 input_gradients = steps.input_gradients
 jit_by_default = steps.jit_by_default
 keep_compiled = steps.keep_compiled
+known_values = steps.known_values
 losses_and_gradients = steps.losses_and_gradients
 make_deterministic = steps.make_deterministic
 on_accelerator = steps.on_accelerator

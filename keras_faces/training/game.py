@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -27,11 +27,19 @@ from keras_faces.training.backend import (
     apply_gradients,
     jit_by_default,
     keep_compiled,
+    known_values,
     losses_and_gradients,
     on_accelerator,
 )
 from keras_faces.training.construction import Dtype, SeededModel
 from keras_faces.training.devices import device_count, part, require_same
+from keras_faces.training.doors import (
+    COMPARISONS,
+    check_callbacks,
+    listed,
+    refuse_comparisons,
+    refuse_weights,
+)
 from keras_faces.training.memory import counting, within_memory
 from keras_faces.training.networks import AVERAGE
 from keras_faces.training.players import Player, PlayerOptimizers
@@ -61,6 +69,7 @@ class FitPlan:
         step: Steps done since the beginning of training, or None where only Keras knows.
         last_step: The step at which training will end, if a callback has said so: no call goes
             beyond it.
+        validated: Whether what it validates with has been looked at.
     """
 
     stream: FaceStream | None
@@ -68,6 +77,7 @@ class FitPlan:
     first_step: int
     step: int | None = None
     last_step: int | None = None
+    validated: bool = False
 
     def next_steps(self, most: int) -> int:
         """Return how many steps the next call takes: no more than an epoch and training have."""
@@ -161,6 +171,7 @@ class Game(Steps, SeededModel):
                 if not counting():
                     average.set_weights(getattr(self, name).get_weights())
                 average.trainable = False
+                average.name = name + AVERAGE
                 setattr(self, name + AVERAGE, average)
 
     # The rules, which a subclass says.
@@ -224,13 +235,17 @@ class Game(Steps, SeededModel):
     def check_shape(self, shape) -> None:
         """Raise a `UserError` where images of this shape are not what the model can learn from."""
 
+    def check_faces(self, faces, drawn: bool = False) -> np.ndarray:
+        """Return images as the networks take them, or raise a `UserError` where they cannot be."""
+        return faces
+
     def check_data(self, stream: FaceStream | None, labels, batch_size: int) -> None:
         """Raise a `UserError` where data are not what the model can learn from.
 
         Args:
-            stream: The stream of images, or None where `fit` was given an array.
-            labels: The labels that came with an array, or None.
-            batch_size: Images in a batch.
+            stream: The stream of images, or None where these came as anything else.
+            labels: The labels that came beside them then, an array, or None.
+            batch_size: Images in a batch that is learnt from; 0 where nothing is.
         """
 
     def forget_density(self) -> None:
@@ -388,6 +403,8 @@ class Game(Steps, SeededModel):
     def compile(
         self,
         optimizer=None,
+        loss=None,
+        *,
         steps_per_execution: int | Literal["auto"] = 1,
         jit_compile: bool | str | None = None,
         run_eagerly: bool = False,
@@ -396,17 +413,20 @@ class Game(Steps, SeededModel):
         """Prepare for training.
 
         Args:
-            optimizer: Dict of one optimizer for each player; None takes the paper's.
+            optimizer: Dict of one optimizer for each player; None takes the paper's. They are
+                named as their players.
+            loss: None: the losses are the paper's.
             steps_per_execution: Steps in one call to the backend, which callbacks see as one;
                 `"auto"` takes 16 on an accelerator, 1 on a CPU. What is learnt is the same.
             jit_compile: Whether to compile with XLA; None does so where it pays.
             run_eagerly: Whether to run without compilation, to debug.
-            **kwargs: Further arguments of `keras.Model.compile`.
+            **kwargs: Further arguments of `keras.Model.compile`, but for `metrics` and its like.
 
         Raises:
-            UserError: If the optimizers do not match the players, or steps are not a number of
-                them.
+            UserError: If the optimizers do not match the players, steps are not a number of
+                them, or there is a loss or metric.
         """
+        refuse_comparisons(self, loss=loss, **kwargs)
         keep_compiled()
         names = [player.name for player in self.players]
         check_steps_at_once(steps_per_execution)
@@ -434,12 +454,12 @@ class Game(Steps, SeededModel):
             steps_per_execution=steps_per_execution,
             jit_compile=jit_by_default() if jit_compile is None else jit_compile,
             run_eagerly=run_eagerly,
-            auto_scale_loss=False,
-            **{key: value for key, value in kwargs.items() if key != "auto_scale_loss"},
+            **{key: value for key, value in kwargs.items() if key not in COMPARISONS},
         )
         # Metrics must exist before the first step; those of an earlier `compile` stay.
         if not hasattr(self, "trackers"):
-            self.trackers = {name: keras.metrics.Mean(name=name) for name in self.log_names}
+            logged = [name for name in self.log_names if name != "loss"]
+            self.trackers = {name: keras.metrics.Mean(name=name) for name in logged}
         with within_memory(*self._memory_arguments(self._sizes, copies=1)):
             optimizer.build_players(self.players)
 
@@ -448,9 +468,14 @@ class Game(Steps, SeededModel):
 
     @property
     def log_names(self) -> list[str]:
-        """Names of all logged scalars: each player's loss, its terms, and the measures."""
-        names = []
-        for player in self.players:
+        """Names of all logged scalars: each player's loss, its terms, and the measures.
+
+        Where there is one player, its loss is logged as `"loss"` as well, where Keras's callbacks
+        look for it.
+        """
+        players = self.players
+        names = ["loss"] if len(players) == 1 else []
+        for player in players:
             names.append(f"{player.name}_loss")
             if len(player.terms) > 1:
                 names += [f"{player.name}_{term}" for term in player.terms]
@@ -459,6 +484,17 @@ class Game(Steps, SeededModel):
     @property
     def metrics(self) -> list:
         return [metric for metric in super().metrics if metric.name != "loss"]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        names = super().metrics_names
+        return [*names, "loss"] if "loss" in self.log_names else names  # as `evaluate` has them
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        logs = super().get_metrics_result()
+        if "loss" in self.log_names:
+            return {"loss": logs[f"{self.players[0].name}_loss"], **logs}
+        return logs
 
     def fit(
         self,
@@ -471,51 +507,73 @@ class Game(Steps, SeededModel):
         initial_step: int = 0,
         steps_per_epoch: int | None = None,
         callbacks: Sequence | None = None,
+        validation_data=None,
+        sample_weight=None,
+        class_weight=None,
         **kwargs,
     ):
         """Train on images.
 
         Args:
             x: What `kf.data.load` or `kf.data.open_faces` returned; any other data that Keras
-                takes works too, without `initial_step`.
-            y: Labels, which the model may use.
+                takes works too, float images in [-1, 1], without `initial_step`.
+            y: Labels, for models that learn from them.
             batch_size: Images in a batch where `x` is an array.
             epochs: The epoch at which to stop.
             initial_epoch: The epoch at which to begin.
             initial_step: The step within `initial_epoch` at which to begin.
             steps_per_epoch: Steps in an epoch; None takes all of the data once.
             callbacks: Keras callbacks.
+            validation_data: What `x` may be, or a tuple of `x` and `y`.
+            sample_weight: None: a loss is that of the batch.
+            class_weight: None, as `sample_weight`.
             **kwargs: Further arguments of `keras.Model.fit`.
 
         Returns:
             A `keras.callbacks.History`.
 
         Raises:
-            UserError: If images do not have this model's shape, or the backend cannot train on as
-                many devices.
+            UserError: If images or labels are not what this model learns from, a callback or an
+                argument cannot do what it is for, or the backend cannot train on as many devices.
         """
-        self.check_replicas()
-        self.forget_density()
-        self._check_batches(x, y, batch_size)
         stream = stream_of(x)
-        if stream is None and part()[1] > 1:
-            raise UserError(
-                "Several processes train on faces of which each reads its part: give fit what "
-                "kf.data.load or kf.data.open_faces returned."
-            )
+        self._check_learning(stream, sample_weight, class_weight)
+        validated = validation_data is not None or bool(kwargs.get("validation_split"))
+        check_callbacks(self, listed(callbacks), validated)
+        self._check_batches(x, y, batch_size)
+        self._initial_epoch = None  # of an earlier call, which Keras would begin this one with
+        kwargs["callbacks"] = callbacks
+        if validation_data is not None:
+            kwargs["validation_data"] = self._checked_validation(validation_data)
         if stream is not None:
             if y is not None or batch_size is not None:
                 raise UserError(
                     "Faces from kf.data come in batches, with their labels: give labels= and "
                     "batch_size= to kf.data.load, not to fit."
                 )
+            if "shuffle" in kwargs:
+                raise UserError(
+                    "Faces from kf.data come in an order of their own: give shuffle= to "
+                    "kf.data.load, not to fit."
+                )
+            if kwargs.get("validation_split"):
+                raise UserError(
+                    "Faces from kf.data are split by person where they are loaded, not by fit: "
+                    "give validation_data=kf.data.load(..., split='test')."
+                )
+            self.forget_density()
             return self._fit_stream(
-                stream, epochs, initial_epoch, initial_step, steps_per_epoch, callbacks, kwargs
+                stream, epochs, initial_epoch, initial_step, steps_per_epoch, kwargs
             )
         if initial_step:
             raise UserError("initial_step needs data from kf.data.load or kf.data.open_faces.")
+        if kwargs.get("validation_split") and not _is_array(x):
+            raise UserError(
+                "fit splits arrays alone. Give validation_data instead of validation_split."
+            )
+        self.forget_density()
         self.fit_plan = FitPlan(None, steps_per_epoch, 0)
-        with _closing_unless_done(callbacks):
+        with _closing_unless_done(callbacks), self.looking("train", x, y):
             return super().fit(
                 x,
                 y,
@@ -523,15 +581,13 @@ class Game(Steps, SeededModel):
                 epochs=epochs,
                 initial_epoch=initial_epoch,
                 steps_per_epoch=steps_per_epoch,
-                callbacks=callbacks,
                 **kwargs,
             )
 
-    def _fit_stream(
-        self, stream, epochs, initial_epoch, initial_step, steps_per_epoch, callbacks, kwargs
-    ):
+    def _fit_stream(self, stream, epochs, initial_epoch, initial_step, steps_per_epoch, kwargs):
         self.check_shape(stream.image_shape)
         steps = steps_per_epoch or stream.steps_per_epoch
+        callbacks = kwargs["callbacks"]
 
         if part()[1] > 1:
             length = {
@@ -540,6 +596,14 @@ class Game(Steps, SeededModel):
                 "begin": [initial_epoch, initial_step],
             }
             require_same({"model": self.get_config(), "faces": stream.facts, **length})
+
+        for callback in listed(callbacks):
+            if isinstance(callback, keras.callbacks.BackupAndRestore):
+                # Which sets where Keras begins after the data have been told theirs.
+                callback.set_model(self)
+                callback.on_train_begin()
+                if self._initial_epoch:
+                    initial_epoch, initial_step = self._initial_epoch, 0
 
         def run(first_epoch, first_step, last_epoch):
             first = first_epoch * steps + first_step
@@ -551,25 +615,155 @@ class Game(Steps, SeededModel):
                     epochs=last_epoch,
                     initial_epoch=first_epoch,
                     steps_per_epoch=steps - first_step,
-                    callbacks=callbacks,
-                    **{**kwargs, "shuffle": False},
+                    shuffle=False,
+                    **kwargs,
                 )
 
         history = None
-        stream.failure = None
-        try:
-            with _closing_unless_done(callbacks):
-                if initial_step and initial_epoch < epochs:
-                    # Keras counts whole epochs: the rest of a broken one is a call of its own.
-                    history = run(initial_epoch, initial_step, initial_epoch + 1)
-                    initial_epoch += 1
-                if history is None or (initial_epoch < epochs and not self.stop_training):
-                    history = run(initial_epoch, 0, epochs)
-        except Exception:
-            if stream.failure is not None:
-                raise stream.failure from None
-            raise
+        with _closing_unless_done(callbacks), _in_its_own_words(stream):
+            if initial_step and initial_epoch < epochs:
+                # Keras counts whole epochs: the rest of a broken one is a call of its own.
+                history = run(initial_epoch, initial_step, initial_epoch + 1)
+                initial_epoch += 1
+            if history is None or (initial_epoch < epochs and not self.stop_training):
+                history = run(initial_epoch, 0, epochs)
         return history
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size: int | None = None,
+        verbose="auto",
+        sample_weight=None,
+        **kwargs,
+    ):
+        """Compute the losses of images, learning nothing.
+
+        Args:
+            x: What `fit` takes.
+            y: Labels, for models that learn from them.
+            batch_size: Images in a batch where `x` is an array.
+            verbose: As Keras's.
+            sample_weight: None: a loss is that of the batch.
+            **kwargs: Further arguments of `keras.Model.evaluate`.
+
+        Returns:
+            The means of `metrics_names`, or of `log_names` by name with `return_dict=True`.
+
+        Raises:
+            UserError: If images or labels are not what this model learns from.
+        """
+        self._require_compiled()
+        refuse_weights(self, sample_weight=sample_weight)
+        x = batches_of(x)
+        within_fit = kwargs.get("_use_cached_eval_dataset", False)
+        known = within_fit and self.fit_plan.validated
+        with _in_its_own_words(stream_of(x)) if known else self.looking("test", x, y):
+            logs = super().evaluate(x, y, batch_size, verbose, **kwargs)
+        if within_fit:
+            self.fit_plan.validated = True
+        return logs
+
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict: bool = False
+    ):
+        """Learn from one batch of images; arguments as those of `fit`."""
+        self._check_learning(None, sample_weight, class_weight)
+        self.look((x, y), learning=True)
+        self.forget_density()
+        return super().train_on_batch(x, y, return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict: bool = False):
+        """Compute the losses of one batch of images; arguments as those of `evaluate`."""
+        self._require_compiled()
+        refuse_weights(self, sample_weight=sample_weight)
+        self.look((x, y))
+        return super().test_on_batch(x, y, return_dict=return_dict)
+
+    def look(self, batch, stream: FaceStream | None = None, learning: bool = False) -> None:
+        """Look at a batch of what a user gave.
+
+        Args:
+            batch: Images, or a tuple with labels and weights.
+            stream: The stream they come from, or None.
+            learning: Whether they are to be learnt from.
+
+        Raises:
+            UserError: If images or labels are not what this model learns from.
+        """
+        given = keras.utils.unpack_x_y_sample_weight(batch)
+        images, labels, weights = (None if v is None else known_values(v) for v in given)
+        refuse_weights(self, sample_weight=weights)
+        if images is None:
+            return  # of which this process has a part
+        self.check_faces(images)
+        if stream is not None:
+            labels = None
+        self.check_data(stream, labels, len(images) if learning else 0)
+        if learning:
+            self._check_multiple(len(images))
+        if labels is not None and labels.ndim == images.ndim:
+            self.check_faces(labels, drawn=True)
+
+    def _check_learning(self, stream, sample_weight, class_weight):
+        self._require_compiled()
+        self.check_replicas()
+        refuse_weights(self, sample_weight=sample_weight, class_weight=class_weight)
+        if stream is None and part()[1] > 1:
+            raise UserError(
+                "Several processes train on faces of which each reads its part: give fit what "
+                "kf.data.load or kf.data.open_faces returned."
+            )
+
+    def _require_compiled(self):
+        if not self.compiled:
+            raise UserError(
+                f"This {type(self).__name__} is not compiled. Call compile() first, without "
+                "arguments for the paper's optimizers."
+            )
+
+    def _checked_validation(self, data):
+        data = batches_of(data)
+        if isinstance(data, (tuple, list)):
+            x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(data))
+            refuse_weights(self, sample_weight=weights)
+            if isinstance(x, np.ndarray):
+                self.look((x, y))
+        return data
+
+    @contextlib.contextmanager
+    def looking(self, kind: Literal["train", "test", "predict"], x, y=None) -> Iterator[None]:
+        """Look at arrays now, and within at the first batch of what else Keras is given.
+
+        Args:
+            kind: What it is given for, and so by which of its functions it is met.
+            x: Images, or for `"predict"` latents, in whatever form.
+            y: Labels in the form of an array, or None.
+        """
+
+        def look(batch):
+            if kind == "predict":
+                self.check_inputs(keras.utils.unpack_x_y_sample_weight(batch)[0])
+            else:
+                self.look(batch, stream_of(x), learning=kind == "train")
+
+        if isinstance(x, np.ndarray):
+            self.check_inputs(x) if kind == "predict" else self.look((x, y))
+            yield
+            return
+        name = f"{kind}_function"
+        getattr(self, f"make_{name}")()
+        function = getattr(self, name)
+        setattr(self, name, self.showing_first(function, look))
+        try:
+            with _in_its_own_words(stream_of(x)):
+                yield
+        finally:
+            setattr(self, name, function)
+
+    def check_inputs(self, inputs) -> None:
+        """Raise a `UserError` where the model cannot be called on these."""
 
     @contextlib.contextmanager
     def _counting_steps(self) -> Iterator[None]:
@@ -625,13 +819,16 @@ class Game(Steps, SeededModel):
                     "(drop_remainder=True of kf.data.load), or give so many faces that nothing is."
                 )
             )
-        bad = [size for size in sizes if size % self.batch_multiple]
-        if bad:
+        for size in sizes:
+            self._check_multiple(size)
+        self.check_data(stream, y, sizes[0])
+
+    def _check_multiple(self, size: int):
+        if size % self.batch_multiple:
             raise UserError(
                 f"{type(self).__name__} splits every batch into {self.batch_multiple} parts, so "
-                f"its size must be a multiple of that. Received: a batch of {bad[0]}."
+                f"its size must be a multiple of that. Received: a batch of {size}."
             )
-        self.check_data(stream, y, sizes[0])
 
 
 @contextlib.contextmanager
@@ -646,6 +843,21 @@ def _closing_unless_done(callbacks: Sequence | None) -> Iterator[None]:
         for callback in callbacks or ():
             if hasattr(callback, "close"):
                 callback.close()
+        raise
+
+
+@contextlib.contextmanager
+def _in_its_own_words(stream: FaceStream | None) -> Iterator[None]:
+    """Raise what kept a stream from reading a batch, not what TensorFlow makes of it."""
+    if stream is None:
+        yield
+        return
+    stream.failure = None
+    try:
+        yield
+    except Exception:
+        if stream.failure is not None:
+            raise stream.failure from None
         raise
 
 
@@ -679,6 +891,36 @@ def _terms_of(players: Sequence[Player], terms: Mapping) -> dict:
     """Return the loss terms of some players, and what is only watched."""
     kept = {"measures", *(player.name for player in players)}
     return {name: of_each for name, of_each in terms.items() if name in kept}
+
+
+def _is_array(x) -> bool:
+    return hasattr(x, "shape") and hasattr(x, "__getitem__")
+
+
+def batches_of(x):
+    """Return one epoch of a `FaceStream` in a form that Keras takes, and all else as it is."""
+    return _Epoch(x) if isinstance(x, FaceStream) else x
+
+
+class _Epoch(keras.utils.PyDataset):
+    """The batches of a stream's first epoch, as floats."""
+
+    def __init__(self, stream: FaceStream):
+        super().__init__()
+        self.stream, self._part = stream, part()
+
+    def __len__(self):
+        return self.stream.steps_per_epoch
+
+    def __getitem__(self, index):
+        try:
+            images, labels = self.stream.read(index, *self._part)
+        except Exception as error:
+            self.stream.failure = error  # as `FaceStream.dataset` keeps it, and for the same reason
+            raise
+        if labels is None:
+            return (to_float(images),)
+        return to_float(images), to_float(labels) if self.stream.labels == "sketch" else labels
 
 
 @contextlib.contextmanager

@@ -1,14 +1,17 @@
 """Training steps on JAX, where state comes in and goes out as plain arrays."""
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 
 from keras_faces.checkpoints import variables_of
 from keras_faces.files import cache_folder
+from keras_faces.pixels import as_array
 from keras_faces.process import processor
 from keras_faces.training.devices import apart
 
@@ -38,6 +41,14 @@ def keep_compiled() -> None:
 
 def make_deterministic() -> None:
     """Make every operation give the same bits for the same input: on a CPU, JAX's do."""
+
+
+def known_values(values) -> np.ndarray | None:
+    """Return tensors or other values as an array, or None where they are not known, or not here."""
+    if isinstance(values, (keras.KerasTensor, jax.core.Tracer)):
+        return None
+    elsewhere = isinstance(values, jax.Array) and not values.is_fully_addressable
+    return None if elsewhere else as_array(values)
 
 
 def losses_and_gradients(function, groups, state):
@@ -141,6 +152,55 @@ class Steps:
             self.metrics_variables,
         )
         return _run_stateless(self.test_round, data, groups, values)
+
+    def _make_function(self, *args, **kwargs):
+        function = super()._make_function(*args, **kwargs)
+
+        def keeping(state, batches):
+            with self._kept(state):
+                return function(state, batches)
+
+        return keeping
+
+    @contextlib.contextmanager
+    def _kept(self, state) -> Iterator[None]:
+        """Give the variables back their values where a step fails.
+
+        Keras takes these from them for the time of its loops, and would leave a model without.
+        """
+        try:
+            yield
+        except BaseException:
+            groups = [self.trainable_variables, self.non_trainable_variables]
+            groups += [self.optimizer.variables] if len(state) == 4 else []
+            groups += [self.metrics_variables] if len(state) > 2 else []
+            for variables, values in zip(groups, state, strict=True):
+                for variable, value in zip(variables, values, strict=True):
+                    if not value.is_deleted():
+                        variable.assign(value)
+            self._jax_state = None
+            raise
+
+    def showing_first(self, function: Callable, look: Callable) -> Callable:
+        """Return a function of Keras's loops that first shows `look` the first batch it is given.
+
+        Args:
+            function: `train_function`, `test_function` or `predict_function`.
+            look: Callable of a batch, which may refuse it.
+        """
+        shown = False
+
+        def showing(state, batches):
+            nonlocal shown
+            if not shown:
+                with self._kept(state):
+                    first = next(batches)
+                    look(first)
+                batches = itertools.chain([first], batches)
+                shown = True
+            return function(state, batches)
+
+        return showing
 
     def sync(self):
         """Bring the model's variables up to date within `fit()`, which keeps them elsewhere."""

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import keras
 
+from keras_faces.errors import UserError, unknown_name
+
 LEAST_EPSILON = 1e-30  # of an optimizer: less is next to nothing in float32, and 0 / 0 is no number
 
 
@@ -48,6 +50,10 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
         self.by_player = {
             player: keras.optimizers.get(optimizer) for player, optimizer in optimizers.items()
         }
+        if len({id(optimizer) for optimizer in self.optimizers}) < len(self.by_player):
+            raise UserError("Give every player an optimizer of its own. Received: one for several.")
+        for player, optimizer in self.by_player.items():
+            optimizer.name = player  # by which Keras's callbacks tell their rates apart
 
     def __getitem__(self, player_name: str) -> keras.optimizers.Optimizer:
         return self.by_player[player_name]
@@ -56,6 +62,41 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
     def optimizers(self) -> list:
         # Keras's own callbacks look for a list of this name.
         return list(self.by_player.values())
+
+    @property
+    def learning_rate(self):
+        """The learning rate of the only player, or those of several by name, as they are now.
+
+        A number that it is set to becomes the rate of all; a dict sets those it names.
+        """
+        if len(self.by_player) == 1:
+            return self.optimizers[0].learning_rate
+        return {name: float(one.learning_rate) for name, one in self.by_player.items()}
+
+    @learning_rate.setter
+    def learning_rate(self, rates):
+        if not isinstance(rates, Mapping):
+            rates = dict.fromkeys(self.by_player, rates)
+        for player, rate in rates.items():
+            if player not in self.by_player:
+                raise unknown_name("player", player, self.by_player)
+            if player in self.scheduled:
+                raise UserError(
+                    f"The learning rate of {player} follows a schedule and cannot be set. Make the "
+                    "model with schedule='constant', or compile it with optimizers whose rates "
+                    "are numbers."
+                )
+            self[player].learning_rate = rate
+
+    @property
+    def scheduled(self) -> list[str]:
+        """Names of the players whose learning rates follow a schedule."""
+        schedule = keras.optimizers.schedules.LearningRateSchedule
+        return [
+            player
+            for player, optimizer in self.by_player.items()
+            if isinstance(optimizer._learning_rate, schedule)
+        ]
 
     @property
     def variables(self) -> list:

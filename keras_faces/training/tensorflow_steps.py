@@ -1,12 +1,16 @@
 """Training steps on TensorFlow, where variables change in place."""
 
 import contextlib
+import itertools
 import math
+from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_faces.errors import UserError
+from keras_faces.pixels import as_array
 
 COMPILED_FROM = 10**6  # weights of a player
 
@@ -28,6 +32,13 @@ def keep_compiled() -> None:
 def make_deterministic() -> None:
     """Make every operation give the same bits for the same input."""
     tf.config.experimental.enable_op_determinism()
+
+
+def known_values(values) -> np.ndarray | None:
+    """Return tensors or other values as an array, or None where they are not known yet."""
+    absent = isinstance(values, (keras.KerasTensor, tf.experimental.Optional))
+    symbolic = tf.is_tensor(values) and not hasattr(values, "numpy")
+    return None if absent or symbolic else as_array(values)
 
 
 def losses_and_gradients(function, groups, state):
@@ -140,9 +151,62 @@ class Steps:
         self.check_replicas()
         return self.test_round(data)
 
+    def make_predict_function(self, force: bool = False):
+        """Make one for faces and one for latents: TensorFlow would make one that knows no rank."""
+        if self.predict_function is not None and not force:
+            return
+        functions = {}
+
+        def by_rank(batches):
+            rank = len(keras.tree.flatten(batches[0])[0].shape)
+            if rank not in functions:
+                now = self.predict_function
+                super(Steps, self).make_predict_function(force=True)
+                functions[rank], self.predict_function = self.predict_function, now
+            return functions[rank](batches)
+
+        self.predict_function = by_rank
+
+    def showing_first(self, function: Callable, look: Callable) -> Callable:
+        """Return a function of Keras's loops that first shows `look` the first batch it is given.
+
+        Args:
+            function: `train_function`, `test_function` or `predict_function`.
+            look: Callable of a batch, which may refuse it.
+        """
+        shown = False
+
+        def showing(batches):
+            nonlocal shown
+            if not shown:
+                taken = list(itertools.islice(batches, self.steps_per_execution))
+                if not taken:
+                    raise StopIteration
+                look(taken[0])
+                batches = taken if isinstance(batches, list) else _iterator_like(batches, taken)
+                shown = True
+            return function(batches)
+
+        return showing
+
     def sync(self):
         """Bring the model's variables up to date within `fit()`. They always are, here."""
 
     def alone(self):
         """Yield the model as it is now on one device, in a `with` block: here, this one."""
         return contextlib.nullcontext(self)
+
+
+def _iterator_like(iterator, batches: list):
+    """Return an iterator over batches for which a function made for another need not be retraced.
+
+    Keras calls a function of data from elsewhere step by step, and would trace the step twice.
+    """
+    if not isinstance(iterator, tf.data.Iterator):
+        return iter(batches)
+    specs = keras.tree.flatten(iterator.element_spec)
+    if any(isinstance(spec, tf.OptionalSpec) for spec in specs):
+        return iter(batches)  # which no generator yields
+    return iter(
+        tf.data.Dataset.from_generator(lambda: batches, output_signature=iterator.element_spec)
+    )

@@ -1,0 +1,85 @@
+"""Pictures as large as somebody wants to see them: `--scale`."""
+
+import inspect
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_flags import COMMANDS, meant, refused
+
+from keras_faces.cli import main
+from keras_faces.commands import kinds
+from keras_faces.commands.inputs import Drawing
+from keras_faces.latent import save_frames
+from keras_faces.pictures import new_figure, save_figure, save_picture
+
+FACES = np.random.default_rng(0).uniform(-1, 1, (3, 8, 8, 1)).astype("float32")
+
+
+def squares(pixels, scale):
+    return np.kron(pixels, np.ones((scale, scale, *(1,) * (pixels.ndim - 2)), np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)])
+def test_each_pixel_becomes_a_square(shape, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    for scale in (1, 3):
+        written = Image.open(save_picture(Image.fromarray(pixels), tmp_path / "x.png", scale))
+        assert np.array_equal(written, squares(pixels, scale))
+
+
+def test_animations_and_plots_are_scaled_as_well(tmp_path):
+    sizes = [Image.open(save_frames(FACES, tmp_path / "x.gif", scale=s)).size for s in (1, 2)]
+    assert sizes == [(128, 128), (256, 256)]
+    rows = [np.asarray(Image.open(save_frames(FACES, tmp_path / "x.png", scale=s))) for s in (1, 2)]
+    assert np.array_equal(squares(rows[0], 2), rows[1])
+    figure = new_figure(2, 1)
+    assert Image.open(save_figure(figure, tmp_path / "x.png", 3)).size == (600, 300)
+
+
+def test_every_command_that_draws_has_a_scale():
+    drawing = {"evaluate", "list"}  # where one of their flags asks for it
+    for name, app in COMMANDS.items():
+        if app.default_command is None:  # a group of others
+            continue
+        parameters = inspect.signature(app.default_command).parameters.values()
+        pictures = [p for p in parameters if str(p.default).endswith(".png")]
+        pictures += [p for p in parameters if p.annotation is kinds.Picture]
+        if pictures:
+            drawing.add(name)
+    for name in drawing:
+        parameters = inspect.signature(COMMANDS[name].default_command).parameters
+        assert any(p.annotation is Drawing for p in parameters.values()), name
+    assert {"generate", "blend", "latents", "attribute", "translate", "data info"} <= drawing
+
+
+def test_faces_of_a_model_are_drawn_at_a_scale(tmp_path):
+    written = {}
+    for scale in (1, 2):
+        words = ["--count", "3", "--scale", str(scale)]
+        for out in (f"grid{scale}.png", f"single{scale}"):
+            assert main(["generate", "dcgan-orl-64", *words, "--out", str(tmp_path / out)]) == 0
+        places = [tmp_path / f"grid{scale}.png", *sorted((tmp_path / f"single{scale}").iterdir())]
+        written[scale] = [np.asarray(Image.open(place)) for place in places]
+    assert written[1][0].shape == (134, 134)
+    for small, large in zip(*written.values(), strict=True):
+        assert np.array_equal(squares(small, 2), large)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("generate vae-orl-64 --scale 0", "must be a whole number of 1 or more"),
+        ("generate vae-orl-64 --scale 17", "must be 16 or less"),
+        ("generate vae-orl-64 --scale 1.5", "must be a whole number"),
+        ("evaluate vae-orl-64 --scale 2", "--scale says how large --pairs is. Give --pairs"),
+        ("list crops --scale 2", "Give --picture as well"),
+    ],
+)
+def test_a_scale_that_cannot_be_meant_or_has_no_effect_is_refused(words, expected, capsys):
+    assert expected in refused(capsys, *words.split())
+
+
+def test_a_scale_is_taken_as_meant():
+    assert meant("generate vae-orl-64 --scale 3")["drawing"].scale == 3
+    assert "drawing" not in meant("generate vae-orl-64")
