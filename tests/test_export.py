@@ -359,6 +359,35 @@ def test_half_the_weights_make_the_same_faces_but_for_a_fraction_of_a_level(tmp_
     assert "Weights are kept as float16" in (half.folder / "README.md").read_text()
 
 
+def test_a_model_of_bfloat16_is_served_in_float32(tmp_path):
+    able("onnx")
+    small = {**SMALL, "filters": 2, "latent_dim": 6}
+    model = kf.create_model("dcgan", **small, dtype="mixed_bfloat16", ema=0.9)
+    exact = kf.create_model("dcgan", **small, ema=0.9)
+    for variable, value in zip(exact.variables, model.variables, strict=True):
+        variable.assign(value)
+    noise = np.random.default_rng(0).standard_normal((3, 6), np.float32)
+    folder = kf.export.write(model, tmp_path / "out", "onnx").folder
+    [made] = session(folder, "decode").run(None, {"latents": noise})
+    np.testing.assert_allclose(made, exact.decode(noise), atol=1e-6)
+    assert np.abs(made - model.decode(noise)).max() < 0.01
+
+
+def test_what_onnxruntime_cannot_compute_is_said_and_not_kept(tmp_path):
+    able("onnx")
+    own = keras.Sequential(
+        [
+            keras.layers.Input((6,)),
+            keras.layers.Dense(32 * 32, dtype="mixed_bfloat16"),
+            keras.layers.Reshape((32, 32, 1), dtype="float32"),
+        ]
+    )
+    model = kf.create_model("dcgan", **SMALL, latent_dim=6, generator=own)
+    with pytest.raises(kf.UserError, match=r"bfloat16.*Choose another format: saved_model"):
+        kf.export.write(model, tmp_path / "out", "onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_format_that_cannot_keep_half_weights_says_which_it_can(tmp_path):
     model = kf.create_model("vae", image_size=32, channels=1, filters=2)
     with pytest.raises(kf.UserError, match="Known: float32"):

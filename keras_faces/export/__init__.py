@@ -118,7 +118,8 @@ def write(
 ) -> Exported:
     """Write a model for use without keras_faces, and compare it with the model.
 
-    On another backend than TensorFlow a process on TensorFlow writes all formats but `keras`.
+    On another backend than TensorFlow a process on TensorFlow writes all formats but `keras`. What
+    these serve is computed in float32, whatever the model's dtype, and compared with that.
     Beside the files lies a model card, `README.md`: document, data and its licence, command of the
     training, scores with their protocol, and what the model is not for.
 
@@ -164,6 +165,7 @@ def write(
             )
             return Exported(path, differences)
         part.mkdir(parents=True)
+        model = model if chosen.any_backend else _in_float32(model)
         signatures = signatures_of(model, pixels)
         differences = chosen.write(model, signatures, part, weights)
         allowed = 1 if pixels == "uint8" else TOLERANCE
@@ -203,6 +205,16 @@ def format_named(name: str) -> Format:
     if name not in FORMATS:
         raise unknown_name("format of an export", name, FORMATS)
     return FORMATS[name]
+
+
+def _in_float32(model):
+    """Return a model that computes in float32, since bfloat16 is rounded otherwise everywhere."""
+    if model.dtype_policy.name == "float32":
+        return model
+    exact = type(model).from_config({**model.get_config(), "dtype": "float32"})
+    for variable, value in zip(exact.variables, model.variables, strict=True):
+        variable.assign(value)
+    return exact
 
 
 def _replace(path: Path, new: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_faces.errors import UserError
 from keras_faces.export.signatures import Signature, largest_difference
 from keras_faces.optional import require
 
@@ -32,7 +33,7 @@ def onnx_files(
         The largest difference between onnxruntime's output and the model's, by signature.
 
     Raises:
-        UserError: If a package is missing.
+        UserError: If a package is missing, or onnxruntime cannot compute the model.
     """
     require(NEEDS, "Writing ONNX files")
     shared, places = bytearray(), {}
@@ -53,10 +54,20 @@ def served_by_onnx(graph: bytes | os.PathLike) -> Callable[[dict], np.ndarray]:
 
     Args:
         graph: An ONNX file, or the content of one that shares nothing.
+
+    Raises:
+        UserError: If onnxruntime cannot compute it.
     """
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    except (errors.Fail, errors.InvalidGraph, errors.NotImplemented) as error:
+        told = str(error).splitlines()[0].rpartition("failed:")[2][:200]
+        raise UserError(
+            f"onnxruntime cannot compute this model ({told}). Choose another format: saved_model."
+        ) from error
     return lambda given: session.run(None, given)[0]
 
 
