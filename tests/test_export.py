@@ -1,5 +1,6 @@
 """Exports: what they serve without keras_faces, and the card that goes with them."""
 
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ NEEDS = {
     "onnx": ("tf2onnx", "onnx", "onnxruntime"),
 }
 SMALL = {"image_size": 32, "channels": 1, "filters": 4}
+SERVING = Path(__file__).parents[1] / "docs" / "serving.md"
 
 
 def able(format):
@@ -68,6 +70,17 @@ def session(folder, name):
     return pytest.importorskip("onnxruntime").InferenceSession(folder / f"{name}.onnx")
 
 
+def lite_served(folder, signature, **given):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(folder / "model.tflite"))
+    return interpreter.get_signature_runner(signature)(**given)["output_0"]
+
+
+def bytes_of(folder):
+    return sum(file.stat().st_size for file in folder.iterdir() if file.name != "README.md")
+
+
 @pytest.mark.parametrize(
     ("format", "pixels"), [("saved_model", "uint8"), ("onnx", "float32"), ("litert", "uint8")]
 )
@@ -80,15 +93,22 @@ def test_the_cards_own_lines_use_the_export_without_keras_faces(run, tmp_path, f
     left_out = {name for name, difference in differences.items() if difference is None}
     assert left_out == ({"generate"} if format == "litert" else set())
     [script] = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
-    script += "\nimport sys; assert 'keras_faces' not in sys.modules"
-    script += "\nnp.save('made.npy', made)"
+    script += "\nnp.save('made.npy', made)\nimport sys"
+    noise = np.random.default_rng(0).standard_normal((4, 6), np.float32)
+    if format == "saved_model":
+        script += f"\nsys.path.append({str(Path(__file__).parent)!r}); import tf_serving"
+        [seeds] = re.findall(r"-d '(.*generate_from_seeds.*)'", SERVING.read_text())
+        rows = [{"noise": row} for row in noise.tolist()]
+        given = [
+            json.loads(seeds),
+            {"signature_name": "generate", "instances": rows},
+            {"signature_name": "generate", "inputs": {"noise": noise.tolist()}},
+        ]
+        (folder / "requests.json").write_text(json.dumps(given))
+    script += "\nassert 'keras_faces' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True)
     assert done.returncode == 0, done.stderr
-    latents = np.random.default_rng(0).standard_normal((4, 6), np.float32)
-    if format == "litert":
-        latents = latents[:1]
-    else:
-        latents = np.asarray(model.latents_from_noise(latents, "fitted"))
+    latents = noise if format == "litert" else model.latents_from_noise(noise, "fitted")
     own = model.decode(latents)
     made = np.load(folder / "made.npy")
     assert made.dtype == pixels
@@ -96,6 +116,10 @@ def test_the_cards_own_lines_use_the_export_without_keras_faces(run, tmp_path, f
         assert np.abs(made.astype(int) - np.round((own + 1) * 127.5)).max() <= 1
     else:
         np.testing.assert_allclose(made, own, atol=1e-5)
+    if format == "saved_model":
+        by_seeds, by_rows, by_columns = json.loads((folder / "answers.json").read_text())
+        assert np.shape(by_seeds["predictions"]) == (3, 32, 32, 1)
+        assert by_rows["predictions"] == by_columns["outputs"] == made.tolist()
 
 
 def test_a_keras_export_is_a_small_run_that_generates_the_same(tmp_path):
@@ -111,8 +135,8 @@ def test_a_keras_export_is_a_small_run_that_generates_the_same(tmp_path):
         np.testing.assert_array_equal(made, model.generate(5, seed=1, sampler=sampler))
     faces = model.generate(3)
     np.testing.assert_array_equal(loaded.reconstruct(faces), model.reconstruct(faces))
-    bytes_of = [(place / "model.keras").stat().st_size for place in (small, folder)]
-    assert bytes_of[0] < bytes_of[1] / 2  # two more numbers a weight for Adam, one for the average
+    sizes = [(place / "model.keras").stat().st_size for place in (small, folder)]
+    assert sizes[0] < sizes[1] / 2  # two more numbers a weight for Adam, one for the average
     assert (small / "scores.json").read_bytes() == (folder / "scores.json").read_bytes()
     assert {file.name for file in small.iterdir()} == {
         "README.md",
@@ -179,6 +203,59 @@ def test_conditions_and_faces_go_in_by_name_and_faces_come_out_in_levels(conditi
     [made] = served.run(["output_0"], {"faces": levels, "conditions": conditions})
     own = conditional.reconstruct(kf.data.to_float(levels), conditions)
     assert np.abs(made.astype(int) - np.round((own + 1) * 127.5)).max() <= 1
+
+
+def test_onnx_files_share_their_weights_and_take_any_count_by_name(run, tmp_path, monkeypatch):
+    able("onnx")
+    model = kf.load_model(run)
+    folder = kf.export.write(model, tmp_path / "my-model", "onnx").folder
+    whole = 4 * (model.encoder.count_params() + model.decoder.count_params())
+    shared = (folder / "weights.bin").stat().st_size
+    assert 0.8 * whole < shared < 1.5 * whole  # of four graphs, and the fitted latents
+    served = session(folder, "reconstruct")
+    assert served.get_inputs()[0].shape == ["count", 32, 32, 1]
+    assert served.get_outputs()[0].shape == ["count", 32, 32, 1]
+    for count in (1, 7):
+        faces = model.generate(count, seed=count)
+        [made] = served.run(None, {"faces": faces})
+        np.testing.assert_allclose(made, model.reconstruct(faces), atol=1e-5)
+    # And the page's own lines.
+    monkeypatch.chdir(tmp_path)
+    plain, service = re.findall(r"```python\n(import numpy.*?)```", SERVING.read_text(), re.S)
+    exec(plain, alone := {})
+    assert alone["faces"].shape == (16, 32, 32, 1)
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
+
+    exec(service, served := {})
+    client = TestClient(served["app"])
+    noise = np.random.default_rng(0).standard_normal((2, 6), np.float32)
+    made = client.post("/generate", json=noise.tolist())
+    own = model.decode(model.latents_from_noise(noise, "fitted"))
+    np.testing.assert_allclose(made.json(), own, atol=1e-5)
+    refused = client.post("/generate", json=[[1.0]])
+    assert (refused.status_code, "6 numbers" in refused.text) == (422, True)
+
+
+@pytest.mark.parametrize(("weights", "share"), [("float16", 0.6), ("int8", 0.4)])
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+def test_smaller_weights_make_nearly_the_same_faces(tmp_path, format, weights, share):
+    able(format)
+    model = kf.create_model("dcgan", image_size=32, channels=1, filters=8)
+    for variable in model.generator.trainable_variables:  # faces beyond a uniform grey
+        variable.assign(3 * variable)
+    folder, differences = kf.export.write(model, tmp_path / "out", format, weights=weights)
+    assert bytes_of(folder) < share * 4 * model.generator.count_params()
+    serve = {
+        "onnx": lambda given: session(folder, "decode").run(None, {"latents": given})[0],
+        "litert": lambda given: lite_served(folder, "decode", latents=given),
+    }[format]
+    for count in (1, 3, 7):
+        latents = np.random.default_rng(count).standard_normal((count, 100), np.float32)
+        own = model.decode(latents)
+        assert 0 < np.abs(serve(latents) - own).max() < 0.2 * own.std()
+    assert 0 < differences["decode"] < 0.2 * own.std()
+    assert f"Weights are kept as {weights}" in (folder / "README.md").read_text()
 
 
 def test_a_seed_gives_the_same_face_whatever_is_asked_for_beside_it(run, tmp_path):
@@ -280,6 +357,35 @@ def test_half_the_weights_make_the_same_faces_but_for_a_fraction_of_a_level(tmp_
     made = kf.load_model(half.folder / "model.keras").generate(4)
     assert 0 < np.abs(made - model.generate(4)).max() < 1e-2
     assert "Weights are kept as float16" in (half.folder / "README.md").read_text()
+
+
+def test_a_model_of_bfloat16_is_served_in_float32(tmp_path):
+    able("onnx")
+    small = {**SMALL, "filters": 2, "latent_dim": 6}
+    model = kf.create_model("dcgan", **small, dtype="mixed_bfloat16", ema=0.9)
+    exact = kf.create_model("dcgan", **small, ema=0.9)
+    for variable, value in zip(exact.variables, model.variables, strict=True):
+        variable.assign(value)
+    noise = np.random.default_rng(0).standard_normal((3, 6), np.float32)
+    folder = kf.export.write(model, tmp_path / "out", "onnx").folder
+    [made] = session(folder, "decode").run(None, {"latents": noise})
+    np.testing.assert_allclose(made, exact.decode(noise), atol=1e-6)
+    assert np.abs(made - model.decode(noise)).max() < 0.01
+
+
+def test_what_onnxruntime_cannot_compute_is_said_and_not_kept(tmp_path):
+    able("onnx")
+    own = keras.Sequential(
+        [
+            keras.layers.Input((6,)),
+            keras.layers.Dense(32 * 32, dtype="mixed_bfloat16"),
+            keras.layers.Reshape((32, 32, 1), dtype="float32"),
+        ]
+    )
+    model = kf.create_model("dcgan", **SMALL, latent_dim=6, generator=own)
+    with pytest.raises(kf.UserError, match=r"bfloat16.*Choose another format: saved_model"):
+        kf.export.write(model, tmp_path / "out", "onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_format_that_cannot_keep_half_weights_says_which_it_can(tmp_path):

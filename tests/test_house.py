@@ -69,6 +69,7 @@ HEAVY = {
     "joblib": "takes a sixth of a second, for those who decode or score",
     "keras": "takes seconds, and runs are found and described without it",
     "matplotlib": "takes half a second, for figures",
+    "onnx": "an extra",
     "onnxruntime": "an extra",
     "resource": "Windows has none",
     "simplejpeg": "an extra",

@@ -20,7 +20,8 @@ def export(
         run: The model.
         format: Kind of files. Defaults to saved_model, and to keras where it is pushed.
         pixels: Type of faces in and out: `float32` in [-1, 1] or `uint8`.
-        weights: Type in which weights are kept: `float32`, or `float16` for half the size.
+        weights: Type in which weights are kept: `float32`, `float16` for half the size, or `int8`
+            for a quarter.
         out: Folder to write. Defaults to one within the run, named after the format.
         push: Send it to the Hugging Face Hub as well: `hf://USER/MODEL` (the extra `hub`).
     """
@@ -40,7 +41,7 @@ def export(
         model, out or place.folder / format, format, pixels, find(run), weights
     )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"{folder}: {chosen.title}, as {pixels}, {size / 1e6:.1f} MB")
+    print(f"{folder}: {chosen.title}, as {pixels}, weights as {weights}, {size / 1e6:.1f} MB")
     for name, difference in differences.items():
         if difference is None:
             print(f"  {name:16} not in this format")

@@ -65,8 +65,8 @@ class Format(NamedTuple):
 
 FORMATS = {
     "saved_model": Format(saved_model, "saved_model.pb", "for TensorFlow alone"),
-    "onnx": Format(onnx_files, "*.onnx", "for onnxruntime and others"),
-    "litert": Format(litert_file, LITERT_FILE, "for LiteRT, one face at a time"),
+    "onnx": Format(onnx_files, "*.onnx", "for onnxruntime and others", weights=WEIGHTS),
+    "litert": Format(litert_file, LITERT_FILE, "for LiteRT", weights=WEIGHTS),
     "keras": Format(
         keras_file,
         KERAS_FILE,
@@ -118,7 +118,8 @@ def write(
 ) -> Exported:
     """Write a model for use without keras_faces, and compare it with the model.
 
-    On another backend than TensorFlow a process on TensorFlow writes all formats but `keras`.
+    On another backend than TensorFlow a process on TensorFlow writes all formats but `keras`. What
+    these serve is computed in float32, whatever the model's dtype, and compared with that.
     Beside the files lies a model card, `README.md`: document, data and its licence, command of the
     training, scores with their protocol, and what the model is not for.
 
@@ -129,8 +130,9 @@ def write(
         format: A key of `FORMATS`.
         pixels: Type of faces, in and out: `"float32"` in [-1, 1], or `"uint8"` in [0, 255].
         run: The run or `.keras` file that the model is of, whose training the card tells.
-        weights: Type in which weights are kept: `"float32"`, or `"float16"` for half the size;
-            what they are computed with is float32 in any case.
+        weights: Type in which weights are kept: `"float32"`, `"float16"` for half the size, or
+            `"int8"` for a quarter. They become float32 again to be computed with, but for int8 in
+            LiteRT.
 
     Raises:
         UserError: If there is no such format, what it needs is not installed, the folder holds
@@ -163,6 +165,7 @@ def write(
             )
             return Exported(path, differences)
         part.mkdir(parents=True)
+        model = model if chosen.any_backend else _in_float32(model)
         signatures = signatures_of(model, pixels)
         differences = chosen.write(model, signatures, part, weights)
         allowed = 1 if pixels == "uint8" else TOLERANCE
@@ -202,6 +205,16 @@ def format_named(name: str) -> Format:
     if name not in FORMATS:
         raise unknown_name("format of an export", name, FORMATS)
     return FORMATS[name]
+
+
+def _in_float32(model):
+    """Return a model that computes in float32, since bfloat16 is rounded otherwise everywhere."""
+    if model.dtype_policy.name == "float32":
+        return model
+    exact = type(model).from_config({**model.get_config(), "dtype": "float32"})
+    for variable, value in zip(exact.variables, model.variables, strict=True):
+        variable.assign(value)
+    return exact
 
 
 def _replace(path: Path, new: Path) -> None:

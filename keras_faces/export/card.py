@@ -102,8 +102,8 @@ def card(
         *_opened(format),
         "Faces are NHWC, "
         + ("float32 in [-1, 1]" if pixels == "float32" else "uint8 in [0, 255]")
-        + ("; one at a time." if format == "litert" else "; the count is free.")
-        + " The largest difference from the Keras model was measured when it was written. "
+        + "; the count is free."
+        " The largest difference from the Keras model was measured when it was written. "
         f"Weights are kept as {weights}; the files have {size / 1e6:.1f} MB.",
         "",
         "| signature | takes | largest difference |",
@@ -165,11 +165,10 @@ def _consumer(model, format: str, name: str, signature: Signature) -> str:
         "uint8": f"{rng}.integers(0, 256, {{shape}}, np.uint8)",
     }
     uniform = f"{rng}.uniform(-1, 1, {{shape}}).astype(np.float32)"
-    count = 1 if format == "litert" else 4
     given = []
     for key, (shape, dtype) in signature.inputs.items():
         draw = uniform if key == "latents" and has_uniform_prior(model) else draws[dtype]
-        given.append(f"    {key!r}: {draw.format(shape=(count, *shape))},")
+        given.append(f"    {key!r}: {draw.format(shape=(4, *shape))},")
     inputs = "\n".join(["given = {", *given, "}"])
     if format == "saved_model":
         inputs += "\ngiven = {name: tf.constant(value) for name, value in given.items()}"

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 PIXELS = ("float32", "uint8")
-WEIGHTS = ("float32", "float16")
+WEIGHTS = ("float32", "float16", "int8")
 
 
 class Signature(NamedTuple):

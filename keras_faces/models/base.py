@@ -363,7 +363,7 @@ class FaceModel(Game):
             verbose: Passed on to Keras.
             pixels: Type of faces, in and out: `"float32"` in [-1, 1] or `"uint8"`.
             run: The run that the model is of, for the model card.
-            weights: Type in which weights are kept: `"float32"` or `"float16"`.
+            weights: Type in which weights are kept: `"float32"`, `"float16"` or `"int8"`.
             **kwargs: Passed on to Keras.
 
         Returns:

@@ -60,7 +60,7 @@ def web_page(
     else:
         parts = {"draw": _draw(model), "decode": signatures["decode"]}
         about |= _latents(model)
-    graphs = {name: packed(onnx_graph(part)) for name, part in parts.items()}
+    graphs = {name: packed(onnx_graph(part).SerializeToString()) for name, part in parts.items()}
     content = json.dumps({"about": about, "graphs": graphs})
     (folder / MODEL).write_text(f"{VARIABLE}{content};\n", encoding="utf-8")
     (folder / "runtime.js").write_text(script, encoding="utf-8")
