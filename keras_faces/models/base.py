@@ -23,6 +23,7 @@ DOMAINS = ("photo", "sketch")
 # No set of faces that has nothing darker than middle grey is darker than this, in [-1, 1]: only
 # drawings with faint lines have nothing, and those are nearly white.
 BRIGHTEST = 0.7
+FEWEST = 4  # faces of which that holds: a single one may be pale
 
 DIVERGED = "Its training diverged: take an earlier model, or train anew at a lower learning rate."
 
@@ -500,7 +501,8 @@ class FaceModel(Game):
         given = f"Received values from {low:.3g} to {high:.3g}"
         if not -1.01 <= low <= high <= 1.01:
             raise UserError(f"Expected faces with values in [-1, 1]. {given}.")
-        if 0 <= low < high and not drawn and faces.mean() < BRIGHTEST:
+        seems = len(faces) >= FEWEST and 0 <= low < high and faces.mean() < BRIGHTEST
+        if seems and not drawn:
             raise UserError(
                 f"Expected faces with values in [-1, 1]. {given}: nothing is darker than middle "
                 "grey, so they seem to be in [0, 1]. Give 2 * faces - 1."
