@@ -39,6 +39,7 @@ from keras_faces.training.devices import (
     part_ways,
     require_same,
 )
+from keras_faces.training.networks import is_network
 
 LATE = 30  # seconds by which a network's file system may show a file late
 LOOKED_AT = 64  # training pictures
@@ -85,7 +86,8 @@ def _train(model: str, plan: TrainingPlan, run: Run | None, print_fn) -> Run:
     source = plan.open_source()
     said = [] if "channels" in plan.hyperparameters else [look_at_channels(source)[1]]
     planned, plan = plan, plan.with_source(source)
-    require_same({"plan": {**vars(plan), "data": None, "hyperparameters": None}})
+    plain = {k: v for k, v in plan.hyperparameters.items() if not is_network(v)}
+    require_same({"plan": {**vars(plan), "data": None, "hyperparameters": plain}})
     if plan.crop != planned.crop:
         said.append(
             f"crop {plan.crop!r}, as these pictures are not those of aligned CelebA, for which "

@@ -41,12 +41,13 @@ class SeededModel(keras.Model):
                 )
         if wrong := mismatch(seed, Seed, "seed"):
             raise UserError(f"{wrong}.")
-        policy = dtype or keras.config.dtype_policy()
-        if getattr(policy, "name", policy) not in DTYPES:
-            hint = "" if dtype else " It is Keras's policy: keras.config.set_dtype_policy(...)."
-            name = getattr(policy, "name", policy)
-            raise UserError(f"dtype must be one of {', '.join(DTYPES)}. Received: {name!r}.{hint}")
-        dtype = policy
+        hint = "" if dtype else " It is Keras's policy: keras.config.set_dtype_policy(...)."
+        dtype = dtype or keras.config.dtype_policy()
+        policy = getattr(dtype, "name", dtype)
+        if policy not in DTYPES:
+            raise UserError(
+                f"dtype must be one of {', '.join(DTYPES)}. Received: {policy!r}.{hint}"
+            )
         super().__init__(dtype=dtype, name=name)
         self.seed = seed
         # Not as an attribute, whose networks Keras would take for others than those in use.

@@ -20,9 +20,6 @@ class OwnNetworks:
     Args:
         owner: Name of the model's class.
         given: Networks by name, or their configs.
-
-    Raises:
-        UserError: If one is neither.
     """
 
     def __init__(self, owner: str, given: Mapping[str, Any]):
@@ -49,11 +46,11 @@ class OwnNetworks:
         if name not in self.given:
             return network
         own = self.given[name]
-        if isinstance(own, dict):
+        is_config = isinstance(own, dict)
+        if is_config:
             own = self.given[name] = _built(name, own)
-            _require_like(name, own, network)
-        else:
-            _require_like(name, own, network)
+        _require_like(name, own, network)
+        if not is_config:
             _require_reloadable(name, own)
         return own
 
