@@ -64,7 +64,8 @@ def in_parallel(
         with _starting() if loky else contextlib.nullcontext():
             results = parallel(calls)
         try:
-            yield from results
+            # Not from `results` itself, which this would close before the filter.
+            yield from (result for result in results)
         finally:
             with warnings.catch_warnings():  # of results that nobody wants any more
                 warnings.simplefilter("ignore")
@@ -75,8 +76,11 @@ def in_parallel(
             "Close other programs or ask for fewer processes (LOKY_MAX_CPU_COUNT=1), and run the "
             "same again."
         ) from error
-    if loky and n_jobs != 1:  # they would wait for more for five minutes, each with its memory
-        joblib.externals.loky.get_reusable_executor(reuse=True).shutdown(wait=False)
+    finally:
+        # They would wait for more for five minutes, each with its memory: also behind an error of
+        # whoever takes the results, which joblib lets pass when all tasks are done.
+        if loky and n_jobs != 1:
+            joblib.externals.loky.get_reusable_executor(reuse=True).shutdown(wait=False)
 
 
 def over_pictures(

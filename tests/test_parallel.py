@@ -42,7 +42,7 @@ def in_processes(monkeypatch):
     monkeypatch.setattr(decode, "decode_with_size", refuse)
     with joblib.parallel_config(n_jobs=2):
         yield
-    assert not workers_after(2)
+    assert not workers_after(20)
 
 
 def workers(process=None) -> list[psutil.Process]:
@@ -142,7 +142,7 @@ def test_ctrl_c_leaves_no_process_behind_and_the_next_run_goes_on(in_processes, 
     monkeypatch.setattr(decoding, "NOTE_BYTES", 10 * 64)
     with pytest.raises(KeyboardInterrupt):
         prepared(Numbered(400, stop=393))
-    assert not workers_after(2)
+    assert not workers_after(20)
     again = Numbered(400)
     assert levels(prepared(again)) == [n % 256 for n in range(400)]
     assert min(again.reads) >= 10
@@ -320,6 +320,10 @@ def slowly(part):
     open("done", "w").close()
     return part
 
+def noted(number):
+    open(f"done-{number}", "w").close()
+    return number
+
 def doubled(part):
     return 2 * part[:, 0, 0]
 """
@@ -357,6 +361,19 @@ def test_processes_must_be_a_number_of_them(jobs):
         detected(np.zeros((3, 32, 32, 1), np.float32), jobs)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("taken", [1, 2, 6])
+def test_results_that_nobody_takes_any_more_leave_no_process(work, tmp_path, taken):
+    with contextlib.closing(in_parallel(work.noted, range(6), 2)) as results:
+        assert next(results) == 0
+        end = time.monotonic() + 20
+        while len(list(tmp_path.glob("done-*"))) < 6 and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.3)  # until all results are here, of which some are taken
+        assert [next(results) for _ in range(1, taken)] == list(range(1, taken))
+    assert not workers_after(20)
+
+
 def test_work_that_is_stopped_ends_its_processes(work, tmp_path):
     def stop(*_):
         if len(list(tmp_path.glob("begun-*"))) < 2:
@@ -373,7 +390,7 @@ def test_work_that_is_stopped_ends_its_processes(work, tmp_path):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert not workers_after(5)
+    assert not workers_after(20)
     assert not (tmp_path / "done").exists()
 
 
