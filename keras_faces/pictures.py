@@ -124,12 +124,17 @@ def save_gif(
         seconds: How long each is shown.
         hold: How many times as long the last one is shown.
     """
+    return write_whole(path, gif(pictures, seconds, hold))
+
+
+def gif(pictures: Sequence[Image.Image], seconds: float = 0.5, hold: float = 4) -> bytes:
+    """Return the bytes of the animation that `save_gif` writes."""
     data = io.BytesIO()
     frames = [picture.convert("P", palette=Image.Palette.ADAPTIVE) for picture in pictures]
     shown = round(1000 * seconds)
     durations = [shown] * (len(frames) - 1) + [round(hold * shown)]
     frames[0].save(data, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
-    return write_whole(path, data.getvalue())
+    return data.getvalue()
 
 
 def save_video(pictures: Sequence[Image.Image], path: str | os.PathLike, seconds: float) -> Path:
@@ -143,6 +148,11 @@ def save_video(pictures: Sequence[Image.Image], path: str | os.PathLike, seconds
     Raises:
         UserError: If PyAV is not installed.
     """
+    return write_whole(path, video(pictures, seconds))
+
+
+def video(pictures: Sequence[Image.Image], seconds: float) -> bytes:
+    """Return the bytes of the video that `save_video` writes."""
     av = import_av()
     data = io.BytesIO()
     with av.open(data, "w", format="mp4") as file:
@@ -154,7 +164,7 @@ def save_video(pictures: Sequence[Image.Image], path: str | os.PathLike, seconds
             frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGB")), format="rgb24")
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
-    return write_whole(path, data.getvalue())
+    return data.getvalue()
 
 
 def plot_losses(

@@ -59,10 +59,8 @@ HEAVY = {
     "absl": "comes with TensorFlow Datasets",
     "ai_edge_litert": "an extra",
     "cv2": "an extra",
-    "fastapi": "an extra",
     "fsspec": "for those who read URLs",
     "filelock": "for those who write",
-    "gradio": "an extra",
     "h5py": "takes a fifth of a second, for files of weights",
     "importlib": "for those who ask",
     "jax": "another backend's user may lack it",
@@ -82,11 +80,8 @@ HEAVY = {
 
 # Of our own modules those that import something heavy, where it has to wait.
 WAITING = {
-    ("app.server", "app.actions"): "Gradio, missing, is told before Keras is loaded",
-    ("app.server", "app.gate"): "needs Gradio",
-    ("app.server", "app.page"): "needs Gradio",
-    ("app.server", "app.served"): "Gradio, missing, is told before Keras is loaded",
-    ("app.server", "app.uploads"): "Gradio, missing, is told before Keras is loaded",
+    ("app.server", "app.served"): "Starlette, missing, is told before Keras is loaded",
+    ("app.server", "app.site"): "needs Starlette",
     ("data.sources.tfds", "data.builders"): "needs TensorFlow Datasets",
     ("metrics.matching", "pencil"): "needs Keras",
     ("metrics.scores", "metrics.inception"): "needs Keras",

@@ -19,7 +19,7 @@ import pytest
 
 import keras_faces as kf
 from keras_faces.export.web import MODEL, VARIABLE, runtime
-from keras_faces.export.web.directions import main_directions
+from keras_faces.latent import main_directions
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made on TensorFlow"

@@ -1,9 +1,12 @@
 """The web page: what trained models can do, in a browser on this machine.
 
-`served` holds the models that are served, `uploads` says what people may upload, `actions` are the
-tabs as plain functions, `page` lays them out with Gradio, `visitors` knows whose files are whose,
-`gate` lets pass what the page needs, and `server` answers on a port. Only `page` and `server`
-import Gradio, `gate` what comes with it.
+`served` holds the models that are served, `actions` is what can be asked of them as plain
+functions, `site` answers requests, `server` holds the port, and `page/` is what a browser loads,
+together with what it shares with the exported page, `export/web/page/`. Only `site` imports
+Starlette.
+
+It is no Gradio: there sliders answer only once they are let go, the layout is its own on phones, it
+makes files of all that is shown, and has more than 80 routes to be shut.
 """
 
 from keras_faces.app.server import serve

@@ -1,422 +1,424 @@
-"""The tabs of the page as plain functions: a served model and what a person gave, to pictures.
+"""What the page asks for, as plain functions: from a served model and what a browser sent, to what
+the browser shows.
 
-They raise `UserError` for whatever the person can mend, and may be called by several threads.
+Nothing is remembered of anybody: a face is its latent, which the page keeps and sends along. They
+raise `UserError` for whatever the person can mend, and may be called by several threads.
 """
 
+import base64
 import io
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from keras_faces.app.served import ServedModel
+from keras_faces.app.served import MAX_PIXELS, ServedModel, decoding
+from keras_faces.data.decode import BadPicture
 from keras_faces.errors import UserError, unknown_name
+from keras_faces.export.signatures import has_uniform_prior
+from keras_faces.export.web import one_at_a_time
 from keras_faces.latent import (
+    Directions,
+    animation,
     apply,
-    attribute_direction,
     between,
     encode_faces,
     latent_of,
+    main_directions,
+    named_directions,
     orthogonalise,
-    save_frames,
+    under_conditions,
 )
 from keras_faces.metrics.evaluation import Evaluation
 from keras_faces.metrics.reconstruction import psnr, ssim
 from keras_faces.metrics.scores import SCORES
 from keras_faces.metrics.tables import format_copies, format_matches, read_scores, shown
 from keras_faces.models.encoding import EncodingModel
-from keras_faces.pictures import enlarged, grid
+from keras_faces.pictures import grid
 from keras_faces.screen import quoted
+from keras_faces.trained.model import UNLIKE
+from keras_faces.trained.pictures import decode_whole
 
-WIDTH = 1000  # pixels at least of rows of faces, as they are shown
-SIDE = 500  # of squares of faces: writing a PNG takes longer than drawing what is on it
 MAX_COUNT = 100
 MAX_FRAMES = 30
+MAX_SCALE = 16
 MAX_SEED = 2**32 - 1
-MAX_STRENGTH = 3.0
-ATTRIBUTE_FACES = 4096  # to take directions from, at most
+MAX_LATENT = 1e4
+REACH = 3.0  # a slider goes so far to each side
+SLIDERS = 8  # for main directions
+EXAMPLES = 6
+PREVIEW = 320  # pixels of an upload as the page shows it
+CARD_BYTES = 200_000
 
-Progress = Callable[[float, str], None]
-
-
-class Given(NamedTuple):
-    """A face that a person named: an uploaded picture, or a seed to draw it from.
-
-    Attributes:
-        seed: The seed, where there is no picture.
-        data: The bytes of the picture's file, or None.
-        cropped: Whether the picture is cropped already.
-        sampler: How to draw from the seed; None takes the model's default.
-        conditions: Of a conditional model, the names of what holds of the face; None draws them.
-    """
-
-    seed: int = 0
-    data: bytes | None = None
-    cropped: bool = False
-    sampler: str | None = None
-    conditions: Sequence[str] | None = None
+KINDS = {"png": "image/png", "gif": "image/gif", "mp4": "video/mp4"}
 
 
-class Shown(NamedTuple):
-    """What a tab shows.
+class File(NamedTuple):
+    """What a browser gets instead of JSON.
 
     Attributes:
-        picture: Faces side by side, large enough to be looked at.
-        note: What they are.
-        faces: The same faces, float32 of shape `(count, size, size, channels)` in [-1, 1].
+        data: The bytes.
+        media_type: What they are.
     """
 
-    picture: Image.Image
-    note: str
-    faces: np.ndarray
+    data: bytes
+    media_type: str
 
 
-def reasons(served: ServedModel) -> dict[str, str]:
-    """Return the tabs in which a model can do nothing, and why, in a sentence for people."""
+def about(served: ServedModel) -> dict:
+    """Return what the page must know of a model, above all what it can do."""
     model = served.model
-    kind = type(model).__name__
-    found = {}
+    found = {"about": served.describe(), "size": model.image_size, "makes": model.translates_to}
+    found["latents"] = model.latent_dim is not None
     if model.latent_dim is None:
-        found |= dict.fromkeys(
-            ("sample", "interpolate"),
-            f"A {kind} makes faces from pictures and has no latents to draw from: see Translate.",
-        )
-        found |= dict.fromkeys(
-            ("blend", "attributes", "reconstruct"),
-            f"A {kind} has no latents between which a face could lie. Choose another model.",
-        )
-    if model.conditional:
-        found["attributes"] = (
-            f"A {kind} is told its conditions and needs no directions: choose them in the tab "
-            "Sample, or beside a picture in Reconstruct."
-        )
-    elif "attributes" not in found:
+        return found
+    names = list(model.condition_names) if model.conditional else []
+    attributes, why = [], ""
+    if not names:
         try:
-            served.attribute_names  # noqa: B018
+            attributes = served.attribute_names
         except UserError as error:
-            found["attributes"] = f"No attribute is known of the faces of this model. {error}"
-    if model.translates_to:
-        if model.latent_dim is not None:
-            found["reconstruct"] = (
-                f"This {kind} makes sketches of photos, not copies: see Translate."
-            )
-    else:
-        try:
-            model.check_translation()
-        except UserError as error:
-            found["translate"] = str(error)
-    try:
-        score_table(served)
-    except UserError as error:
-        found["scores"] = str(error)
-    return found
+            why = str(error)
+    return found | {
+        "samplers": model.usable_samplers,
+        "sampler": model.default_sampler,
+        "encoder": model.has_encoder,
+        "conditions": names,
+        "one_condition": bool(names) and one_at_a_time(model),
+        "attributes": attributes,
+        "no_attributes": why,
+    }
 
 
-# Latents of pictures: here and nowhere else.
-
-
-def latent_of_picture(served: ServedModel, given: Given) -> np.ndarray:
-    """Return the latent of a picture, of shape `(code_dim,)`: the encoder's, or searched for.
-
-    A search takes seconds, so what is found is remembered: a slider does not search again.
-
-    Raises:
-        UserError: If there is no face, or no latent comes near it.
-    """
-    model, face = served.model, _face(served, given)
-    named = _conditions(model, given.conditions or ())
-    key = ("latent", given.data, given.cropped, tuple(given.conditions or ()))
-    return served.remembered(key, lambda: served.use(latent_of, model, face, **named))
-
-
-def searched(served: ServedModel, *given: Given) -> str:
-    """Return what is to be said where a latent was searched for."""
-    if served.model.has_encoder or all(face.data is None for face in given):
-        return ""
-    return (
-        f"; a {type(served.model).__name__} has no encoder, so the latent was searched for whose "
-        "face is nearest"
-    )
-
-
-def _conditions(model, names: Sequence[str] | None) -> dict:
-    if not model.conditional or names is None:
-        return {}
-    for name in names:
-        if name not in model.condition_names:
-            raise unknown_name("condition", name, model.condition_names)
-    return {"conditions": dict.fromkeys(names, 1.0)}
-
-
-def _face(served: ServedModel, given: Given) -> np.ndarray:
-    if given.data is None:
-        raise UserError("Choose a picture first.")
-    return served.face(given.data, given.cropped).face
-
-
-def _latent(served: ServedModel, given: Given) -> np.ndarray:
-    model = served.model
-    if given.data is not None:
-        return latent_of_picture(served, given)
-    named = _conditions(model, given.conditions)
-    return served.use(
-        model.sample_latents, 1, whole("seed", given.seed, 0, MAX_SEED), given.sampler, **named
-    )[0]
-
-
-# The tabs.
+# Faces: drawn, of pictures, changed.
 
 
 def sample(
     served: ServedModel,
-    count: int = 16,
-    seed: int = 0,
+    seeds: Sequence[int],
     sampler: str | None = None,
     conditions: Sequence[str] | None = None,
-) -> Shown:
-    """Draw faces.
+) -> dict:
+    """Draw a face for each seed.
 
     Args:
         served: The model.
-        count: How many, at most `MAX_COUNT`.
-        seed: Seed of the latents.
+        seeds: At most `MAX_COUNT`; a face is the first that `generate` draws of its seed.
         sampler: One of the model's samplers; None takes its default.
         conditions: Of a conditional model, the names of what holds of all faces; None draws
             conditions as they go together in the data.
 
+    Returns:
+        `latents`, and `sheet`, a picture of the faces in a row.
+
     Raises:
         UserError: If a value is out of range, or unknown.
     """
-    count, seed = whole("count", count, 1, MAX_COUNT), whole("seed", seed, 0, MAX_SEED)
     model = served.model
-    named = _conditions(model, conditions)
-    faces = served.use(model.generate, count, seed, sampler, **named)
-    told = f", {', '.join(conditions) or 'no condition'}" if named else ""
-    note = f"{count} faces, seed {seed}, sampler {sampler or model.default_sampler}{told}"
-    return Shown(enlarged(grid(faces), SIDE), note, faces)
+    if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_COUNT:
+        raise UserError(f"Expected 1 to {MAX_COUNT} seeds.")
+    seeds = [whole("seed", seed, 0, MAX_SEED) for seed in seeds]
+    if not isinstance(sampler, str | None):
+        raise unknown_name("sampler", str(sampler), model.samplers)
+    named = _conditions(served, conditions)
+
+    def draw():
+        rows = [model.sample_latents(1, seed, sampler, **named) for seed in seeds]
+        latents = np.concatenate(rows)
+        return latents, model.decode(latents)
+
+    latents, faces = served.use(draw)
+    return {"latents": [_numbers(row) for row in latents], "sheet": _sheet(faces)}
 
 
-def blend(served: ServedModel, first: Given, second: Given, percent: float = 50.0) -> Shown:
-    """Make the face between two pictures: the first's face, the blend, the second's face.
+def picture(
+    served: ServedModel,
+    data: bytes,
+    cropped: bool = False,
+    conditions: Sequence[str] | None = None,
+) -> dict:
+    """Take the face of a picture to its latent: the encoder's, or searched for.
 
     Args:
-        served: The model.
-        first: A picture.
-        second: Another.
+        served: A model with latents.
+        data: The bytes of the picture's file.
+        cropped: Whether it is cropped already.
+        conditions: Of a conditional model, the names of what holds of the face; None for nothing.
+
+    Returns:
+        `latent`; `preview`, the picture; `sheet`, the face as the model sees it and what the model
+        makes of its latent; `note`, what was done; `unlike`, what is to be said where the face
+        lies far from all that the model knows, else empty.
+
+    Raises:
+        UserError: If it is no picture, there is no face, or no latent comes near it.
+    """
+    model = served.model
+    named = _conditions(served, conditions or [])
+    preview, face, note, unlike = _seen(served, data, cropped)
+    latent = served.use(latent_of, model, face, **named)
+    copy = served.use(model.decode, latent[None])
+    if model.translates_to:
+        note += " Beside it the sketch that is made of it."
+    else:
+        note += (
+            f" The model's copy: PSNR {psnr(face[None], copy)[0]:.1f} dB, SSIM "
+            f"{ssim(face[None], copy)[0]:.2f}."
+        )
+    if not model.has_encoder:
+        note += (
+            f" A {type(model).__name__} has no encoder, so the latent was searched for whose face "
+            "is nearest."
+        )
+    sheet = _sheet(np.concatenate([face[None], copy]))
+    return {
+        "latent": _numbers(latent),
+        "preview": preview,
+        "sheet": sheet,
+        "note": note,
+        "unlike": unlike,
+    }
+
+
+def face(
+    served: ServedModel,
+    latent: Sequence[float],
+    change: dict | None = None,
+    second: Sequence[float] | None = None,
+    percent: float = 0,
+) -> File:
+    """Make one face: changed, and blended with a second.
+
+    Args:
+        served: A model with latents.
+        latent: The face's latent.
+        change: `attributes`, name to strength, and `hold`, whether those of strength 0 stay as they
+            are: the others' directions are made orthogonal to theirs; `directions`, strengths of
+            the main ones; `conditions`, name to how far each holds.
+        second: Another face's latent.
         percent: How much of the second, 0 to 100.
 
     Raises:
-        UserError: If there is no face, or no latent comes near one.
+        UserError: If a value is out of range, or something is unknown.
     """
-    if first.data is None or second.data is None:
-        raise UserError("Choose both pictures first.")
-    model = served.model
-    ends = [_face(served, given) for given in (first, second)]
-    codes = [_latent(served, given) for given in (first, second)]
-    blended = EncodingModel.between(*codes, percent)
-    face = served.use(model.decode, blended[None])[0]
-    faces = np.stack([ends[0], face, ends[1]])
-    note = f"{percent:g} % of the second face; the first on the left, the second on the right"
-    note += searched(served, first, second)
-    return Shown(enlarged(grid(faces, 3), WIDTH), note, faces)
+    code = _changed(served, latent, change)
+    if second is not None:
+        share = number("percent", percent, 0, 100)
+        code = EncodingModel.between(code, _latent(served, second), share)
+    return File(_png(served.use(served.model.decode, code[None])), KINDS["png"])
 
 
-class Directions(NamedTuple):
-    """Attributes as directions in a model's latent space.
-
-    Attributes:
-        vectors: Name to direction, of shape `(latent_dim,)`.
-        left_out: Name of what has none to the reason.
-        faces: Number of faces that they were taken from.
-    """
-
-    vectors: Mapping[str, np.ndarray]
-    left_out: Mapping[str, str]
-    faces: int
-
-
-def directions(served: ServedModel, progress: Progress | None = None) -> Directions:
-    """Return the directions of all attributes of the faces that a model learnt from.
-
-    They are computed once for each model.
+def morph(
+    served: ServedModel,
+    latent: Sequence[float],
+    second: Sequence[float],
+    change: dict | None = None,
+    frames: int = 8,
+    path: str = "linear",
+    kind: str = "png",
+    scale: int = 1,
+) -> File:
+    """Make the faces on the way from one, changed as in `face`, to a second.
 
     Args:
-        served: The model.
-        progress: Called with the share that is done and what is being done.
+        served: A model with latents.
+        latent: Where to begin.
+        second: Where to end.
+        change: As in `face`.
+        frames: Faces on the way, both ends among them.
+        path: `"linear"` or `"spherical"`.
+        kind: `"png"` for one row in the faces' own size, `"gif"` or `"mp4"`.
+        scale: How many times as large as it is an animation is made.
 
     Raises:
-        UserError: If its faces have no attributes, or most latents are not found by a search.
+        UserError: If a value is out of range, or a video cannot be written here.
     """
+    frames, scale = whole("frames", frames, 2, MAX_FRAMES), whole("scale", scale, 1, MAX_SCALE)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise unknown_name("kind of file", str(kind), KINDS)
+    model = served.model
+    ends = _changed(served, latent, change), _latent(served, second)
+    way = served.use(between, model, *ends, frames, path)
+    faces = served.use(model.decode, way)
+    data = _png(faces) if kind == "png" else animation(faces, f".{kind}", scale=scale)
+    return File(data, KINDS[kind])
+
+
+def _changed(served: ServedModel, latent, change: dict | None) -> np.ndarray:
+    model, code = served.model, _latent(served, latent)
+    change = {} if change is None else change
+    if not isinstance(change, dict) or change.keys() - {
+        *("attributes", "hold", "directions", "conditions")
+    }:
+        raise UserError("Expected as change: attributes, hold, directions, conditions.")
+    vectors, strengths = [], []
+    if named := _strengths(change, "attributes", REACH):
+        known, left_out = _named(served)
+        for name in named:
+            if name not in known:
+                raise UserError(left_out.get(name) or str(unknown_name("attribute", name, known)))
+        moved = [name for name, value in named.items() if value]
+        vectors = [known[name] for name in moved]
+        strengths = [named[name] for name in moved]
+        held = [known[name] for name in named if name not in moved]
+        if change.get("hold") and held:
+            vectors = [orthogonalise(vector, held) for vector in vectors]
+    if given := change.get("directions"):
+        steps = _main(served).steps
+        if not isinstance(given, list) or len(given) > len(steps):
+            raise UserError(f"Expected at most {len(steps)} directions.")
+        wide = np.pad(steps, ((0, 0), (0, model.code_dim - model.latent_dim)))
+        vectors += list(wide[: len(given)])
+        strengths += [number("direction", value, -REACH, REACH) for value in given]
+    code = apply(code, vectors, strengths) if vectors else code
+    if served.cached("uniform", lambda: served.use(has_uniform_prior, model)):
+        code[: model.latent_dim] = np.clip(code[: model.latent_dim], -1, 1)
+    if conditions := _strengths(change, "conditions", 1.0):
+        code = under_conditions(model, code, conditions)
+    return code
+
+
+# Where sliders lead.
+
+
+def directions(served: ServedModel, named: bool = False) -> dict:
+    """Return what sliders are for: the main directions, or the attributes.
+
+    They are computed once for each model; attributes are taken from up to 4096 faces that it learnt
+    from, or from 200 whose latents are searched for.
+
+    Args:
+        served: A model with latents.
+        named: Whether attributes are asked for.
+
+    Returns:
+        `names` of attributes, or `shares` of the pixels' variance that go with main directions;
+        `ends`, a picture of the mean face at both ends of each in turn; `left_out`, attributes
+        without a direction to the reason.
+
+    Raises:
+        UserError: If the model has no latents, its faces have no attributes, or most latents are
+            not found by a search.
+    """
+    main = _main(served)
+    vectors, left_out = _named(served) if named else ({}, {})
+    steps = list(vectors.values()) if named else list(main.steps)
+    found = {"names": list(vectors), "shares": _numbers(main.shares), "left_out": left_out}
+    key = ("ends", bool(named))
+    return found | {"ends": served.cached(key, lambda: _sheet(_ends(served, main.mean, steps)))}
+
+
+def _ends(served: ServedModel, mean, steps) -> np.ndarray:
+    model = served.model
+
+    def decode():
+        code = model.sample_latents(1)[0]  # whose conditions, if any, go together
+        code[: model.latent_dim] = mean
+        codes = np.repeat(code[None], 2 * len(steps), axis=0)
+        for number, step in enumerate(steps):
+            codes[2 * number : 2 * number + 2, : len(step)] += np.outer([-REACH, REACH], step)
+        return model.decode(np.clip(codes, -1, 1) if has_uniform_prior(model) else codes)
+
+    return served.use(decode) if len(steps) else np.zeros((1, *model.image_shape), np.float32)
+
+
+def _main(served: ServedModel) -> Directions:
+    model = served.model
+    if model.latent_dim is None:
+        raise UserError(f"A {type(model).__name__} has no latents to move.")
+
+    def compute():
+        # Others' faces are made between its batches.
+        decode = lambda codes: served.use(model.decode, codes)  # noqa: E731
+        return main_directions(model, min(SLIDERS, model.latent_dim), decode=decode)
+
+    return served.cached("main directions", compute)
+
+
+def _named(served: ServedModel) -> tuple[dict, dict]:
+    model = served.model
+    if model.conditional or model.latent_dim is None:
+        raise UserError(f"A {type(model).__name__} has no attributes as directions.")
 
     def compute():
         stream = served.faces("attributes")
-        total, done = min(ATTRIBUTE_FACES, stream.count), 0
+        if not model.has_encoder:
+            return named_directions(served.use(encode_faces, model, stream))
+        encode = lambda faces: served.use(model.encode, faces)  # noqa: E731
+        return named_directions(encode_faces(model, stream, encode=encode))
 
-        def encode(faces):
-            nonlocal done
-            latents = served.use(served.model.encode, faces)
-            done += len(faces)
-            if progress is not None:
-                progress(done / total, "Encoding the faces it learnt from")
-            return latents
-
-        if served.model.has_encoder:
-            encoded = encode_faces(served.model, stream, ATTRIBUTE_FACES, encode=encode)
-        else:
-            if progress is not None:
-                progress(0.0, "Searching the latents of faces it learnt from, for minutes, once")
-            encoded = served.use(encode_faces, served.model, stream)
-        vectors, left_out = {}, {}
-        for name in encoded.names:
-            try:
-                vectors[name] = attribute_direction(encoded.latents, encoded.labels_of(name))
-            except UserError as error:
-                left_out[name] = str(error)
-        return Directions(vectors, left_out, len(encoded.latents))
-
-    return served.cached("directions", compute)
+    return served.cached("named directions", compute)
 
 
-def attributes(
-    served: ServedModel,
-    given: Given,
-    strengths: Mapping[str, float],
-    hold: bool = False,
-    progress: Progress | None = None,
-) -> Shown:
-    """Change attributes of a face.
+# Sketches and photos.
+
+
+def translate(
+    served: ServedModel, data: bytes, to: str | None = None, cropped: bool = False
+) -> dict:
+    """Turn a sketch into a photo or a photo into a sketch, and back again where there is a way.
 
     Args:
-        served: The model.
-        given: The face.
-        strengths: Name to strength: 1 goes as far as faces with it are from those without.
-        hold: Whether to leave those of strength 0 as they are: the others' directions are made
-            orthogonal to theirs.
-        progress: As in `directions`.
+        served: A model that translates.
+        data: The bytes of a picture's file.
+        to: `"photo"` or `"sketch"`.
+        cropped: Whether the picture is cropped already.
 
     Returns:
-        The face, as the model sees a picture; its reconstruction, if it is a picture; and with the
-        attributes.
+        `preview`, the picture; `sheet`, the face as the model sees it, what is made of it, and what
+        is made of that; `note` and `unlike` as in `picture`.
 
     Raises:
-        UserError: If an attribute is unknown or has no direction.
+        UserError: If the model does not translate, or there is no face.
     """
     model = served.model
-    known = directions(served, progress)
-    for name in strengths:
-        if name in known.left_out:
-            raise UserError(f"{name}: {known.left_out[name]}")
-        if name not in known.vectors:
-            raise unknown_name("attribute", name, known.vectors)
-    changed = {name: value for name, value in strengths.items() if value}
-    held = [known.vectors[name] for name in strengths if name not in changed] if hold else []
-    vectors = [known.vectors[name] for name in changed]
-    if held:
-        vectors = [orthogonalise(vector, held) for vector in vectors]
-    latent = _latent(served, given)
-    moved = apply(latent, vectors, list(changed.values())) if changed else latent
-    faces = served.use(served.model.decode, np.stack([latent, moved]))
-    told = ", ".join(f"{name} {value:+g}" for name, value in changed.items()) or "nothing changed"
-    if given.data is None:
-        what = "the face as drawn"
+    to = model.check_translation(to if to is None else str(to))
+    preview, face, note, unlike = _seen(served, data, cropped)
+    if len(model.translates_to) < 2:
+        made = [served.use(model.translate, face[None], to)]
     else:
-        faces = np.concatenate([_face(served, given)[None], faces])
-        made = "the sketch made of it" if model.translates_to else "its reconstruction"
-        what = f"the picture, {made}"
-    note = f"{what}, and with {told}; directions of {known.faces:,} faces"
-    return Shown(enlarged(grid(faces, len(faces)), WIDTH), note, faces)
+        made = served.use(model.cycle, face[None], to)
+    sheet = _sheet(np.concatenate([face[None], *made]))
+    return {"preview": preview, "sheet": sheet, "note": note, "unlike": unlike}
 
 
-def interpolate(
-    served: ServedModel, first: Given, last: Given, frames: int = 8, path: str = "linear"
-) -> Shown:
-    """Make the faces on the way from one to another.
+def examples(served: ServedModel, to: str | None = None) -> dict:
+    """Return faces to try a model with, in its own size: some that it learnt from, or ORL's.
 
     Args:
         served: The model.
-        first: Where to begin.
-        last: Where to end.
-        frames: Faces on the way, both ends among them.
-        path: `"linear"` or `"spherical"`.
+        to: What they are to be translated to: to a photo, sketches are returned.
 
-    Raises:
-        UserError: If a value is out of range, or no latent comes near a picture.
+    Returns:
+        `sheet`, and `learnt`, whether the model learnt from them.
     """
-    frames = whole("frames", frames, 2, MAX_FRAMES)
-    model = served.model
-    codes = [_latent(served, given) for given in (first, last)]
-    way = served.use(between, model, *codes, frames, path)
-    faces = served.use(model.decode, way)
-    ends = ["the picture" if g.data is not None else f"seed {g.seed}" for g in (first, last)]
-    note = f"{frames} faces from {ends[0]} to {ends[1]}, {path} path{searched(served, first, last)}"
-    return Shown(enlarged(grid(faces, len(faces)), WIDTH), note, faces)
+    model, learnt = served.model, True
+
+    def drawn(stream):
+        if to == "photo":
+            return served.use(model.pairs, EXAMPLES, 0, stream)[1]
+        return stream.sample(EXAMPLES, 0)
+
+    def compute():
+        try:
+            return drawn(served.faces()), True
+        except UserError:
+            return drawn(served.faces(data="orl")), False
+
+    faces, learnt = served.cached(("examples", to == "photo"), compute)
+    return {"sheet": _sheet(faces), "learnt": learnt}
 
 
-def translate(served: ServedModel, given: Given, to: str = "photo") -> Shown:
-    """Turn a sketch into a photo or a photo into a sketch, and back again.
-
-    Args:
-        served: A model that translates; one that knows no way back shows none.
-        given: The picture.
-        to: `"photo"` or `"sketch"`.
-
-    Raises:
-        UserError: If the model does not translate, or there is no picture.
-    """
-    model = served.model
-    to = model.check_translation(to)
-    face = _face(served, given)[None]
-    if len(model.translates_to) < 2:
-        faces = np.concatenate([face, served.use(model.translate, face, to)])
-        return Shown(enlarged(grid(faces, 2), WIDTH), f"the face, and the {to} made of it", faces)
-    there, back = served.use(model.cycle, face, to)
-    faces = np.concatenate([face, there, back])
-    origin = "sketch" if to == "photo" else "photo"
-    note = f"the {origin}, the {to} made of it, and the {origin} made of that"
-    return Shown(enlarged(grid(faces, 3), WIDTH), note, faces)
+# What is known of a model.
 
 
-def reconstruct(served: ServedModel, given: Given) -> Shown:
-    """Encode and decode a picture: the face as the model sees it, and what it makes of it.
+def scores(served: ServedModel) -> dict:
+    """Return the scores that a run recorded, for people.
 
-    Args:
-        served: A model with an encoder.
-        given: The picture.
-
-    Raises:
-        UserError: If there is no face, or no latent comes near it.
-    """
-    if served.model.translates_to:
-        raise UserError(reasons(served)["reconstruct"])
-    face = _face(served, given)[None]
-    copy = served.use(served.model.decode, _latent(served, given)[None])
-    note = (
-        f"the face as the model sees it, and its reconstruction: PSNR {psnr(face, copy)[0]:.1f} "
-        f"dB, SSIM {ssim(face, copy)[0]:.2f}{searched(served, given)}"
-    )
-    faces = np.concatenate([face, copy])
-    return Shown(enlarged(grid(faces, 2), WIDTH), note, faces)
-
-
-class ScoreTable(NamedTuple):
-    """Scores of a run, for people.
-
-    Attributes:
-        headers: What the columns are.
-        rows: One for real faces, one for each sampler; text.
-        notes: What else is to be said, and under which protocol.
-    """
-
-    headers: list[str]
-    rows: list[list[str]]
-    notes: list[str]
-
-
-def score_table(served: ServedModel) -> ScoreTable:
-    """Return the scores that a run recorded.
+    Returns:
+        `headers`; `rows`, one for real faces and one for each sampler; `notes`, what else is to be
+        said, and under which protocol.
 
     Raises:
         UserError: If there are none, or they are damaged.
@@ -444,38 +446,122 @@ def score_table(served: ServedModel) -> ScoreTable:
     for name, why in result.get("not_computed", {}).items():
         notes.append(f"Not computed: {SCORES[name].title if name in SCORES else name}. {why}")
     notes += Evaluation(result).protocol().splitlines()
-    return ScoreTable(["faces", *(SCORES[name].title for name in names)], rows, notes)
+    headers = ["faces", *(SCORES[name].title for name in names)]
+    return {"headers": headers, "rows": rows, "notes": notes}
 
 
-# Files to take away.
+def card(served: ServedModel) -> dict:
+    """Return the `text` of a model's card, as Markdown without what the Hub reads.
+
+    Raises:
+        UserError: If it has none.
+    """
+    path = served.path / "README.md"
+    if not served.path.is_dir() or not path.is_file():
+        raise UserError(
+            "This model has no card. An export has one: keras-faces export "
+            f"{quoted(served.name)} --format keras"
+        )
+    with path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(CARD_BYTES)
+    _, mark, rest = text.removeprefix("---\n").partition("\n---\n")
+    return {"text": rest if mark and text.startswith("---\n") else text}
 
 
-def save_faces(shown: Shown, path: str | Path) -> None:
-    """Write a zip of single faces as PNG, in their own size, and of all side by side."""
-    with zipfile.ZipFile(path, "w") as file:
-        pictures = {"grid": grid(shown.faces)}
-        pictures |= {
-            f"{number:05d}": grid(face[None], gap=0) for number, face in enumerate(shown.faces)
-        }
-        for name, picture in pictures.items():
-            data = io.BytesIO()
-            picture.save(data, "PNG")
-            file.writestr(f"{name}.png", data.getvalue())
+# What a browser sent, checked.
 
 
-def save_gif(shown: Shown, path: str | Path) -> None:
-    """Write faces as an animation that goes there and back again."""
-    save_frames(shown.faces, path)
-
-
-def whole(name: str, value, least: int, most: int) -> int:
+def whole(name: str, value: object, least: int, most: int) -> int:
     """Return a whole number that a person gave.
 
     Raises:
         UserError: If it is none, or out of range.
     """
-    if value is None or isinstance(value, bool) or not float(value).is_integer():
+    found = number(name, value, least, most)
+    if found != int(found):
         raise UserError(f"{name} must be a whole number. Received: {value!r}.")
+    return int(found)
+
+
+def number(name: str, value: object, least: float, most: float) -> float:
+    """Return a number that a person gave.
+
+    Raises:
+        UserError: If it is none, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UserError(f"{name} must be a number. Received: {str(value)[:40]!r}.")
     if not least <= value <= most:
-        raise UserError(f"{name} must lie between {least} and {most}. Received: {value:g}.")
-    return int(value)
+        raise UserError(
+            f"{name} must lie between {least:.10g} and {most:.10g}. Received: {str(value)[:40]}."
+        )
+    return value
+
+
+def _strengths(change: dict, key: str, most: float) -> dict[str, float]:
+    given = change.get(key) or {}
+    if not isinstance(given, dict):
+        raise UserError(f"Expected {key} as names with strengths.")
+    return {name: number(name, value, -most, most) for name, value in given.items()}
+
+
+def _latent(served: ServedModel, given) -> np.ndarray:
+    width = served.model.code_dim
+    if width is None:
+        raise UserError(f"A {type(served.model).__name__} has no latents. Choose another model.")
+    if not isinstance(given, list) or len(given) != width:
+        raise UserError(f"This face is of another model: draw one. Expected {width} numbers.")
+    values = [number("latent", value, -MAX_LATENT, MAX_LATENT) for value in given]
+    return np.array(values, np.float32)
+
+
+def _conditions(served: ServedModel, names) -> dict:
+    model = served.model
+    if not model.conditional or names is None:
+        return {}
+    names = names if isinstance(names, list) else [names]
+    for name in names:
+        if not isinstance(name, str) or name not in model.condition_names:
+            raise unknown_name("condition", str(name), model.condition_names)
+    return {"conditions": dict.fromkeys(names, 1.0)}
+
+
+# What it gets back.
+
+
+def _seen(served: ServedModel, data: bytes, cropped: bool) -> tuple[str, np.ndarray, str, str]:
+    """Return a picture as the page shows it, its face, what was done, and if that is unlike."""
+    framed = served.face(data, bool(cropped))
+    try:
+        with decoding:
+            preview = Image.fromarray(decode_whole(data, 3, MAX_PIXELS))
+    except BadPicture as error:  # which `face` would have told
+        raise UserError(str(error)) from error
+    preview.thumbnail((PREVIEW, PREVIEW))
+    note, unlike, why = framed.note.partition(UNLIKE)
+    return _url(preview), framed.face, note.strip(), unlike + why
+
+
+def _numbers(values) -> list[float]:
+    """Return float32 with as many digits as tell it from its neighbours."""
+    return [float(f"{value:.9g}") for value in values]
+
+
+def _png(faces: np.ndarray) -> bytes:
+    data = io.BytesIO()
+    grid(faces, len(faces), gap=0).save(data, "PNG", compress_level=1)
+    return data.getvalue()
+
+
+def _sheet(faces: np.ndarray) -> str:
+    return _data_url(_png(faces))
+
+
+def _url(picture: Image.Image) -> str:
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return _data_url(data.getvalue())
+
+
+def _data_url(png: bytes) -> str:
+    return f"data:{KINDS['png']};base64,{base64.b64encode(png).decode()}"

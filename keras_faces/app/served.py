@@ -1,13 +1,11 @@
 """The models that the page serves, each loaded once and used by one thread at a time."""
 
 import contextlib
-import hashlib
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
-from keras_faces.app.uploads import MAX_PIXELS, check_bytes, decoding
 from keras_faces.data import labels_of
 from keras_faces.errors import UserError, unknown_name
 from keras_faces.models import MODELS
@@ -15,7 +13,11 @@ from keras_faces.runs import Run
 from keras_faces.trained import FramedFace, TrainedModel
 
 FOLDERS = ("saved_models", "runs")
-KEPT_FACES = 64  # and latents of uploads, so that moving a slider does not look for them again
+MAX_BYTES = 25_000_000
+MAX_PIXELS = 50_000_000
+
+# A picture of 50 megapixels takes 600 MB on its way, so only one is decoded at a time.
+decoding = threading.Lock()
 
 
 def find_models(folders: Sequence[str | os.PathLike] = FOLDERS) -> list[str]:
@@ -84,7 +86,7 @@ class ServedModels:
 
 
 class ServedModel(TrainedModel):
-    """A trained model that remembers what visitors gave last.
+    """A trained model that takes pictures from strangers, one at a time.
 
     Args:
         run: A run folder, a `.keras` file, or the name of a model in `saved_models/`.
@@ -103,36 +105,18 @@ class ServedModel(TrainedModel):
                 f"{run!r} is {what}. Give a run folder made by 'keras-faces train', a .keras file, "
                 "or the name of a model in saved_models/."
             )
-        self._remembered: OrderedDict = OrderedDict()
-
-    def remembered(self, key: tuple, compute: Callable):
-        """Return what `compute` gives; of what was last asked for `KEPT_FACES` are kept.
-
-        Args:
-            key: What it is of; bytes in it are kept as their SHA-256.
-            compute: Called where it is not kept.
-        """
-        key = tuple(hashlib.sha256(k).digest() if isinstance(k, bytes) else k for k in key)
-        with self._guard:
-            if key in self._remembered:
-                self._remembered.move_to_end(key)
-                return self._remembered[key]
-        result = compute()
-        with self._guard:
-            self._remembered[key] = result
-            while len(self._remembered) > KEPT_FACES:
-                self._remembered.popitem(last=False)
-        return result
 
     def face(self, data: bytes, already_cropped: bool = False) -> FramedFace:
         """Return the face of an uploaded picture as `TrainedModel.face` does."""
-        check_bytes(len(data))
-
-        def framed():
-            with decoding:
-                return TrainedModel.face(self, data, already_cropped)
-
-        return self.remembered(("face", data, already_cropped), framed)
+        if not data:
+            raise UserError("This file is empty (0 bytes). Upload a picture.")
+        if len(data) > MAX_BYTES:
+            raise UserError(
+                f"This file has {len(data) / 1e6:.1f} MB, more than the limit of "
+                f"{MAX_BYTES // 10**6} MB. Upload a smaller picture."
+            )
+        with decoding:
+            return super().face(data, already_cropped)
 
     @property
     def attribute_names(self) -> list[str]:

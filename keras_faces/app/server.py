@@ -8,13 +8,10 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 
-from keras_faces.app.visitors import Visitors
 from keras_faces.errors import UserError
 from keras_faces.optional import load
 
 HOST, PORT = "127.0.0.1", 7860
-WAITING = 64  # requests, beyond which more are told to come back
-SESSIONS = 256  # open pages that Gradio remembers, 0.35 MB each
 
 
 def serve(
@@ -34,8 +31,8 @@ def serve(
         tell: Called with what is to be said.
 
     Raises:
-        UserError: If Gradio is not installed, there is no such model, or the address is not to be
-            had.
+        UserError: If Starlette or Uvicorn is not installed, there is no such model, or the address
+            is not to be had.
     """
     with PageServer(runs, host, port) as server:
         tell(f"Serving {', '.join(server.models.names)}")
@@ -62,56 +59,28 @@ class PageServer:
     """
 
     def __init__(self, runs: Sequence[str | os.PathLike] = (), host: str = HOST, port: int = PORT):
-        require_gradio()
+        for module in ("starlette", "uvicorn"):
+            load(module, "The web page")
         from keras_faces.app.served import ServedModels, find_models
 
         self.models = ServedModels(runs or find_models())
         self._socket = listen(host, port)
-        self._visitors = Visitors()
-        self._ended = threading.Event()
         try:
-            warm_up(self.models)
+            self._server = self._make(host)
             shown = "localhost" if host in ("0.0.0.0", "::") else host
             shown = f"[{shown}]" if ":" in shown else shown
             self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
-            self._server = self._make(host)
         except BaseException:
             self.close()
             raise
 
     def _make(self, host: str):
-        # Gradio reads where files go whenever it makes a component.
-        os.environ["GRADIO_TEMP_DIR"] = str(self._visitors.folder)
-        import gradio as gr
         import uvicorn
-        from fastapi import FastAPI
 
-        from keras_faces.app import page
-        from keras_faces.app.gate import Gate
-        from keras_faces.app.uploads import MAX_BYTES
+        from keras_faces.app.site import site, warm_up
 
-        blocks = page.build(self.models, self._visitors)
-        blocks.queue(max_size=WAITING, default_concurrency_limit=4)
-        blocks.state_session_capacity = SESSIONS
-        # Else Gradio takes what it is asked for what it was made with, and opens any file.
-        blocks.has_launched = blocks.is_running = True
-        mounted = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-        system = ["system-ui", "sans-serif"]
-        gr.mount_gradio_app(
-            mounted,
-            blocks,
-            path="",
-            footer_links=[],
-            run_history=False,
-            max_file_size=MAX_BYTES,
-            ssr_mode=False,
-            show_error=False,
-            theme=gr.themes.Default(font=system, font_mono=["monospace"]),
-            css=page.CSS,
-        )
-        blocks.config["connect_heartbeat"] = False
+        warm_up(self.models)
         hosts = ["localhost", "127.0.0.1", "[::1]", host] if is_loopback(host) else []
-        app = Gate(mounted, blocks, self._visitors, hosts)
 
         class Server(uvicorn.Server):
             async def shutdown(self, sockets=None):
@@ -121,11 +90,13 @@ class PageServer:
 
         return Server(
             uvicorn.Config(
-                app,
+                site(self.models, hosts),
                 log_level="warning",
                 use_colors=False,  # which `screen` would show as escapes
                 timeout_graceful_shutdown=1,
                 ws="none",
+                lifespan="off",
+                server_header=False,
             )
         )
 
@@ -133,12 +104,7 @@ class PageServer:
         """Answer until Ctrl-C or `stop`."""
         # While the first visitor looks around; whoever uploads a picture before waits for it.
         threading.Thread(target=self._measure, daemon=True).start()
-        threading.Thread(target=self._forget, daemon=True).start()
         self._server.run(sockets=[self._socket])
-
-    def _forget(self):
-        while not self._ended.wait(60):
-            self._visitors.forget_old()
 
     def _measure(self):
         first = self.models[self.models.names[0]]
@@ -150,27 +116,14 @@ class PageServer:
         self._server.should_exit = True
 
     def close(self) -> None:
-        """Give the port back and forget what visitors uploaded."""
-        self._ended.set()
+        """Give the port back."""
         self._socket.close()
-        self._visitors.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
-
-
-def require_gradio() -> None:
-    """Import Gradio, which from then on asks nobody for its newest version.
-
-    Raises:
-        UserError: If it is not installed.
-    """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    load("gradio", "The web page")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -243,16 +196,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def warm_up(models) -> None:
-    """Load the first model and use it once, so that the first visitor does not wait.
-
-    Raises:
-        UserError: If it cannot be loaded.
-    """
-    from keras_faces.app import actions
-
-    first = models[models.names[0]]
-    if "sample" not in actions.reasons(first):
-        actions.sample(first, 16)

@@ -51,6 +51,7 @@ class Format(NamedTuple):
         carries: Names of the run's files that go with it.
         opened: The file that is opened by hand, where there is one.
         any_backend: Whether it can be written on every backend, and not only on TensorFlow.
+        takes_run: Whether `write` takes the run as well, for what is known of its faces.
     """
 
     write: Callable
@@ -61,6 +62,7 @@ class Format(NamedTuple):
     carries: tuple[str, ...] = ()
     opened: str | None = None
     any_backend: bool = False
+    takes_run: bool = False
 
 
 FORMATS = {
@@ -82,6 +84,7 @@ FORMATS = {
         "a page for browsers, without a server",
         pixels=("float32",),
         opened="index.html",
+        takes_run=True,
     ),
 }
 
@@ -167,7 +170,8 @@ def write(
         part.mkdir(parents=True)
         model = model if chosen.any_backend else _in_float32(model)
         signatures = signatures_of(model, pixels)
-        differences = chosen.write(model, signatures, part, weights)
+        more = (run,) if chosen.takes_run else ()
+        differences = chosen.write(model, signatures, part, weights, *more)
         allowed = 1 if pixels == "uint8" else TOLERANCE
         if weights != "float32":
             allowed = math.inf  # how much it costs is told, and is the user's to judge

@@ -15,8 +15,16 @@ from keras_faces.latent.attributes import (
     orthogonalise,
     under_conditions,
 )
+from keras_faces.latent.directions import Directions, main_directions, named_directions
 from keras_faces.latent.encoding import EncodedFaces, blend, encode_faces, latent_of, latents_of
-from keras_faces.latent.interpolation import PATHS, between, corner_grid, interpolate, save_frames
+from keras_faces.latent.interpolation import (
+    PATHS,
+    animation,
+    between,
+    corner_grid,
+    interpolate,
+    save_frames,
+)
 from keras_faces.latent.inversion import Inversion, invert
 from keras_faces.latent.measured import attribute_check, check_table
 from keras_faces.latent.plots import plot_latents, plot_separability
@@ -28,8 +36,10 @@ __all__ = [
     "PATHS",
     "PROJECTIONS",
     "Change",
+    "Directions",
     "EncodedFaces",
     "Inversion",
+    "animation",
     "apply",
     "attribute_change",
     "attribute_check",
@@ -45,7 +55,9 @@ __all__ = [
     "invert",
     "latent_of",
     "latents_of",
+    "main_directions",
     "manifold",
+    "named_directions",
     "orthogonalise",
     "plot_latents",
     "plot_separability",

@@ -20,15 +20,16 @@ import numpy as np
 from keras import ops
 
 from keras_faces.errors import UserError, require_above, require_whole, unknown_name
+from keras_faces.files import write_whole
 from keras_faces.optional import import_av
 from keras_faces.pictures import (
     enlarged,
+    gif,
     grid,
     picture_suffix,
-    save_gif,
     save_picture,
-    save_video,
     scaled,
+    video,
 )
 
 PATHS = ("linear", "spherical")
@@ -184,7 +185,12 @@ def save_frames(
     suffix = frames_suffix(path)
     if suffix not in (".gif", ".mp4"):
         return save_picture(grid(faces, columns or len(faces)), path, scale)
+    return write_whole(Path(path), animation(faces, suffix, seconds, scale))
+
+
+def animation(faces: np.ndarray, suffix: str, seconds: float = 0.1, scale: int = 1) -> bytes:
+    """Return the bytes of the `".gif"` or `".mp4"` that `save_frames` writes."""
     pictures = [scaled(enlarged(grid(face[None], gap=0), MORPH_SIZE), scale) for face in faces]
     if suffix == ".mp4":
-        return save_video(pictures, path, seconds)
-    return save_gif([*pictures, *pictures[-2:0:-1]], path, seconds, hold=1)
+        return video(pictures, seconds)
+    return gif([*pictures, *pictures[-2:0:-1]], seconds, hold=1)

@@ -35,6 +35,7 @@ MEASURED_FACES = 64
 FEWEST_DESCRIPTORS = 20  # that say how far faces lie from each other
 LEAST_CONTRAST = 0.05  # standard deviation, six grey levels: even pictures have none
 CLEARLY = 1.05  # times the worst error of faces that are known to be some
+UNLIKE = "This picture is unlike the faces that the model has learnt"
 UNKNOWN_FRAME = " (Where faces lay in training is not known here, so as in the ORL faces.)"
 
 # Keras keeps state of the whole process, and more threads than cores make nothing quicker.
@@ -253,7 +254,7 @@ class TrainedModel:
         if not reasons:
             return []
         told = "; ".join(reasons)
-        return [f"This picture is unlike the faces that the model has learnt: {told}."]
+        return [f"{UNLIKE}: {told}."]
 
     def _badly_copied(self, face) -> Iterator[str]:
         """Say if a face's reconstruction is worse than those of faces that the model knows."""

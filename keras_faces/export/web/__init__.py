@@ -3,7 +3,8 @@
 The model's ONNX graphs are run by onnxruntime-web. All that the page needs lies beside it in
 classic scripts, because a page that was opened from a disk may fetch nothing:
 
-- `index.html`, `page.css`, `page.js`: what is seen;
+- `index.html`, `page.css`, `widgets.js`, `page.js`: what is seen; `keras-faces serve` shares the
+  second and the third;
 - `keras-faces.js`: the model as functions, also for pages of one's own;
 - `model.js`: the graphs, gzipped, in base64, and what the page must know of the model;
 - `runtime.js`: onnxruntime-web.
@@ -13,8 +14,10 @@ cannot be installed beside the TensorFlow that Keras needs.
 """
 
 import base64
+import contextlib
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -23,10 +26,12 @@ from keras import ops
 
 from keras_faces.export.onnx import NEEDS, onnx_graph, served_by_onnx
 from keras_faces.export.signatures import Signature, has_uniform_prior, largest_difference
-from keras_faces.export.web.directions import main_directions
+from keras_faces.errors import UserError
 from keras_faces.export.web.runtime import packed, runtime_script
+from keras_faces.latent import encode_faces, main_directions, named_directions
 from keras_faces.models import model_name
 from keras_faces.optional import require
+from keras_faces.trained import TrainedModel
 
 PAGE = Path(__file__).parent / "page"
 MODEL = "model.js"
@@ -35,9 +40,16 @@ VARIABLE = "const KERAS_FACES_MODEL = "
 
 
 def web_page(
-    model, signatures: dict[str, Signature], folder: Path, weights: str
+    model,
+    signatures: dict[str, Signature],
+    folder: Path,
+    weights: str,
+    run: str | os.PathLike | None = None,
 ) -> dict[str, float | None]:
     """Write a page that makes faces in a browser: of latents, or of a drawing by a translator.
+
+    Where the faces that the run learnt from can be opened, have attributes, and the model has an
+    encoder, the page has a slider for each attribute as well.
 
     Returns:
         The largest difference from the model by signature, of the graphs as the page holds them
@@ -59,7 +71,7 @@ def web_page(
         [about["takes"]] = signatures[served].inputs
     else:
         parts = {"draw": _draw(model), "decode": signatures["decode"]}
-        about |= _latents(model)
+        about |= _latents(model, run)
     graphs = {name: packed(onnx_graph(part).SerializeToString()) for name, part in parts.items()}
     content = json.dumps({"about": about, "graphs": graphs})
     (folder / MODEL).write_text(f"{VARIABLE}{content};\n", encoding="utf-8")
@@ -79,7 +91,7 @@ def _draw(model) -> Signature:
     return Signature({"noise": ((width,), "float32")}, draw)
 
 
-def _latents(model) -> dict:
+def _latents(model, run) -> dict:
     """Return what a page must know of a model's latents."""
     found = main_directions(model, min(SLIDERS, model.latent_dim))
     conditions = list(model.condition_names) if model.conditional else []
@@ -88,14 +100,25 @@ def _latents(model) -> dict:
         "sampler": model.default_sampler,
         "uniform": has_uniform_prior(model),
         "mean": _rounded(found.mean),
+        "attributes": {name: _rounded(step) for name, step in _attributes(model, run).items()},
         "directions": _rounded(found.steps),
         "shares": _rounded(found.shares),
         "conditions": conditions,
-        "one_condition": bool(conditions) and _one_at_a_time(model),
+        "one_condition": bool(conditions) and one_at_a_time(model),
     }
 
 
-def _one_at_a_time(model) -> bool:
+def _attributes(model, run) -> dict[str, np.ndarray]:
+    """Return the directions of what is known of the faces that a model learnt from, by name."""
+    if run is None or not model.has_encoder or model.conditional:
+        return {}
+    with contextlib.suppress(UserError):  # its faces are not here, or nothing is known of them
+        faces = TrainedModel(run, model).faces("attributes")
+        return named_directions(encode_faces(model, faces))[0]
+    return {}
+
+
+def one_at_a_time(model) -> bool:
     """Whether every face that a conditional model learnt from had exactly one condition."""
     seen = ops.convert_to_numpy(model.seen_conditions)
     return seen.shape[1] > 1 and bool((seen.sum(axis=1) == 1).all())

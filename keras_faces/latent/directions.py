@@ -1,9 +1,14 @@
-"""In which directions of the latent space faces change most: what a page's sliders move along."""
+"""What a page's sliders move along: directions of attributes, and those in which faces change most."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
+
+from keras_faces.errors import UserError
+from keras_faces.latent.attributes import attribute_direction
+from keras_faces.latent.encoding import EncodedFaces
 
 # Faces that are decoded: so many a dimension of the latents, and so many at least.
 SAMPLES_EACH = 8
@@ -26,7 +31,9 @@ class Directions(NamedTuple):
     shares: np.ndarray
 
 
-def main_directions(model, count: int, samples: int | None = None) -> Directions:
+def main_directions(
+    model, count: int, samples: int | None = None, decode: Callable | None = None
+) -> Directions:
     """Find the directions along which faces change most, the most important first.
 
     Latents of the model's default sampler are drawn and decoded, and pixels regressed on them. In
@@ -38,13 +45,15 @@ def main_directions(model, count: int, samples: int | None = None) -> Directions
         model: A model with latents. Conditions are drawn with the latents.
         count: How many; no more than the latents have dimensions.
         samples: How many faces are decoded; None for as many as the latents' dimensions ask for.
+        decode: What turns latents into faces; None takes `model.decode`.
     """
+    decode = decode or model.decode
     samples = samples or max(SAMPLES, SAMPLES_EACH * model.latent_dim)
     codes = model.sample_latents(samples)
     with tqdm(total=samples, desc="Directions", unit=" faces", disable=None) as bar:
         pixels = []
         for batch in np.array_split(codes, -(-samples // BATCH)):
-            pixels.append(_averaged(model.decode(batch)))
+            pixels.append(_averaged(decode(batch)))
             bar.update(len(batch))
     pixels = np.concatenate(pixels)
     latents = np.asarray(codes[:, : model.latent_dim], np.float64)
@@ -69,3 +78,21 @@ def _averaged(faces: np.ndarray) -> np.ndarray:
     side = min(SIDE, size)
     blocks = faces.reshape(count, side, size // side, side, size // side, channels)
     return blocks.mean(axis=(2, 4)).reshape(count, -1)
+
+
+def named_directions(encoded: EncodedFaces) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the directions of all attributes of faces by name, and why others have none.
+
+    Args:
+        encoded: What `encode_faces` returned, of faces with attributes.
+
+    Returns:
+        Name to direction, of shape `(code_dim,)`; and name to reason, where all or none have it.
+    """
+    found, left_out = {}, {}
+    for name in encoded.names:
+        try:
+            found[name] = attribute_direction(encoded.latents, encoded.labels_of(name))
+        except UserError as error:
+            left_out[name] = str(error)
+    return found, left_out
