@@ -1,22 +1,20 @@
-"""The web page without a browser: uploads, models, tabs as functions, and the server."""
+"""The web page without a browser: models, what can be asked of them as functions, the server."""
 
+import base64
+import functools
 import io
 import json
 import socket
 import sys
 import threading
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
 from PIL import Image
-from serving import CONDITIONS, Caller, given_file, serving
 from test_trained import as_bytes, bomb
 
 import keras_faces as kf
-from keras_faces.app import actions, server, uploads
-from keras_faces.app.actions import Given
+from keras_faces.app import actions, served, server
 from keras_faces.app.served import ServedModels, find_models
 from keras_faces.cli import main
 
@@ -53,12 +51,12 @@ def models(folder):
 
 
 @pytest.fixture
-def served(models, folder):
+def model_of(models, folder):
     return lambda name: models[str(folder / name)]
 
 
 # ---------------------------------------------------------------------------------------------
-# Uploads
+# Pictures of strangers
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -70,15 +68,24 @@ def served(models, folder):
         (bomb(9_000, 9_000), "9000x9000 pixels, more than the limit of 50,000,000"),
     ],
 )
-def test_what_is_wrong_with_an_upload_is_told(data, expected, served):
-    with pytest.raises(UserError, match=expected):
-        served("vae").face(data)
+def test_what_is_wrong_with_a_picture_is_told(data, expected, model_of):
+    for given in (actions.picture, actions.translate):
+        name = "vae" if given is actions.picture else "cyclegan"
+        with pytest.raises(UserError, match=expected):
+            given(model_of(name), data)
 
 
-def test_a_file_that_is_too_large_is_refused_unread(monkeypatch, served):
-    monkeypatch.setattr(uploads, "MAX_BYTES", 2_000_000)
+def test_a_file_that_is_too_large_is_refused_unread(monkeypatch, model_of):
+    monkeypatch.setattr(served, "MAX_BYTES", 2_000_000)
     with pytest.raises(UserError, match=r"2\.5 MB, more than the limit of 2 MB"):
-        served("vae").face(bytes(2_500_000))
+        actions.picture(model_of("vae"), bytes(2_500_000))
+
+
+def test_where_no_face_is_found_the_page_speaks_of_its_own_box(model_of):
+    blank = as_bytes(np.full((200, 200), 120, np.uint8))
+    with pytest.raises(UserError, match=r"No face was found.*tick 'already cropped") as told:
+        actions.picture(model_of("vae"), blank)
+    assert "--already-cropped" not in str(told.value)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -96,7 +103,7 @@ def test_models_are_found_where_they_lie(folder, tmp_path, monkeypatch):
 
 
 def test_without_any_model_it_is_said_what_to_do(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("gradio")
+    pytest.importorskip("starlette")
     monkeypatch.chdir(tmp_path)
     assert main(["serve"]) == 2
     told = capsys.readouterr().err
@@ -115,7 +122,7 @@ def test_a_model_that_is_not_on_the_page_is_told(models):
         models["other"]
 
 
-def test_what_takes_long_is_done_once_and_again_only_after_it_failed(served):
+def test_what_takes_long_is_done_once_and_again_only_after_it_failed(model_of):
     calls = []
 
     def compute():
@@ -125,35 +132,350 @@ def test_what_takes_long_is_done_once_and_again_only_after_it_failed(served):
         return "done"
 
     with pytest.raises(UserError, match="not yet"):
-        served("vae").cached("test", compute)
+        model_of("vae").cached("test", compute)
     threads = [
-        threading.Thread(target=served("vae").cached, args=("test", compute)) for _ in range(5)
+        threading.Thread(target=model_of("vae").cached, args=("test", compute)) for _ in range(5)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert served("vae").cached("test", compute) == "done" and len(calls) == 2
+    assert model_of("vae").cached("test", compute) == "done" and len(calls) == 2
 
 
-def test_one_thread_at_a_time_uses_keras(served, monkeypatch):
+# ---------------------------------------------------------------------------------------------
+# What can be asked
+
+
+def faces_of(given) -> np.ndarray:
+    """The faces of a picture in which they stand in a row: a data URL, or a file."""
+    if isinstance(given, str):
+        kind, _, text = given.partition(";base64,")
+        assert kind == "data:image/png"
+        given = base64.b64decode(text)
+    else:
+        assert given.media_type == "image/png"
+        given = given.data
+    pixels = np.asarray(Image.open(io.BytesIO(given)))
+    faces = np.stack(np.split(pixels, pixels.shape[1] // pixels.shape[0], axis=1))
+    return kf.data.to_float(faces[..., None] if faces.ndim == 3 else faces)
+
+
+def alike(given, faces):
+    """Whether a picture shows faces, but for the rounding to levels."""
+    return np.abs(faces_of(given) - np.clip(faces, -1, 1)).max() < 1.01 / 127.5
+
+
+def drawn(model, *seeds, **named):
+    found = actions.sample(model, list(seeds), **named)
+    return found["latents"]
+
+
+@pytest.fixture(scope="module")
+def pictures(orl_path):
+    return [(orl_path / f"s{person}" / "1.pgm").read_bytes() for person in (1, 2)]
+
+
+def test_the_page_is_told_what_each_model_can_do(model_of):
+    found = {name: actions.about(model_of(name)) for name in ("vae", "gan", "cvae", "cyclegan")}
+    assert found["vae"]["about"] == "VAE, 32x32, grey, learnt from orl"
+    assert found["vae"]["attributes"] == ["glasses", "smiling", "beard", "woman"]
+    assert [found[name]["latents"] for name in found] == [True, True, True, False]
+    assert [found[name].get("encoder") for name in found] == [True, False, True, None]
+    assert found["cvae"]["conditions"] == ["glasses", "beard"] and not found["cvae"]["attributes"]
+    assert set(found["cyclegan"]["makes"]) == {"photo", "sketch"} and not found["vae"]["makes"]
+    assert "not recorded" in found["gan"]["no_attributes"]
+    json.dumps(found)
+
+
+def test_faces_of_seeds_are_the_models(model_of):
+    vae = model_of("vae")
+    found = actions.sample(vae, [3, 7], "prior")
+    expected = [vae.model.generate(1, seed, "prior")[0] for seed in (3, 7)]
+    assert alike(found["sheet"], np.stack(expected))
+    # A latent on its way through JSON is the same to the last bit.
+    latent = json.loads(json.dumps(found["latents"][0]))
+    np.testing.assert_array_equal(np.float32(latent), vae.model.sample_latents(1, 3, "prior")[0])
+    assert alike(actions.face(vae, latent), expected[:1])
+
+
+def test_conditions_of_faces_are_obeyed(model_of):
+    cvae = model_of("cvae")
+    found = actions.sample(cvae, [1], conditions=["beard"])
+    assert alike(found["sheet"], cvae.model.generate(1, 1, conditions="beard"))
+    change = {"conditions": {"glasses": 1, "beard": 0}}
+    moved = actions.face(cvae, found["latents"][0], change)
+    assert alike(moved, cvae.model.generate(1, 1, conditions="glasses"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"seeds": []}, "1 to 100 seeds"),
+        ({"seeds": [0] * 101}, "1 to 100 seeds"),
+        ({"seeds": 5}, "1 to 100 seeds"),
+        ({"seeds": [2.5]}, "whole number"),
+        ({"seeds": [-1]}, "seed must lie between 0 and 4294967295"),
+        ({"seeds": [10**400]}, "seed must lie"),
+        ({"seeds": [float("nan")]}, "seed must lie"),
+        ({"seeds": [None]}, "seed must be a number"),
+        ({"seeds": [True]}, "seed must be a number"),
+        ({"sampler": "priro"}, "'prior'"),
+        ({"sampler": ["prior"]}, "no sampler named"),
+    ],
+)
+def test_mistakes_of_drawing_are_told(given, expected, model_of):
+    with pytest.raises(UserError, match=expected):
+        actions.sample(model_of("vae"), **{"seeds": [0], **given})
+
+
+@pytest.mark.parametrize("names", [["bread"], "bread", [5], 5])
+def test_a_condition_that_does_not_exist_is_told(names, model_of):
+    with pytest.raises(UserError, match="no condition named"):
+        actions.sample(model_of("cvae"), [0], conditions=names)
+
+
+def test_a_picture_becomes_a_latent_and_what_was_done_is_shown(model_of, pictures):
+    vae = model_of("vae")
+    found = actions.picture(vae, pictures[0], cropped=True)
+    face, copy = faces_of(found["sheet"])
+    exact = vae.face(pictures[0], True).face
+    assert np.abs(face - exact).max() < 0.01
+    assert np.abs(copy - vae.model.reconstruct(exact[None])[0]).max() < 0.01
+    np.testing.assert_allclose(found["latent"], vae.model.encode(exact[None])[0], atol=1e-5)
+    assert "PSNR" in found["note"] and not found["unlike"]
+    preview = Image.open(io.BytesIO(base64.b64decode(found["preview"].split(",")[1])))
+    assert preview.size == (92, 112)
+
+
+def test_a_picture_far_from_what_the_model_knows_is_said_to_be_so(model_of, pictures, monkeypatch):
+    # Else this model, which has learnt nothing, finds nothing strange.
+    monkeypatch.setattr("keras_faces.trained.model.CLEARLY", 0)
+    found = actions.picture(model_of("vae"), pictures[0], cropped=True)
+    assert found["unlike"].startswith("This picture is unlike the faces that the model has learnt:")
+    assert found["note"].startswith("Taken as already cropped. The model's copy")
+
+
+def test_a_large_picture_is_shown_small(model_of):
+    pixels = np.random.default_rng(0).integers(0, 256, (700, 1400, 3), np.uint8)
+    found = actions.picture(model_of("vae"), as_bytes(pixels), cropped=True)
+    preview = Image.open(io.BytesIO(base64.b64decode(found["preview"].split(",")[1])))
+    assert preview.size == (320, 160)
+
+
+def test_pictures_of_a_conditional_model_have_conditions(model_of, pictures):
+    cvae = model_of("cvae")
+    found = actions.picture(cvae, pictures[0], True, ["beard"])
+    exact = cvae.face(pictures[0], True).face[None]
+    assert (
+        np.abs(faces_of(found["sheet"])[1:] - cvae.model.reconstruct(exact, "beard")).max() < 0.01
+    )
+    assert found["latent"][-2:] == [0, 1]
+
+
+def test_without_an_encoder_latents_are_searched_for(model_of, monkeypatch):
+    search = functools.partial(kf.latent.invert, steps=40, starts=4)
+    monkeypatch.setattr("keras_faces.latent.encoding.invert", search)
+    gan = model_of("gan")
+    faces = gan.model.generate(2, seed=5)
+    levels = np.uint8(np.round((faces[0, ..., 0] + 1) * 127.5))
+    found = actions.picture(gan, as_bytes(levels), cropped=True)
+    assert "searched for" in found["note"]
+    copy = faces_of(found["sheet"])[1]
+    assert np.abs(copy - faces[0]).mean() < 0.5 * np.abs(faces[1] - faces[0]).mean()
+
+
+def test_a_blend_lies_between_its_faces(model_of):
+    vae = model_of("vae")
+    first, second = drawn(vae, 1, 2)
+    expected = vae.model.decode(0.7 * np.float32([first]) + 0.3 * np.float32([second]))
+    assert alike(actions.face(vae, first, second=second, percent=30), expected)
+    assert alike(actions.face(vae, first, second=second, percent=100), vae.model.generate(1, 2))
+    with pytest.raises(UserError, match="percent must lie between 0 and 100"):
+        actions.face(vae, first, second=second, percent=101)
+
+
+def test_attributes_move_a_latent_along_their_directions(model_of):
+    vae = model_of("vae")
+    [latent] = drawn(vae, 2)
+    change = {"attributes": {"beard": 1.5, "woman": 0}}
+    encoded = kf.latent.encode_faces(vae.model, vae.faces("attributes"))
+    beard, woman = kf.latent.attribute_directions(encoded, ["beard", "woman"])
+    expected = vae.model.decode(np.float32([latent]) + 1.5 * beard)
+    assert alike(actions.face(vae, latent, change), expected)
+    left = kf.latent.orthogonalise(beard, woman)
+    expected = vae.model.decode(np.float32([latent]) + 1.5 * left)
+    assert alike(actions.face(vae, latent, {**change, "hold": True}), expected)
+
+
+def test_sliders_show_at_their_ends_where_they_lead(model_of):
+    vae = model_of("vae")
+    main = kf.latent.main_directions(vae.model, 4)
+    found = actions.directions(vae)
+    np.testing.assert_allclose(found["shares"], main.shares, rtol=1e-3)
+    expected = vae.model.decode(main.mean + np.float32([[-3], [3]]) * main.steps[1])
+    assert np.abs(faces_of(found["ends"])[2:4] - expected).max() < 0.02
+    [latent] = drawn(vae, 2)
+    moved = actions.face(vae, latent, {"directions": [0, 2]})
+    expected = vae.model.decode(np.float32([latent]) + 2 * main.steps[1])
+    assert np.abs(faces_of(moved) - expected).max() < 0.02
+    named = actions.directions(vae, named=True)
+    assert named["names"] == ["glasses", "smiling", "beard", "woman"]
+    assert len(faces_of(named["ends"])) == 8
+
+
+def test_uniform_latents_stay_where_the_model_knows_them(model_of):
+    gan = model_of("gan")
+    [latent] = drawn(gan, 0)
+    steps = kf.latent.main_directions(gan.model, 8).steps
+    expected = gan.model.decode(np.clip(np.float32([latent]) + 3 * steps.sum(axis=0), -1, 1))
+    assert (
+        np.abs(faces_of(actions.face(gan, latent, {"directions": [3] * 8})) - expected).max() < 0.02
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"attributes": {"glases": 1.0}}, r"no attribute named 'glases'.*'glasses'"),
+        ({"attributes": {"glasses": 4}}, "glasses must lie between -3 and 3"),
+        ({"attributes": {"glasses": "1"}}, "glasses must be a number"),
+        ({"attributes": [1]}, "names with strengths"),
+        ({"directions": [0] * 9}, "at most 4 directions"),
+        ({"directions": [float("inf")]}, "direction must lie"),
+        ({"conditions": {"beard": 1}}, "takes no conditions"),
+        ({"smile": 1}, "Expected as change"),
+        ([], "Expected as change"),
+    ],
+)
+def test_mistakes_of_changing_are_told(change, expected, model_of):
+    vae = model_of("vae")
+    with pytest.raises(UserError, match=expected):
+        actions.face(vae, drawn(vae, 0)[0], change)
+
+
+@pytest.mark.parametrize("latent", [None, [], [0] * 5, [0, 0, 0, "1"], [0, 0, 0, 1e9], {}, "0000"])
+def test_what_is_no_latent_of_the_model_is_told(latent, model_of):
+    with pytest.raises(UserError, match=r"of another model|latent must"):
+        actions.face(model_of("vae"), latent)
+    with pytest.raises(UserError, match="has no latents"):
+        actions.face(model_of("cyclegan"), latent)
+
+
+def test_a_morph_goes_from_one_face_to_the_other(model_of):
+    vae = model_of("vae")
+    first, second = drawn(vae, 1, 2)
+    strip = actions.morph(vae, first, second, frames=5, path="spherical")
+    codes = kf.latent.between(vae.model, np.float32(first), np.float32(second), 5, "spherical")
+    assert alike(strip, vae.model.decode(codes))
+    gif = actions.morph(vae, first, second, frames=5, kind="gif", scale=2)
+    with Image.open(io.BytesIO(gif.data)) as morph:
+        assert morph.n_frames == 8 and morph.size == (256, 256)  # there and back
+    for given, expected in (
+        ({"frames": 31}, "frames must lie between 2 and 30"),
+        ({"path": "curved"}, "no path named 'curved'"),
+        ({"path": ["linear"]}, "no path named"),
+        ({"kind": "exe"}, "no kind of file named 'exe'"),
+        ({"kind": ["gif"]}, "no kind of file"),
+        ({"scale": 9}, "scale must lie between 1 and 8"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            actions.morph(vae, first, second, **given)
+
+
+def test_a_video_is_written_where_it_can_be_and_else_told(model_of, monkeypatch):
+    vae = model_of("vae")
+    latents = drawn(vae, 1, 2)
+    if kf.optional.importlib.util.find_spec("av"):
+        assert actions.morph(vae, *latents, kind="mp4").data[4:8] == b"ftyp"
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r"keras-faces\[video\]"):
+        actions.morph(vae, *latents, kind="mp4")
+
+
+@pytest.mark.parametrize("to", ["photo", "sketch"])
+def test_a_translation_is_shown_with_its_way_back(to, model_of, pictures):
+    cyclegan = model_of("cyclegan")
+    found = actions.translate(cyclegan, pictures[0], to, cropped=True)
+    exact = cyclegan.face(pictures[0], True).face[None]
+    there, back = cyclegan.model.cycle(exact, to)
+    assert alike(found["sheet"], np.concatenate([exact, there, back]))
+    with pytest.raises(UserError, match="no domain named"):
+        actions.translate(cyclegan, pictures[0], ["photo"])
+    with pytest.raises(UserError, match="does not translate"):
+        actions.translate(model_of("vae"), pictures[0])
+
+
+def test_a_model_of_sketches_translates_photos_alone(tmp_path, pictures):
+    small = {"image_size": 32, "channels": 1, "filters": 2, "hidden_units": 4, "latent_dim": 2}
+    model = kf.create_model("vaegan", **small, target="sketch")
+    model.save(tmp_path / "model.keras")
+    found = ServedModels([tmp_path])[str(tmp_path)]
+    shown = actions.translate(found, pictures[0], "sketch", True)
+    exact = found.face(pictures[0], True).face[None]
+    assert alike(shown["sheet"], np.concatenate([exact, model.translate(exact)]))
+    assert "sketch" in actions.picture(found, pictures[0], True)["note"]
+    with pytest.raises(UserError, match="into sketches alone"):
+        actions.translate(found, pictures[0], "photo", True)
+
+
+def test_examples_are_faces_that_the_model_learnt_from_or_others(model_of):
+    vae = model_of("vae")
+    found = actions.examples(vae)
+    assert found["learnt"] and len(faces_of(found["sheet"])) == 6
+    for face in faces_of(found["sheet"]):
+        assert vae.faces().cache.holds(kf.data.to_uint8(face))
+    assert not actions.examples(model_of("gan"))["learnt"]
+    sketches = faces_of(actions.examples(model_of("cyclegan"), "photo")["sheet"])
+    photos = faces_of(actions.examples(model_of("cyclegan"))["sheet"])
+    assert np.abs(sketches - model_of("cyclegan").model.sketch(photos)).mean() < 0.02
+
+
+def test_scores_stand_with_their_protocol(model_of):
+    found = actions.scores(model_of("vae"))
+    assert found["headers"] == ["faces", "laplacian variance"]
+    assert [row[0] for row in found["rows"]][:2] == ["real", "generated (prior)"]
+    assert all("±" in row[1] for row in found["rows"])
+    assert found["notes"][-1].startswith("Protocol: source orl")
+
+
+def test_damaged_and_missing_scores_are_told(model_of, monkeypatch, tmp_path):
+    with pytest.raises(UserError, match="keras-faces evaluate"):
+        actions.scores(model_of("gan"))
+    monkeypatch.setattr(model_of("vae"), "run", kf.runs.Run(tmp_path))
+    (tmp_path / "scores.json").write_text('{"format": 1')
+    with pytest.raises(UserError, match="is damaged"):
+        actions.scores(model_of("vae"))
+    (tmp_path / "scores.json").write_text('{"format": 0}')
+    with pytest.raises(UserError, match="Score it anew"):
+        actions.scores(model_of("vae"))
+
+
+def test_the_card_is_shown_without_what_machines_read(model_of, folder):
+    with pytest.raises(UserError, match=r"has no card.*keras-faces export"):
+        actions.card(model_of("gan"))
+    (folder / "cvae" / "README.md").write_text("---\nlicense: other\n---\n\n# cvae\n\n---\nEnd")
+    assert actions.card(model_of("cvae"))["text"] == "\n# cvae\n\n---\nEnd"
+
+
+def test_one_thread_at_a_time_uses_keras(model_of, monkeypatch):
     inside, most, barrier = [0], [0], threading.Event()
-    model = served("vae").model
-    generate = model.generate
+    model = model_of("vae").model
+    decode = model.decode
 
-    def watched(*arguments, **named):
+    def watched(*arguments):
         inside[0] += 1
         most[0] = max(most[0], inside[0])
-        barrier.wait(0.05)
-        faces = generate(*arguments, **named)
+        barrier.wait(0.02)
+        faces = decode(*arguments)
         inside[0] -= 1
         return faces
 
-    monkeypatch.setattr(model, "generate", watched)
+    monkeypatch.setattr(model, "decode", watched)
     results = {}
 
     def draw(seed):
-        results[seed] = actions.sample(served("vae"), 2, seed).faces
+        results[seed] = actions.sample(model_of("vae"), [seed])["sheet"]
 
     threads = [threading.Thread(target=draw, args=(seed,)) for seed in range(6)]
     for thread in threads:
@@ -162,215 +484,7 @@ def test_one_thread_at_a_time_uses_keras(served, monkeypatch):
         thread.join()
     assert most == [1]
     for seed in range(6):
-        np.testing.assert_array_equal(results[seed], generate(2, seed))
-
-
-# ---------------------------------------------------------------------------------------------
-# Tabs
-
-
-def test_each_model_has_the_tabs_that_make_sense_and_says_why_not_the_others(served):
-    found = {name: actions.reasons(served(name)) for name in ("vae", "gan", "cvae", "cyclegan")}
-    assert set(found["vae"]) == {"translate"}
-    assert set(found["gan"]) == {"attributes", "translate", "scores"}
-    assert set(found["cvae"]) == {"attributes", "translate", "scores"}
-    without_latents = {"sample", "blend", "attributes", "interpolate", "reconstruct"}
-    assert set(found["cyclegan"]) == {*without_latents, "scores"}
-    assert "not recorded" in found["gan"]["attributes"]
-    assert "has no latents" in found["cyclegan"]["blend"]
-    assert "is told its conditions" in found["cvae"]["attributes"]
-    assert "keras-faces evaluate" in found["gan"]["scores"]
-    assert "see Translate" in found["cyclegan"]["sample"]
-
-
-def test_samples_are_the_models(served):
-    shown = actions.sample(served("vae"), 5, 3)
-    np.testing.assert_array_equal(shown.faces, served("vae").model.generate(5, 3))
-    assert "seed 3" in shown.note and max(shown.picture.size) >= 500
-
-
-def test_samples_are_saved_in_their_own_size(served, tmp_path):
-    import zipfile
-
-    path = tmp_path / "faces.zip"
-    actions.save_faces(actions.sample(served("vae"), 2), path)
-    with zipfile.ZipFile(path) as file:
-        assert sorted(file.namelist()) == ["00000.png", "00001.png", "grid.png"]
-        assert Image.open(io.BytesIO(file.read("00001.png"))).size == (32, 32)
-
-
-def test_conditions_of_samples_are_obeyed(served):
-    shown = actions.sample(served("cvae"), 3, 1, conditions=["beard"])
-    model = served("cvae").model
-    np.testing.assert_array_equal(shown.faces, model.generate(3, 1, conditions="beard"))
-    assert np.abs(shown.faces - actions.sample(served("cvae"), 3, 1).faces).max() > 0
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({"count": 0}, "count must lie between 1 and 100"),
-        ({"count": 101}, "count must lie"),
-        ({"count": 2.5}, "whole number"),
-        ({"seed": -1}, "seed must lie"),
-        ({"seed": None}, "seed must be a whole number"),
-        ({"sampler": "priro"}, "'prior'"),
-    ],
-)
-def test_mistakes_of_sampling_are_told(given, expected, served):
-    with pytest.raises(UserError, match=expected):
-        actions.sample(served("vae"), **{"count": 2, **given})
-
-
-def test_a_condition_that_does_not_exist_is_told(served):
-    with pytest.raises(UserError, match=r"no condition named 'bread'.*'beard'"):
-        actions.sample(served("cvae"), 1, conditions=["bread"])
-
-
-@pytest.fixture(scope="module")
-def pictures(orl_path):
-    return [
-        Given(data=(orl_path / f"s{person}" / "1.pgm").read_bytes(), cropped=True, conditions=())
-        for person in (1, 2)
-    ]
-
-
-def test_a_blend_lies_between_its_pictures(served, pictures):
-    vae = served("vae")
-    faces = actions.blend(vae, *pictures, 30).faces
-    np.testing.assert_allclose(faces[1], vae.model.blend(faces[0], faces[2], 30), atol=1e-5)
-    for percent, given in ((0, pictures[0]), (100, pictures[1])):
-        copy = actions.reconstruct(vae, given).faces[1]
-        np.testing.assert_allclose(actions.blend(vae, *pictures, percent).faces[1], copy, atol=1e-5)
-
-
-def test_a_blend_needs_both_pictures(served, pictures):
-    with pytest.raises(UserError, match="both pictures"):
-        actions.blend(served("vae"), pictures[0], Given())
-
-
-def test_pictures_of_a_conditional_model_have_conditions(served, pictures):
-    cvae = served("cvae")
-    first, second = (
-        actions.reconstruct(cvae, pictures[0]._replace(conditions=held)).faces
-        for held in ((), ("beard",))
-    )
-    expected = cvae.model.reconstruct(second[:1], "beard")
-    np.testing.assert_allclose(second[1:], expected, atol=1e-6)
-    assert np.abs(first[1] - second[1]).max() > 0
-
-
-def test_without_an_encoder_latents_are_searched_for_once(served, monkeypatch):
-    gan = served("gan")
-    faces = gan.model.generate(2, seed=5)
-    drawn = [
-        Given(data=as_bytes(np.uint8(np.round((face[..., 0] + 1) * 127.5))), cropped=True)
-        for face in faces
-    ]
-    shown = actions.reconstruct(gan, drawn[0])
-    assert "searched for" in shown.note
-    assert np.abs(shown.faces[1] - faces[0]).mean() < 0.5 * np.abs(faces[1] - faces[0]).mean()
-    actions.blend(gan, *drawn, 25)
-
-    def again(*given, **named):
-        pytest.fail("it searched again")
-
-    monkeypatch.setattr("keras_faces.latent.encoding.invert", again)
-    blended = actions.blend(gan, *drawn, 0)
-    np.testing.assert_allclose(blended.faces[1], shown.faces[1], atol=1e-5)
-    assert len(actions.interpolate(gan, Given(), drawn[0], frames=3).faces) == 3
-    noise = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
-    monkeypatch.undo()
-    with pytest.raises(UserError, match="did not come near"):
-        actions.reconstruct(gan, Given(data=as_bytes(noise), cropped=True))
-
-
-def test_attributes_move_a_latent_along_their_directions(served):
-    vae, told = served("vae"), []
-    shown = actions.attributes(
-        vae, Given(seed=2), {"beard": 1.5, "woman": 0.0}, progress=lambda *done: told.append(done)
-    )
-    encoded = kf.latent.encode_faces(vae.model, vae.faces("attributes"))
-    direction = kf.latent.attribute_directions(encoded, ["beard"])[0]
-    latent = vae.model.sample_latents(1, 2)[0]
-    expected = vae.model.decode(np.stack([latent, latent + 1.5 * direction]))
-    np.testing.assert_allclose(shown.faces, expected, atol=1e-4)
-    assert "beard +1.5" in shown.note
-    shares = [share for share, _ in told]
-    assert shares == sorted(shares) and shares[-1] == 1.0
-    # Once is enough.
-    actions.attributes(vae, Given(seed=3), {"beard": 1.0}, progress=lambda *done: told.append(done))
-    assert len(told) == len(shares)
-
-
-def test_attributes_that_are_held_take_their_part_out_of_others(served):
-    vae = served("vae")
-    known = actions.directions(vae).vectors
-    held = actions.attributes(vae, Given(), {"beard": 1.0, "woman": 0.0}, hold=True)
-    left = kf.latent.orthogonalise(known["beard"], known["woman"])
-    expected = vae.model.decode(vae.model.sample_latents(1, 0) + left)
-    np.testing.assert_allclose(held.faces[1:], expected, atol=1e-5)
-
-
-def test_an_attribute_that_does_not_exist_is_told(served):
-    with pytest.raises(UserError, match=r"no attribute named 'glases'.*'glasses'"):
-        actions.attributes(served("vae"), Given(), {"glases": 1.0})
-
-
-def test_an_interpolation_goes_from_one_end_to_the_other(served, pictures, tmp_path):
-    vae = served("vae")
-    shown = actions.interpolate(vae, Given(seed=1), pictures[0], 5, "spherical")
-    np.testing.assert_allclose(shown.faces[0], vae.model.generate(1, 1)[0], atol=1e-4)
-    np.testing.assert_allclose(
-        shown.faces[-1], actions.reconstruct(vae, pictures[0]).faces[1], atol=1e-4
-    )
-    actions.save_gif(shown, tmp_path / "morph.gif")
-    with Image.open(tmp_path / "morph.gif") as morph:
-        assert morph.n_frames == 8  # there and back
-    with pytest.raises(UserError, match="frames must lie between 2 and 30"):
-        actions.interpolate(vae, Given(), Given(), 31)
-
-
-@pytest.mark.parametrize("to", ["photo", "sketch"])
-def test_a_translation_is_shown_with_its_way_back(to, served, pictures):
-    faces = actions.translate(served("cyclegan"), pictures[0], to).faces
-    model = served("cyclegan").model
-    back = "sketch" if to == "photo" else "photo"
-    np.testing.assert_allclose(faces[1:2], model.translate(faces[:1], to), atol=1e-5)
-    np.testing.assert_allclose(faces[2:], model.translate(faces[1:2], back), atol=1e-5)
-
-
-def test_a_model_of_sketches_translates_photos_alone_and_copies_nothing(tmp_path, pictures):
-    small = {"image_size": 32, "channels": 1, "filters": 2, "hidden_units": 4, "latent_dim": 2}
-    model = kf.create_model("vaegan", **small, target="sketch")
-    model.save(tmp_path / "model.keras")
-    served = ServedModels([tmp_path])[str(tmp_path)]
-    shown = actions.translate(served, pictures[0], "sketch")
-    np.testing.assert_allclose(shown.faces[1:], model.translate(shown.faces[:1]), atol=1e-5)
-    assert "sketch made of it" in shown.note
-    with pytest.raises(UserError, match="into sketches alone"):
-        actions.translate(served, pictures[0], "photo")
-    assert "see Translate" in actions.reasons(served)["reconstruct"]
-    with pytest.raises(UserError, match="see Translate"):
-        actions.reconstruct(served, pictures[0])
-
-
-def test_scores_stand_with_their_protocol(served):
-    found = actions.score_table(served("vae"))
-    assert found.headers == ["faces", "laplacian variance"]
-    assert [row[0] for row in found.rows][:2] == ["real", "generated (prior)"]
-    assert all("±" in row[1] for row in found.rows)
-    assert found.notes[-1].startswith("Protocol: source orl") and "crop center" in found.notes[-1]
-
-
-def test_damaged_scores_are_told(served, monkeypatch, tmp_path):
-    monkeypatch.setattr(served("vae"), "run", kf.runs.Run(tmp_path))
-    (tmp_path / "scores.json").write_text('{"format": 1')
-    with pytest.raises(UserError, match="is damaged"):
-        actions.score_table(served("vae"))
-    (tmp_path / "scores.json").write_text('{"format": 0}')
-    with pytest.raises(UserError, match="Score it anew"):
-        actions.score_table(served("vae"))
+        assert alike(results[seed], model.generate(1, seed))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -378,7 +492,7 @@ def test_damaged_scores_are_told(served, monkeypatch, tmp_path):
 
 
 def test_a_port_in_use_is_told_with_a_free_one(folder, capsys):
-    pytest.importorskip("gradio")
+    pytest.importorskip("starlette")
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -404,8 +518,9 @@ def test_addresses_that_are_not_to_be_had_are_told(host, port, expected):
         server.listen(host, port)
 
 
-def test_without_gradio_it_is_said_how_to_install_it(folder, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gradio", None)
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
+def test_without_what_it_needs_it_is_said_how_to_install_it(missing, folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, missing, None)
     assert main(["serve", str(folder / "vae")]) == 2
     told = capsys.readouterr().err
     assert "pip install 'keras-faces[web]'" in told and "Traceback" not in told
@@ -416,40 +531,3 @@ def test_without_gradio_it_is_said_how_to_install_it(folder, monkeypatch, capsys
 )
 def test_it_is_known_who_reaches_a_host(host, alone):
     assert server.is_loopback(host) is alone
-
-
-@pytest.fixture(scope="module")
-def running(folder):
-    pytest.importorskip("gradio")
-    with serving([folder / "vae", folder / "cyclegan"]) as page:
-        yield page
-
-
-def test_the_page_asks_no_other_server(running):
-    with urllib.request.urlopen(running.url) as answer:
-        html = answer.read().decode()
-        policy = answer.headers["content-security-policy"]
-    assert "keras_faces" in html
-    assert "default-src 'self'" in policy and "http" not in policy
-    for elsewhere in ("googleapis", "gstatic", "cdnjs", "jsdelivr", "unpkg"):
-        assert elsewhere not in html
-
-
-def test_another_host_name_is_refused_on_loopback(running):
-    asked = urllib.request.Request(running.url, headers={"Host": "elsewhere.example"})
-    with pytest.raises(urllib.error.HTTPError, match="400"):
-        urllib.request.urlopen(asked)
-
-
-def test_the_page_answers_and_tells_what_is_wrong(running, folder, pictures):
-    caller, name = Caller(running.url), str(folder / "vae")
-    worked, (picture, note, _) = caller.press("Draw", name, 4, 1, "prior", CONDITIONS, [])
-    assert worked and note == "4 faces, seed 1, sampler prior"
-    _, data = caller.file(picture["path"])
-    assert Image.open(io.BytesIO(data)).size[0] > 500
-    text = b"What is a face?\n" * 20
-    _, (face, other) = caller.upload(("face.pgm", pictures[0].data), ("text.png", text))
-    worked, (_, note) = caller.press("Reconstruct", name, given_file(face), True, [])
-    assert worked and "PSNR" in note
-    worked, told = caller.press("Reconstruct", name, given_file(other), True, [])
-    assert not worked and "not a picture in a format that is read here" in told

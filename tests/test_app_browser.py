@@ -7,11 +7,7 @@ import io
 import os
 import re
 import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,9 +45,7 @@ def chromium():
         pytest.skip("there is no chromium on the PATH")
     camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", *camera]
-        )
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
         yield browser
         browser.close()
 
@@ -249,8 +243,7 @@ def test_photos_of_iphones_and_of_the_camera_are_taken(visitor, portraits):
     visitor.told("Your picture")
     picture = visitor.page.locator("#seen-first img")
     assert picture.evaluate("image => image.naturalWidth") > 100
-    visitor.press_first = visitor.page.get_by_role("button", name="Camera").first
-    visitor.press_first.click()
+    visitor.page.get_by_role("button", name="Camera").first.click()
     visitor.page.get_by_role("button", name="Take the picture").first.click()
     # Chromium's camera shows a pattern without a face.
     visitor.page.locator("#warning-first").get_by_text("No face was found").wait_for()
@@ -383,9 +376,12 @@ def test_conditional_models_and_those_without_an_encoder_show_what_they_can(visi
 
 
 def test_everything_is_named_for_screen_readers_and_reached_by_keys(visitor):
+    visitor.page.emulate_media(reduced_motion="reduce")
     visitor.page.locator("#examples-second button").nth(5).wait_for()
     unnamed = visitor.page.evaluate(
-        """() => [...document.querySelectorAll("button, input, select, canvas, img")].filter((e) => {
+        """() => [
+            ...document.querySelectorAll("button, input, select, canvas, img")
+        ].filter((e) => {
             if (e.getAttribute("aria-hidden") || e.getAttribute("aria-label")) return false;
             if (e.closest("[hidden]")) return false;
             return !(e.labels?.length || e.textContent.trim() || e.alt);
@@ -438,29 +434,3 @@ def test_eight_visitors_at_once_are_answered_without_errors(page_server):
             f"\n{CLIENTS} visitors, {len(taken)} requests for a {what}: median "
             f"{statistics.median(taken):.2f} s, longest {max(taken):.2f} s"
         )
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_ends_it_and_gives_the_port_back():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    words = [sys.executable, "-m", "keras_faces.cli", "serve", MODELS["vae"], "--port", str(port)]
-    with subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Tests that run in the background inherit that Ctrl-C is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        lines = [process.stdout.readline() for _ in range(2)]
-        assert f"http://127.0.0.1:{port}" in lines[1]
-        with socket.create_connection(("127.0.0.1", port)):  # somebody who looks
-            process.send_signal(signal.SIGINT)
-            _, told = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGINT
-    assert told.strip().endswith("Stopped.") and "Traceback" not in told
-    with socket.socket() as again:
-        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        again.bind(("127.0.0.1", port))

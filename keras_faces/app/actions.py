@@ -42,7 +42,7 @@ from keras_faces.trained.pictures import decode_whole
 
 MAX_COUNT = 100
 MAX_FRAMES = 30
-MAX_SCALE = 16
+MAX_SCALE = 8  # of animations, which are 128 pixels wide at least
 MAX_SEED = 2**32 - 1
 MAX_LATENT = 1e4
 REACH = 3.0  # a slider goes so far to each side

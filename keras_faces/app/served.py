@@ -11,10 +11,13 @@ from keras_faces.errors import UserError, unknown_name
 from keras_faces.models import MODELS
 from keras_faces.runs import Run
 from keras_faces.trained import FramedFace, TrainedModel
+from keras_faces.trained.pictures import WAY_OUT
 
 FOLDERS = ("saved_models", "runs")
 MAX_BYTES = 25_000_000
 MAX_PIXELS = 50_000_000
+
+TICK = "If it shows nothing but a face, tick 'already cropped to the face'."
 
 # A picture of 50 megapixels takes 600 MB on its way, so only one is decoded at a time.
 decoding = threading.Lock()
@@ -115,8 +118,11 @@ class ServedModel(TrainedModel):
                 f"This file has {len(data) / 1e6:.1f} MB, more than the limit of "
                 f"{MAX_BYTES // 10**6} MB. Upload a smaller picture."
             )
-        with decoding:
-            return super().face(data, already_cropped)
+        try:
+            with decoding:
+                return super().face(data, already_cropped)
+        except UserError as error:
+            raise UserError(str(error).replace(WAY_OUT, TICK)) from error
 
     @property
     def attribute_names(self) -> list[str]:

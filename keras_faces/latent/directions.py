@@ -1,4 +1,4 @@
-"""What a page's sliders move along: directions of attributes, and those in which faces change most."""
+"""What sliders move along: directions of attributes, and those in which faces change most."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,5 +1,5 @@
-// The page of `keras-faces serve`. The server remembers nothing: a face is its latent, which is kept
-// here and sent along.
+// The page of `keras-faces serve`. The server remembers nothing: a face is its latent, which is
+// kept here and sent along.
 
 const GRID = 12; // faces to choose from
 const SECOND = 6; // and to blend with
@@ -90,7 +90,7 @@ function press(grid, chosen) {
 
 // Choosing a face: of a seed, an example, an upload, the camera.
 
-function makeChooser(key, { drawn, take }) {
+function makeChooser(key, { drawn, take, example }) {
   const root = at(`chooser-${key}`);
   const grid = make("div", { className: "thumbs", id: `samples-${key}`, role: "group" });
   grid.setAttribute("aria-label", "Faces drawn by the model");
@@ -130,7 +130,8 @@ function makeChooser(key, { drawn, take }) {
     warning.hidden = true;
     try {
       if (last.picture.size > page.limits.bytes) {
-        throw new Error(`this file has more than ${page.limits.bytes / 1e6} MB. Take a smaller one.`);
+        const most = page.limits.bytes / 1e6;
+        throw new Error(`this file has more than ${most} MB. Take a smaller one.`);
       }
       const conditions = page.model.conditions?.filter((_, i) => held[i]);
       await take(last, conditions ?? [], chooser);
@@ -157,7 +158,6 @@ function makeChooser(key, { drawn, take }) {
       last = { picture, example, cropped: example || cropped.checked };
       return run();
     },
-    again: () => run(),
     forget() {
       last = null;
       seen.replaceChildren();
@@ -201,7 +201,7 @@ function makeChooser(key, { drawn, take }) {
         toThumb(
           `Example ${i + 1}`,
           (canvas) => paint(canvas, sheet, i),
-          (thumb) => thumb.firstElementChild.toBlob((picture) => chooser.take(picture, true)),
+          ({ firstElementChild: canvas }) => example(canvas, chooser),
         ),
       );
       examples.replaceChildren(...thumbs);
@@ -231,7 +231,9 @@ function makeCamera(taken) {
   opener.addEventListener("click", async () => {
     if (!panel.hidden) return close();
     try {
-      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
+      const wanted = { video: { facingMode: "user" } };
+      video.srcObject = await navigator.mediaDevices.getUserMedia(wanted);
+      await video.play(); // there is no picture before
       panel.hidden = false;
     } catch (error) {
       complain(`The camera is not to be had: ${error.message}`);
@@ -252,9 +254,11 @@ function makeCamera(taken) {
 const takeFor = (chosen) => async (last, conditions, chooser) => {
   const { cropped } = last;
   const found = await ask("picture", { cropped, conditions }, last.picture);
-  chooser.show(found, ["found and framed", page.model.makes.length ? "made of it" : "its copy"]);
+  const copy = page.model.makes.length ? "the sketch made of it" : "its copy";
+  chooser.show(found, ["found and framed", copy]);
   press(chooser.grid, null);
-  chosen({ latent: found.latent, title: last.example ? "An example" : "Your picture", sheet: found.sheet, number: 1 });
+  const title = last.example ? "An example" : "Your picture";
+  chosen({ latent: found.latent, title, sheet: found.sheet, number: 1 });
 };
 
 const choosers = {};
@@ -433,15 +437,15 @@ const redraw = latest(async () => {
 
 // Sliders.
 
-async function showSliders(kind, fields = {}) {
+async function showSliders(kind) {
   const box = at(kind).querySelector("div");
   sliders[kind] = [];
   box.replaceChildren();
-  const { names, shares, ends } = await ask("directions", { named: kind === "attributes", ...fields });
-  const titles =
-    kind === "attributes"
-      ? names.map(readable)
-      : shares.map((share, i) => `Direction ${i + 1} (${percentage(share)})`);
+  const named = kind === "attributes";
+  const { names, shares, ends } = await ask("directions", { named });
+  const titles = named
+    ? names.map(readable)
+    : shares.map((share, i) => `Direction ${i + 1} (${percentage(share)})`);
   titles.forEach((title, i) => {
     const { reach } = page.limits;
     const { row, slider } = makeSlider(`${kind}-${i}`, title, { reach, step: 0.1 });
@@ -465,7 +469,8 @@ const takeSketch = async (last, _, chooser) => {
   const { cropped } = last;
   const found = await ask("translate", { to: toNow(), cropped }, last.picture);
   const back = toNow() === "photo" ? "sketch" : "photo";
-  const captions = ["as the model sees it", `the ${toNow()} made of it`, `the ${back} made of that`];
+  const captions = ["as the model sees it", `the ${toNow()} made of it`];
+  captions.push(`the ${back} made of that`);
   chooser.show(found, captions.slice(0, found.sheet.width / found.sheet.height));
   if (!page.model.latents) {
     paint(at("face"), found.sheet, 1);
@@ -493,6 +498,7 @@ const labelOf = (name) => {
 async function choseModel(given = new URLSearchParams()) {
   page.asked.abort();
   page.asked = new AbortController();
+  const { signal } = page.asked;
   page.name = at("model").value;
   busy(true);
   Object.assign(page, { model: null, first: null, second: null, conditions: null });
@@ -513,12 +519,12 @@ async function choseModel(given = new URLSearchParams()) {
     to.checked = to.value === model.makes[0];
   }
   at("to").hidden = model.makes.length < 2;
-  if (model.latents) await openLatents(given);
+  if (model.latents) await openLatents(given, signal);
   if (model.makes.length) await showTranslation();
   busy(false);
 }
 
-async function openLatents(given) {
+async function openLatents(given, signal) {
   const { model } = page;
   at("sampler").replaceChildren(...model.samplers.map((name) => new Option(name)));
   at("sampler").value = given.get("sampler") ?? model.sampler;
@@ -529,22 +535,28 @@ async function openLatents(given) {
     at(kind).hidden = true;
   }
   await redraw();
+  signal.throwIfAborted(); // which `latest` keeps to itself
   const named = model.attributes.length > 0;
   at("search").hidden = !named || model.encoder;
   at("no-attributes").hidden = named || !model.no_attributes;
-  at("no-attributes").textContent = `No attribute is known of the faces of this model. ${model.no_attributes}`;
+  const why = `No attribute is known of the faces of this model. ${model.no_attributes}`;
+  at("no-attributes").textContent = why;
   await showSliders("directions");
   if (named && (model.encoder || [...given.keys()].some((key) => key.startsWith("a.")))) {
     await showSliders("attributes");
   }
   await restore(given);
+  signal.throwIfAborted();
   await choosers.first.offer();
   await choosers.second.offer();
 }
 
 // A link: model, seed and sliders. A face of a picture is its latent.
 
-const packed = (latent) => btoa(String.fromCharCode(...new Uint8Array(Float32Array.from(latent).buffer)));
+const packed = (latent) => {
+  const bytes = new Uint8Array(Float32Array.from(latent).buffer);
+  return btoa(String.fromCharCode(...bytes));
+};
 const unpacked = (text) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   return Array.from(new Float32Array(bytes.buffer));
@@ -576,17 +588,18 @@ function remember() {
 }
 
 async function restore(given) {
-  for (const [key, chosen] of [["first", choose], ["second", chooseSecond]]) {
+  for (const [key, chosen] of Object.entries({ first: choose, second: chooseSecond })) {
     const value = given.get(key);
     if (value === null) continue;
+    const { grid } = choosers[key];
     if (/^\d{1,10}$/.test(value)) {
       const [face] = await drawn([Number(value)]);
-      press(choosers[key].grid, [...choosers[key].grid.children].find(({ title }) => title === `Face of seed ${value}`));
+      press(grid, [...grid.children].find(({ title }) => title === `Face of seed ${value}`));
       await chosen(face);
     } else {
       const latent = unpacked(value);
       const sheet = await createImageBitmap(await ask("face", { latent }));
-      press(choosers[key].grid, null);
+      press(grid, null);
       await chosen({ latent, title: "The face of the link", sheet, number: 0 });
     }
   }
@@ -619,13 +632,14 @@ async function save() {
   const kind = at("kind").value;
   const scale = Math.min(16, Math.max(1, Math.trunc(Number(at("scale").value)) || 1));
   const label = labelOf(page.name);
-  const name = page.first ? `${label}-${page.first.title.toLowerCase().replaceAll(" ", "-")}` : label;
+  const title = page.first?.title.toLowerCase().replaceAll(" ", "-");
+  const name = title ? `${label}-${title}` : label;
   if (kind === "face" || kind === "strip") {
     savePicture(at(kind), kind === "face" ? name : `${name}-strip`, scale);
     return;
   }
   say("Writing the file…");
-  saveBlob(await ask("morph", { ...way(), kind, scale: Math.max(1, Math.round(scale / 2)) }), `${name}.${kind}`);
+  saveBlob(await ask("morph", { ...way(), kind, scale: Math.min(8, scale) }), `${name}.${kind}`);
   say("Saved.");
 }
 
@@ -647,7 +661,8 @@ const compare = latest(async () => {
       thumb.append(labelOf(name));
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      thumb = make("p", { className: "quiet", textContent: `${labelOf(name)} draws no faces of seeds` });
+      const textContent = `${labelOf(name)} draws no faces of seeds`;
+      thumb = make("p", { className: "quiet", textContent });
     }
     box.append(thumb);
   }
@@ -671,11 +686,12 @@ async function showCard() {
       return;
     }
     for (const block of part.split(/\n\s*\n/).map((lines) => lines.trim())) {
-      if (block.startsWith("#")) found.push(make("h3", { textContent: block.replace(/^#+\s*/, "") }));
+      const heading = block.match(/^#+\s*(.*)/)?.[1];
+      if (heading) found.push(make("h3", { textContent: heading }));
       else if (block.startsWith("|")) found.push(make("pre", { textContent: block }));
       else if (block.startsWith("- ")) {
-        const lines = block.split("\n").map((line) => make("li", { textContent: line.replace(/^- /, "") }));
-        found.push(make("ul", {}, ...lines));
+        const lines = block.split("\n").map((line) => line.replace(/^- /, ""));
+        found.push(make("ul", {}, ...lines.map((textContent) => make("li", { textContent }))));
       } else if (block) found.push(make("p", { textContent: block }));
     }
   });
@@ -737,13 +753,19 @@ async function start() {
   at("no-video").textContent = page.limits.no_video;
   at("no-video").hidden = !page.limits.no_video;
 
-  choosers.first = makeChooser("first", { drawn: true, take: takeFor(choose) });
-  choosers.second = makeChooser("second", { drawn: true, take: takeFor(chooseSecond) });
-  choosers.picture = makeChooser("picture", { drawn: false, take: takeSketch });
+  const example = (canvas, chooser) => canvas.toBlob((picture) => chooser.take(picture, true));
   const [width, dark, undo, clear] = ["width", "dark", "undo", "clear"].map(at);
-  drawingSheet(at("drawn"), { width, dark, undo, clear }, () =>
-    at("drawn").toBlob((picture) => choosers.picture.take(picture, true)),
+  const sheet = drawingSheet(at("drawn"), { width, dark, undo, clear }, () =>
+    example(at("drawn"), choosers.picture),
   );
+  choosers.first = makeChooser("first", { drawn: true, take: takeFor(choose), example });
+  choosers.second = makeChooser("second", { drawn: true, take: takeFor(chooseSecond), example });
+  choosers.picture = makeChooser("picture", {
+    drawn: false,
+    take: takeSketch,
+    // A sketch is put on the sheet, to be drawn on.
+    example: (...given) => (toNow() === "photo" ? sheet.put(given[0]) : example(...given)),
+  });
 
   at("model").addEventListener("change", () => switchModel());
   at("new").addEventListener("click", () => {

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
+from keras_faces.errors import UserError
 from keras_faces.export.onnx import NEEDS, onnx_graph, served_by_onnx
 from keras_faces.export.signatures import Signature, has_uniform_prior, largest_difference
-from keras_faces.errors import UserError
 from keras_faces.export.web.runtime import packed, runtime_script
 from keras_faces.latent import encode_faces, main_directions, named_directions
 from keras_faces.models import model_name
