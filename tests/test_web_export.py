@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made on TensorFlow"
 )
 SMALL = {"image_size": 32, "channels": 1, "filters": 4}
-SCRIPTS = {"runtime.js", "model.js", "keras-faces.js", "page.js"}
+SCRIPTS = {"runtime.js", "model.js", "keras-faces.js", "widgets.js", "page.js"}
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -185,6 +185,30 @@ def test_directions_are_as_long_as_the_latents_that_it_draws_spread():
     assert covariance[1, 1] < 0.1
 
 
+@pytest.fixture
+def learnt(tmp_path):
+    """A model and its run, which learnt from faces whose attributes are known."""
+    model = small_vae()
+    model.compile()
+    (tmp_path / "run").mkdir()
+    run = kf.runs.Run(tmp_path / "run")
+    model.save(run.model_path)
+    run.write_config(kf.saving.describe(model, kf.data.open_faces("orl", 32, channels=1)))
+    return model, tmp_path / "run"
+
+
+def test_directions_have_names_where_attributes_are_known(able, registry, learnt, tmp_path):
+    model, run = learnt
+    folder, _ = kf.export.write(model, tmp_path / "out", "web", run=run)
+    found = content(folder)["about"]["attributes"]
+    assert list(found) == ["glasses", "smiling", "beard", "woman"]
+    encoded = kf.latent.encode_faces(model, kf.TrainedModel(run, model).faces("attributes"))
+    expected = kf.latent.attribute_directions(encoded, list(found))
+    np.testing.assert_allclose(list(found.values()), expected, rtol=1e-5, atol=1e-7)
+    folder, _ = kf.export.write(model, tmp_path / "unknown", "web")
+    assert content(folder)["about"]["attributes"] == {}
+
+
 def test_conditions_are_one_of_many_only_where_all_faces_had_one(able, registry, tmp_path):
     model = small_cvae()
     for number, (seen, one) in enumerate({((0, 1), (1, 1)): False, ((0, 1), (1, 0)): True}.items()):
@@ -338,6 +362,19 @@ def test_a_browser_shows_the_models_own_faces(able, published, opened, tmp_path,
 
     picture = np.asarray(Image.open(saved.value.path()).convert("RGB"))
     np.testing.assert_array_equal(picture, pixels(page, "face"))
+
+
+@pytest.mark.slow
+def test_a_browser_moves_faces_along_attributes(able, published, opened, learnt, tmp_path):
+    model, run = learnt
+    folder, _ = kf.export.write(model, tmp_path / "out", "web", run=run)
+    page = opened(folder / "index.html")
+    first = shown_latents(page)
+    page.get_by_label("beard").fill("2")
+    step = content(folder)["about"]["attributes"]["beard"]
+    moved = shown_latents(page)
+    np.testing.assert_allclose(moved, first + 2 * np.float32(step), atol=1e-5)
+    assert np.abs(pixels(page, "face") - levels(model.decode(moved[None])[0])).max() <= 1
 
 
 @pytest.mark.slow

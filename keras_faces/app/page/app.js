@@ -98,7 +98,8 @@ function makeChooser(key, { drawn, take, example }) {
   upload.accept = "image/*,.heic,.heif,.avif,.jp2,.tif,.tiff,.pgm,.ppm,.pbm,.tga,.pcx,.qoi,.sgi";
   const cropped = make("input", { type: "checkbox", id: `cropped-${key}` });
   const camera = makeCamera((picture) => chooser.take(picture));
-  const holds = make("fieldset", { hidden: true }, make("legend", { textContent: "It has" }));
+  const legend = make("legend", { textContent: "What holds of your picture" });
+  const holds = make("fieldset", { hidden: true });
   const examples = make("div", { className: "thumbs" });
   const whose = make("p", { className: "quiet" });
   const seen = make("div", { className: "seen", id: `seen-${key}` });
@@ -184,15 +185,11 @@ function makeChooser(key, { drawn, take, example }) {
       const { conditions = [], one_condition: one } = page.model;
       held = conditions.map((_, i) => (one && i === 0 ? 1 : 0));
       holds.hidden = !conditions.length;
-      holds.lastElementChild.remove();
-      if (!conditions.length) holds.append(make("legend"));
-      else {
-        const changed = (values) => {
-          held = values;
-          run();
-        };
-        holds.append(conditionChooser(conditions, one, held, changed));
-      }
+      const changed = (values) => {
+        held = values;
+        run();
+      };
+      holds.replaceChildren(legend, conditionChooser(conditions, one, held, changed));
       const { sheet, learnt } = await ask("examples", { to });
       const kind = to === "photo" ? "Sketches" : "Pictures";
       whose.textContent = `${kind} to try, ${learnt ? "that it learnt from" : "of the ORL faces"}:`;
@@ -668,15 +665,20 @@ const compare = latest(async () => {
   }
 });
 
-async function showScores() {
-  const { headers, rows, notes } = await ask("scores");
-  const cells = (kind, texts) => texts.map((text) => make(kind, { textContent: text }));
-  const table = make("table", {}, make("tr", {}, ...cells("th", headers)));
-  for (const row of rows) table.append(make("tr", {}, ...cells("td", row)));
-  return [table, ...notes.map((note) => make("p", { className: "quiet", textContent: note }))];
+function table([headers, ...rows]) {
+  const cells = (kind, texts) => texts.map((textContent) => make(kind, { textContent }));
+  const lines = [make("tr", {}, ...cells("th", headers))];
+  lines.push(...rows.map((row) => make("tr", {}, ...cells("td", row))));
+  return make("table", {}, ...lines);
 }
 
-// Headings, lists and blocks of Markdown; the rest as it is written.
+async function showScores() {
+  const { headers, rows, notes } = await ask("scores");
+  const told = notes.map((note) => make("p", { className: "quiet", textContent: note }));
+  return [table([headers, ...rows]), ...told];
+}
+
+// Headings, lists, tables and blocks of Markdown; the rest as it is written.
 async function showCard() {
   const { text } = await ask("card");
   const found = [];
@@ -688,8 +690,10 @@ async function showCard() {
     for (const block of part.split(/\n\s*\n/).map((lines) => lines.trim())) {
       const heading = block.match(/^#+\s*(.*)/)?.[1];
       if (heading) found.push(make("h3", { textContent: heading }));
-      else if (block.startsWith("|")) found.push(make("pre", { textContent: block }));
-      else if (block.startsWith("- ")) {
+      else if (block.startsWith("|")) {
+        const rows = block.split("\n").filter((line) => !/^[|\s:-]+$/.test(line));
+        found.push(table(rows.map((row) => row.split("|").slice(1, -1))));
+      } else if (block.startsWith("- ")) {
         const lines = block.split("\n").map((line) => line.replace(/^- /, ""));
         found.push(make("ul", {}, ...lines.map((textContent) => make("li", { textContent }))));
       } else if (block) found.push(make("p", { textContent: block }));
