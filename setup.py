@@ -45,6 +45,7 @@ dev = [
     *docs,
     *dask,
     *ray,
+    "fastapi>=0.115",  # the service of docs/serving.md
     "hypothesis>=6.100",
     "playwright>=1.50",
     "psutil>=6",

@@ -209,8 +209,7 @@ def test_what_is_done_to_an_upload_is_seen_and_what_is_wrong_with_it_told(visito
     visitor.upload("first", portraits[0])
     visitor.told("Your picture")
     note = visitor.page.locator("#note-first")
-    note.get_by_text("face").first.wait_for()
-    assert "PSNR" in note.inner_text()
+    note.get_by_text("A face was found and framed as in training. The model's copy").wait_for()
     seen = visitor.page.locator("#seen-first figure")
     assert [figure.inner_text() for figure in seen.all()] == [
         "the picture",
@@ -336,7 +335,7 @@ def test_a_sketch_is_drawn_and_made_a_photo_and_a_photo_a_sketch(visitor, portra
     visitor.page.get_by_label("a sketch of a photo").check()
     visitor.told("the sketch made of it")
     visitor.upload("picture", portraits[0])
-    visitor.page.locator("#note-picture").get_by_text("face").first.wait_for()
+    visitor.page.locator("#note-picture").get_by_text("A face was found").wait_for()
     assert visitor.nothing_is_cut()
     visitor.look("sketch")
 

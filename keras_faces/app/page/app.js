@@ -302,6 +302,7 @@ const show = latest(async () => {
   if (isChanged()) told.push("changed");
   if (blended) told.push(`${percent} % of the second`);
   at("told").textContent = told.join(", ");
+  if (at("status").className === "failed") say(""); // it works again
   at("face").setAttribute("aria-label", `The face: ${told.join(", ")}`);
   remember();
 });
