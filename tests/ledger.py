@@ -227,8 +227,8 @@ The verdicts:
 - **faithful**: we do what the document states. **departs**: we do something else.
 - **silent**: the document does not mention it. **open**: the document mentions it, but allows
   several values. **garbled**: the document is damaged or contradicts itself.
-- After the colon: who fills the gap. *reference*: the paper that the document builds on, or code for
-  it. *our choice*: this package.
+- After the colon: who fills the gap. *reference*: the paper that the document builds on, or code
+  for it. *our choice*: this package.
 
 The documents: **Zhang**, *Realistic Face Image Generation Based on GAN*; the **Slides** on that
 paper, with a CycleGAN; the three-models **Report** on VAE, GAN and VAE+GAN; **SFU**, *Generative
