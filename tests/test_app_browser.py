@@ -214,7 +214,7 @@ def test_what_is_done_to_an_upload_is_seen_and_what_is_wrong_with_it_told(visito
     assert [figure.inner_text() for figure in seen.all()] == [
         "the picture",
         "found and framed",
-        "its copy",
+        "the model's copy",
     ]
     seen.first.scroll_into_view_if_needed()
     visitor.look("upload")
@@ -297,7 +297,7 @@ def test_a_shared_link_opens_the_same_face(visitor, portraits):
     visitor.page.get_by_label("Share of the second face").fill("20")
     face = visitor.told("Seed 7, changed, 20 % of the second")
     visitor.press("Share this")
-    visitor.page.locator("#status").get_by_text("link").wait_for()
+    visitor.page.locator("#status").get_by_text("Link copied").wait_for()
     link = visitor.page.url
     assert "seed=7" in link and "a.smiling=1.5" in link
     visitor.page = visitor.open(link)
@@ -306,15 +306,15 @@ def test_a_shared_link_opens_the_same_face(visitor, portraits):
     visitor.upload("first", portraits[0])
     face = visitor.told(re.compile("^Your picture$"))
     visitor.press("Share this")
-    visitor.page.locator("#status").get_by_text("link").wait_for()
+    visitor.page.locator("#status").get_by_text("Link copied").wait_for()
     visitor.page = visitor.open(visitor.page.url)
-    np.testing.assert_allclose(visitor.told("The face of the link"), face, atol=1)
+    np.testing.assert_allclose(visitor.told("Face from the link"), face, atol=1)
 
 
 def test_a_sketch_is_drawn_and_made_a_photo_and_a_photo_a_sketch(visitor, portraits):
     visitor.choose("cyclegan")
     visitor.page.locator("#seen-picture figure").nth(3).wait_for()
-    example = visitor.told("the photo made of it")
+    example = visitor.told("the photo made from it")
     sheet = visitor.page.locator("#drawn")
     sheet.scroll_into_view_if_needed()
     place = sheet.bounding_box()
@@ -332,8 +332,8 @@ def test_a_sketch_is_drawn_and_made_a_photo_and_a_photo_a_sketch(visitor, portra
     visitor.page.wait_for_timeout(1500)
     assert np.abs(visitor.shown() - example).mean() > 1
     visitor.look("drawing")
-    visitor.page.get_by_label("a sketch of a photo").check()
-    visitor.told("the sketch made of it")
+    visitor.page.get_by_label("photo to sketch").check()
+    visitor.told("the sketch made from it")
     visitor.upload("picture", portraits[0])
     visitor.page.locator("#note-picture").get_by_text("A face was found").wait_for()
     assert visitor.nothing_is_cut()
@@ -341,13 +341,13 @@ def test_a_sketch_is_drawn_and_made_a_photo_and_a_photo_a_sketch(visitor, portra
 
 
 def test_models_stand_side_by_side_with_scores_and_card(visitor):
-    visitor.page.get_by_text("The same seed by all models").click()
+    visitor.page.get_by_text("Compare models").click()
     visitor.page.locator("#compare .thumb").nth(2).wait_for()
-    visitor.page.locator("#compare").get_by_text("draws no faces").wait_for()
-    visitor.page.get_by_text("Scores of this model").click()
+    visitor.page.locator("#compare").get_by_text("cannot draw faces").wait_for()
+    visitor.page.get_by_text("Scores", exact=True).click()
     visitor.page.locator("#scores").get_by_text("generated (fitted)").wait_for()
     visitor.page.locator("#scores").get_by_text("Protocol: source orl").wait_for()
-    visitor.page.get_by_text("Card of this model").click()
+    visitor.page.get_by_text("Model card").click()
     visitor.page.locator("#card").get_by_text("How it was trained").wait_for()
     assert "license_name" not in visitor.page.locator("#card").inner_text()
     assert visitor.nothing_is_cut()

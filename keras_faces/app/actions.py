@@ -160,17 +160,14 @@ def picture(
     latent = served.use(latent_of, model, face, **named)
     copy = served.use(model.decode, latent[None])
     if model.translates_to:
-        note += " Beside it the sketch that is made of it."
+        note += " Beside it is the sketch made from it."
     else:
         note += (
             f" The model's copy: PSNR {psnr(face[None], copy)[0]:.1f} dB, SSIM "
             f"{ssim(face[None], copy)[0]:.2f}."
         )
     if not model.has_encoder:
-        note += (
-            f" A {type(model).__name__} has no encoder, so the latent was searched for whose face "
-            "is nearest."
-        )
+        note += f" A {type(model).__name__} has no encoder, so the latent was searched for."
     sheet = _sheet(np.concatenate([face[None], copy]))
     return {
         "latent": _numbers(latent),
@@ -510,7 +507,7 @@ def _latent(served: ServedModel, given) -> np.ndarray:
     if width is None:
         raise UserError(f"A {type(served.model).__name__} has no latents. Choose another model.")
     if not isinstance(given, list) or len(given) != width:
-        raise UserError(f"This face is of another model: draw one. Expected {width} numbers.")
+        raise UserError(f"This face is of another model, draw a new one. Expected {width} numbers.")
     values = [number("latent", value, -MAX_LATENT, MAX_LATENT) for value in given]
     return np.array(values, np.float32)
 

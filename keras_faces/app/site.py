@@ -59,8 +59,8 @@ POLICY = (
     "img-src 'self' data: blob:; media-src 'self' blob:; base-uri 'none'; form-action 'none'"
 )
 
-NOT_OURS = "This is no request that this page makes: reload it."
-BUSY = "Too many people use this page at the moment. Try again in a few seconds."
+NOT_OURS = "The page does not make such a request. Reload it."
+BUSY = "Too many people are using this page. Try again in a few seconds."
 
 
 def site(models: ServedModels, hosts: Sequence[str] = ()) -> Starlette:
@@ -88,7 +88,7 @@ def site(models: ServedModels, hosts: Sequence[str] = ()) -> Starlette:
             HTTPException: lambda _, error: _told(error.detail, error.status_code),
             UserError: lambda _, error: _told(str(error), 400),
             ClientDisconnect: lambda *_: Response(status_code=400),
-            TimeoutError: lambda *_: _told("This took too long to come in.", 408),
+            TimeoutError: lambda *_: _told("The upload took too long.", 408),
         },
     )
     app.router.redirect_slashes = False
@@ -166,9 +166,9 @@ def _answer(models, function: Callable, of_pictures: bool, waiting, receiving) -
 async def _body(request: Request, most: int) -> bytes:
     told = request.headers.get("content-length", "")
     if "transfer-encoding" in request.headers or not (told.isascii() and told.isdigit()):
-        raise HTTPException(411, "How long it is must be said beforehand.")
+        raise HTTPException(411, "The request must state its length (Content-Length).")
     if len(told) > 18 or int(told) > most:
-        raise HTTPException(413, f"More than {most / 1e6:g} MB at once are not taken.")
+        raise HTTPException(413, f"The request is larger than the limit of {most / 1e6:g} MB.")
     async with asyncio.timeout(BODY_SECONDS):
         return await request.body()
 

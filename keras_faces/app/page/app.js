@@ -98,7 +98,7 @@ function makeChooser(key, { drawn, take, example }) {
   upload.accept = "image/*,.heic,.heif,.avif,.jp2,.tif,.tiff,.pgm,.ppm,.pbm,.tga,.pcx,.qoi,.sgi";
   const cropped = make("input", { type: "checkbox", id: `cropped-${key}` });
   const camera = makeCamera((picture) => chooser.take(picture));
-  const legend = make("legend", { textContent: "What holds of your picture" });
+  const legend = make("legend", { textContent: "Conditions of your picture" });
   const holds = make("fieldset", { hidden: true });
   const examples = make("div", { className: "thumbs" });
   const whose = make("p", { className: "quiet" });
@@ -111,7 +111,7 @@ function makeChooser(key, { drawn, take, example }) {
     make(
       "div",
       { className: "row" },
-      make("label", { className: "button" }, "Take a picture of your own", upload),
+      make("label", { className: "button" }, "Upload a picture", upload),
       camera.opener,
       make("label", { className: "tick" }, cropped, "already cropped to the face"),
     ),
@@ -132,7 +132,7 @@ function makeChooser(key, { drawn, take, example }) {
     try {
       if (last.picture.size > page.limits.bytes) {
         const most = page.limits.bytes / 1e6;
-        throw new Error(`this file has more than ${most} MB. Take a smaller one.`);
+        throw new Error(`This file has more than ${most} MB. Upload a smaller picture.`);
       }
       const conditions = page.model.conditions?.filter((_, i) => held[i]);
       await take(last, conditions ?? [], chooser);
@@ -140,7 +140,7 @@ function makeChooser(key, { drawn, take, example }) {
       if (error.name === "AbortError") throw error;
       seen.replaceChildren();
       note.textContent = "";
-      warning.textContent = `It cannot be used: ${error.message}`;
+      warning.textContent = error.message;
       warning.hidden = false;
     }
   });
@@ -191,8 +191,8 @@ function makeChooser(key, { drawn, take, example }) {
       };
       holds.replaceChildren(legend, conditionChooser(conditions, one, held, changed));
       const { sheet, learnt } = await ask("examples", { to });
-      const kind = to === "photo" ? "Sketches" : "Pictures";
-      whose.textContent = `${kind} to try, ${learnt ? "that it learnt from" : "of the ORL faces"}:`;
+      const kind = to === "photo" ? "a sketch of " : "";
+      whose.textContent = `Or try ${kind}one of ${learnt ? "its training" : "the ORL"} faces:`;
       const count = sheet.width / sheet.height;
       const thumbs = Array.from({ length: count }, (_, i) =>
         toThumb(
@@ -233,7 +233,7 @@ function makeCamera(taken) {
       await video.play(); // there is no picture before
       panel.hidden = false;
     } catch (error) {
-      complain(`The camera is not to be had: ${error.message}`);
+      complain(`Cannot use the camera: ${error.message}`);
     }
   });
   shoot.addEventListener("click", () => {
@@ -251,7 +251,7 @@ function makeCamera(taken) {
 const takeFor = (chosen) => async (last, conditions, chooser) => {
   const { cropped } = last;
   const found = await ask("picture", { cropped, conditions }, last.picture);
-  const copy = page.model.makes.length ? "the sketch made of it" : "its copy";
+  const copy = page.model.makes.length ? "the sketch made from it" : "the model's copy";
   chooser.show(found, ["found and framed", copy]);
   press(chooser.grid, null);
   const title = last.example ? "An example" : "Your picture";
@@ -300,7 +300,7 @@ const show = latest(async () => {
   } else paint(at("face"), first.sheet, first.number);
   const told = [first.title];
   if (isChanged()) told.push("changed");
-  if (blended) told.push(`${percent} % of the second`);
+  if (blended) told.push(`${percent} % of the second face`);
   at("told").textContent = told.join(", ");
   if (at("status").className === "failed") say(""); // it works again
   at("face").setAttribute("aria-label", `The face: ${told.join(", ")}`);
@@ -467,13 +467,13 @@ const takeSketch = async (last, _, chooser) => {
   const { cropped } = last;
   const found = await ask("translate", { to: toNow(), cropped }, last.picture);
   const back = toNow() === "photo" ? "sketch" : "photo";
-  const captions = ["as the model sees it", `the ${toNow()} made of it`];
-  captions.push(`the ${back} made of that`);
+  const captions = ["cropped", `the ${toNow()} made from it`];
+  captions.push(`the ${back} made from that`);
   chooser.show(found, captions.slice(0, found.sheet.width / found.sheet.height));
   if (!page.model.latents) {
     paint(at("face"), found.sheet, 1);
     at("told").textContent = captions[1];
-    at("face").setAttribute("aria-label", `What was made: ${captions[1]}`);
+    at("face").setAttribute("aria-label", `The result: ${captions[1]}`);
   }
 };
 
@@ -537,7 +537,7 @@ async function openLatents(given, signal) {
   const named = model.attributes.length > 0;
   at("search").hidden = !named || model.encoder;
   at("no-attributes").hidden = named || !model.no_attributes;
-  const why = `No attribute is known of the faces of this model. ${model.no_attributes}`;
+  const why = `No attributes are known for this model. ${model.no_attributes}`;
   at("no-attributes").textContent = why;
   await showSliders("directions");
   if (named && (model.encoder || [...given.keys()].some((key) => key.startsWith("a.")))) {
@@ -598,7 +598,7 @@ async function restore(given) {
       const latent = unpacked(value);
       const sheet = await createImageBitmap(await ask("face", { latent }));
       press(grid, null);
-      await chosen({ latent, title: "The face of the link", sheet, number: 0 });
+      await chosen({ latent, title: "Face from the link", sheet, number: 0 });
     }
   }
   at("hold").checked = given.has("hold");
@@ -616,11 +616,14 @@ async function share() {
   const url = `${location.origin}${location.pathname}#${link()}`;
   history.replaceState(null, "", url);
   try {
-    if (navigator.share && matchMedia("(pointer: coarse)").matches) await navigator.share({ url });
-    else await navigator.clipboard.writeText(url);
-    say("The link is copied. It holds the model, the seed and the sliders.");
+    if (navigator.share && matchMedia("(pointer: coarse)").matches) {
+      await navigator.share({ url });
+      return;
+    }
+    await navigator.clipboard.writeText(url);
+    say("Link copied. It holds the model, the seed and the sliders.");
   } catch (error) {
-    if (error.name !== "AbortError") say("Copy the address of this page: it is the link.");
+    if (error.name !== "AbortError") say("Copy the link from the address bar.");
   }
 }
 
@@ -655,11 +658,11 @@ const compare = latest(async () => {
         at("model").value = name;
         switchModel(new URLSearchParams({ seed }));
       };
-      thumb = toThumb(`Seed ${seed} by ${labelOf(name)}`, (canvas) => paint(canvas, sheet), open);
+      thumb = toThumb(`Seed ${seed}, ${labelOf(name)}`, (canvas) => paint(canvas, sheet), open);
       thumb.append(labelOf(name));
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      const textContent = `${labelOf(name)} draws no faces of seeds`;
+      const textContent = `${labelOf(name)} cannot draw faces from seeds`;
       thumb = make("p", { className: "quiet", textContent });
     }
     box.append(thumb);
@@ -743,12 +746,12 @@ async function start() {
   const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   at("where").textContent = here
     ? "Nothing leaves this machine."
-    : "What you upload goes to this page's server alone, which does not keep it.";
+    : "Uploads go only to this page's server, which does not keep them.";
   const kinds = {
-    face: "the face (PNG)",
-    strip: "the way to the second (PNG)",
-    gif: "the morph (GIF)",
-    mp4: "the morph (MP4)",
+    face: "face (PNG)",
+    strip: "morph as a strip (PNG)",
+    gif: "morph (GIF)",
+    mp4: "morph (MP4)",
   };
   for (const [kind, title] of Object.entries(kinds)) {
     const option = new Option(title, kind);

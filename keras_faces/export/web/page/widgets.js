@@ -39,7 +39,7 @@ function latest(work) {
 function failed(error) {
   if (error.name === "AbortError") return; // nobody waits for it any more
   console.error(error);
-  complain(`It did not work: ${error.message || error}`);
+  complain(`Something went wrong: ${error.message || error}`);
 }
 
 function complain(text) {
