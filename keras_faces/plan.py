@@ -116,15 +116,15 @@ class TrainingPlan:
         check_steps_at_once(self.steps_per_execution)
         if self.split == "all" and self.test_fraction != 0.1:
             raise UserError(
-                "test_fraction says how many the split 'train' leaves out, and 'all' leaves out "
-                "nobody. Give split='train', or leave test_fraction out."
+                "test_fraction sets how many faces the split 'train' leaves out; 'all' leaves out "
+                "none. Give split='train', or leave test_fraction out."
             )
         if self.count != 0 and self.count < 2:
             raise UserError(f"count must be 0 (no scores) or 2 and more. Received: {self.count}.")
         if self.best is not None and self.score_every is None:
-            raise UserError("best says how to choose among scores: give score_every as well.")
+            raise UserError("best needs scores during training. Give score_every as well.")
         if self.recipe is None and self.budget != "paper":
-            raise UserError("budget says which numbers of a recipe to take: give a recipe as well.")
+            raise UserError("budget chooses among a recipe's settings. Give a recipe as well.")
         resolve_scores(self.scores or CHEAP_SCORES)
         check_hyperparameters(self.model, self.hyperparameters)
 

@@ -77,7 +77,7 @@ def begin_with(model, source: str | os.PathLike) -> list[str]:
     other = load_model(source)
     if type(other) is not type(model):
         raise UserError(
-            f"init must be a {type(model).__name__}, as what is to be trained. {str(source)!r} "
+            f"init must be a {type(model).__name__}, like the model to train. {str(source)!r} "
             f"holds a {type(other).__name__}."
         )
     taken, left = 0, []

@@ -285,7 +285,7 @@ def _held(run: Run) -> Iterator[None]:
             if str(error) or not run.exists:
                 raise
             raise Interrupted(
-                f"Stopped. Go on with: keras-faces resume {quoted(run.folder)}", number_of(error)
+                f"Stopped. Resume with: keras-faces resume {quoted(run.folder)}", number_of(error)
             ) from error
 
 
@@ -303,14 +303,14 @@ def _reopen(run: Run, config: Config, data: SourceLike | None) -> FaceStream:
             raise
         raise UserError(
             f"The faces of {str(run.folder)!r} cannot be opened. {error} If they have moved, "
-            f"say where they lie now: keras-faces resume {quoted(run.folder)} --data SOURCE"
+            f"say where they are now: keras-faces resume {quoted(run.folder)} --data SOURCE"
         ) from error
     same = ("fingerprint", "labels_digest", "pictures")
     if any(now[name] != recorded.get(name) for name in same):
         raise UserError(
-            f"The pictures or labels in {named(options['source'])!r} are not those with which "
-            "the run began: they have changed, or are others. So it cannot go on as it was. "
-            "Restore them, or train anew in another folder."
+            f"The pictures or labels in {named(options['source'])!r} have changed since the "
+            "run began, so it cannot be resumed. Restore them, or start a new run in another "
+            "folder."
         )
     if now["source"] != recorded["source"] and is_chief():
         recorded["source"] = now["source"]

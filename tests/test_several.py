@@ -273,4 +273,4 @@ def test_a_run_on_several_sources_finds_them_where_they_lie_now(
     assert [stream.count for stream in trained] == [11, 11, 11]
     capsys.readouterr()
     assert main(["resume", "r", "--data", str(moved), "--data", str(people)]) == 2
-    assert "are not those with which the run began" in capsys.readouterr().err
+    assert "have changed since the run began" in capsys.readouterr().err

@@ -189,7 +189,7 @@ def people(
     print(f"{made.people:,} people on {made.pictures:,} pictures: {made.folder}")
     if made.nobody:
         print(
-            f"left out, since nobody is known on them: {len(made.nobody):,}, "
+            f"left out, because their person is not known: {len(made.nobody):,}, "
             f"the first is {made.nobody[0]}"
         )
     for name, reason in made.bad:

@@ -109,7 +109,7 @@ class RealFaces:
         for flag, given in chosen.items():
             if given is not None and self.data is None:
                 raise UserError(
-                    f"--{flag} says what --data is. Give --data as well, or leave it out: the "
+                    f"--{flag} describes --data. Give --data as well, or leave --{flag} out: the "
                     "run's own faces are what they were in training."
                 )
         if self.data is None:
@@ -117,7 +117,7 @@ class RealFaces:
                 trained.source  # noqa: B018
             except UserError as error:
                 raise UserError(
-                    f"{error} Give --data: where they lie now, or others, as in: keras-faces "
+                    f"{error} Give their present place, or other faces: keras-faces "
                     f"{command} {quoted(trained.name)} --data SOURCE"
                 ) from error
         return trained.faces(labels, self.data, self.split, *chosen.values())
@@ -144,7 +144,7 @@ class Drawing:
     def require(self, picture: str | None, flag: str) -> None:
         """Refuse a scale without a picture, which another flag asks for."""
         if picture is None and self.scale != 1:
-            raise UserError(f"--scale says how large {flag} is. Give {flag} as well.")
+            raise UserError(f"--scale enlarges the picture of {flag}. Give {flag} as well.")
 
 
 def trained_model(run: str, latents_for: str | None = None):
@@ -169,7 +169,7 @@ def conditions_for(model, conditions: str | None, needed: bool = False) -> dict:
         return {}
     if conditions is None and needed:
         raise UserError(
-            "Say with --conditions what holds of the pictures, or give an empty text for nothing. "
+            "Give the conditions of the pictures with --conditions, or an empty text for none. "
             f"Known: {', '.join(model.condition_names)}."
         )
     return {"conditions": conditions}

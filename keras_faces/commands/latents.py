@@ -51,7 +51,7 @@ def interpolate(
 
     suffix = frames_suffix(out)
     if suffix in (".gif", ".mp4") and (corners or columns is not None):
-        raise UserError("Faces in rows are a picture: give --out grid.png.")
+        raise UserError("--corners and --columns write a picture. Give --out grid.png.")
     if corners and columns is not None:
         raise UserError("A square between --corners has --frames columns. Leave --columns out.")
     require_whole(1, columns=1 if columns is None else columns)

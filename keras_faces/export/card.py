@@ -246,7 +246,11 @@ def _scores(run) -> list[str]:
     lines = ["## Scores", ""]
     path = folder_of(run) / "scores.json"
     if not path.is_file():
-        return [*lines, "None recorded. To record them: `keras-faces evaluate RUN --out RUN/scores.json`.", ""]
+        return [
+            *lines,
+            "None recorded. To record them: `keras-faces evaluate RUN --out RUN/scores.json`.",
+            "",
+        ]
     try:
         result = read_scores(path)
     except UserError as error:

@@ -120,12 +120,12 @@ class TrainedModel:
             UserError: If it is not known or cannot be opened.
         """
         if "source" not in self.data_config:
-            raise UserError(f"Which faces {self.name!r} learnt from is not recorded beside it.")
+            raise UserError(f"There is no record of the faces that {self.name!r} was trained on.")
         try:
             return open_source(as_recorded(self.data_config["source"]))
         except UserError as error:
             raise UserError(
-                f"The faces that {self.name!r} learnt from cannot be opened here: {error}"
+                f"The faces that {self.name!r} was trained on cannot be opened here: {error}"
             ) from error
 
     def faces(
@@ -239,7 +239,7 @@ class TrainedModel:
         framed = find_face(pixels, size, self.crop, frame, cropped, self._reconstruction_error())
         if framed is None:
             raise UserError(
-                f"No face was found in {name}. Take one in which a face looks at the camera, "
+                f"No face was found in {name}. Use a picture of a face that looks at the camera, "
                 f"upright and well lit. {WAY_OUT}"
             )
         return self._judged(framed.face, framed.note + note)
@@ -253,7 +253,7 @@ class TrainedModel:
         if not reasons:
             return []
         told = "; ".join(reasons)
-        return [f"This picture is unlike the faces that the model has learnt: {told}."]
+        return [f"This picture is unlike the model's training faces: {told}."]
 
     def _badly_copied(self, face) -> Iterator[str]:
         """Say if a face's reconstruction is worse than those of faces that the model knows."""
@@ -264,7 +264,7 @@ class TrainedModel:
         times = (_to_contrast(error, face[None]) / worst).max()
         if times >= CLEARLY:
             yield (
-                f"its reconstruction is {times:.1f} times as far off as that of the worst of "
+                f"its reconstruction error is {times:.1f} times that of the worst of "
                 f"{len(known.others)} {known.told}"
             )
 
