@@ -233,7 +233,15 @@ def materials(tmp_path_factory, orl_path) -> Path:
 
 
 def pictures(desk: Path) -> None:
-    for name in ("photo.jpg", "one.jpg", "two.jpg", "other.jpg", "other.png", "face.png", "sketch.jpg"):
+    for name in (
+        "photo.jpg",
+        "one.jpg",
+        "two.jpg",
+        "other.jpg",
+        "other.png",
+        "face.png",
+        "sketch.jpg",
+    ):
         layouts.write({name: layouts.face(len(name), 92, 112, _kind(name))}, desk)
     for number in range(12):
         photo = Image.linear_gradient("L").resize((480, 360)).convert("RGB")
