@@ -184,7 +184,7 @@ def test_the_page_is_told_what_each_model_can_do(model_of):
     assert [found[name].get("encoder") for name in found] == [True, False, True, None]
     assert found["cvae"]["conditions"] == ["glasses", "beard"] and not found["cvae"]["attributes"]
     assert set(found["cyclegan"]["makes"]) == {"photo", "sketch"} and not found["vae"]["makes"]
-    assert "not recorded" in found["gan"]["no_attributes"]
+    assert "no record of" in found["gan"]["no_attributes"]
     json.dumps(found)
 
 
@@ -252,7 +252,7 @@ def test_a_picture_far_from_what_the_model_knows_is_said_to_be_so(model_of, pict
     # Else this model, which has learnt nothing, finds nothing strange.
     monkeypatch.setattr("keras_faces.trained.model.CLEARLY", 0)
     found = actions.picture(model_of("vae"), pictures[0], cropped=True)
-    assert found["unlike"].startswith("This picture is unlike the faces that the model has learnt:")
+    assert found["unlike"].startswith("This picture is unlike the model's training faces:")
     assert found["note"].startswith("Taken as already cropped. The model's copy")
 
 
@@ -447,7 +447,7 @@ def test_damaged_and_missing_scores_are_told(model_of, monkeypatch, tmp_path):
     with pytest.raises(UserError, match="is damaged"):
         actions.scores(model_of("vae"))
     (tmp_path / "scores.json").write_text('{"format": 0}')
-    with pytest.raises(UserError, match="Score it anew"):
+    with pytest.raises(UserError, match="Score it again"):
         actions.scores(model_of("vae"))
 
 

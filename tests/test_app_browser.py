@@ -229,7 +229,7 @@ def test_what_is_done_to_an_upload_is_seen_and_what_is_wrong_with_it_told(visito
     strange = io.BytesIO()
     Image.fromarray(noise).save(strange, "PNG")
     visitor.upload("first", strange.getvalue())
-    warning.get_by_text("unlike the faces that the model has learnt").wait_for()
+    warning.get_by_text("unlike the model's training faces").wait_for()
     assert visitor.nothing_is_cut()
     visitor.look("unlike")
 
