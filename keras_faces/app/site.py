@@ -25,7 +25,6 @@ from keras_faces.app.served import MAX_BYTES, ServedModels
 from keras_faces.errors import UserError
 from keras_faces.export.web import PAGE as SHARED
 from keras_faces.optional import require
-from keras_faces.trained.pictures import TOLD_FORMATS
 
 PAGE = Path(__file__).parent / "page"
 FILES = {
@@ -128,7 +127,7 @@ def _models(models: ServedModels) -> Callable:
         video = str(error)
 
     async def answer(_: Request):
-        limits = {"bytes": MAX_BYTES, "formats": TOLD_FORMATS, "reach": actions.REACH}
+        limits = {"bytes": MAX_BYTES, "reach": actions.REACH}
         return JSONResponse({"models": models.names, "no_video": video, **limits})
 
     return answer
