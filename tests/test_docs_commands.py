@@ -112,7 +112,7 @@ def small(words: list[str]) -> tuple[str, ...]:
     kept = [
         word
         for before, word in zip([None, *words], words)
-        if not {before, word} & {*LENGTHS, "--seed"} or words[0] != "train"
+        if not {before, word} & {*LENGTHS, "--seed"} or words[0] not in ("train", "evaluate")
     ]
     if words[0] == "train" and "--help" not in words:
         return (*kept, "--steps", "2", "--count", "0")
@@ -120,6 +120,8 @@ def small(words: list[str]) -> tuple[str, ...]:
         return (*kept, "--steps", "3")
     if words[0] == "reproduce":
         return tuple(kept[:2])
+    if words[0] == "evaluate":
+        return (*kept, "--count", "20")
     return tuple(re.sub("^1000?$", "20", word) for word in kept)
 
 
