@@ -15,13 +15,13 @@ demo: $(VENV)/.installed
 test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --durations 12
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_training.py -k "not learn_the_same" \
 		tests/test_keras_doors.py tests/test_identity.py::test_descriptors_are_dlibs \
 		"tests/test_contract.py::$(RESUMES)[vae]" "tests/test_contract.py::$(RESUMES)[wgan]"
 
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest -n 2
+	$(LOWEST)/bin/python -m pytest -n 2 --durations 12
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow -s

@@ -218,20 +218,22 @@ OPENING = """# Departures
 
 What the documents state, what reference code does, what this package does, and why.
 
-Made from the code by `python tests/ledger.py`; do not edit it by hand. The entries are in
-`docs/ledger/`, one file a model. The values under *ours* are read from the code, or from a model
-built with its defaults; `tests/test_ledger.py` fails when they and the ledger disagree.
+`python tests/ledger.py` generates this page; do not edit it by hand. The entries are in
+`docs/ledger/`, one file for each model. The values under *ours* are read from the code, or from a
+model built with its defaults. `tests/test_ledger.py` fails if they disagree with the ledger.
 
-How to read it:
+The verdicts:
 
-- **faithful**: the document states it, and we do it. **departs**: we do something else.
-- **silent**: the document does not speak of it. **open**: it does, but several values would do.
-  **garbled**: it is damaged, or contradicts itself. Behind the colon stands who fills the gap:
-  the *reference*, the paper that the document builds on or its code, or *our choice*.
+- **faithful**: we do what the document states. **departs**: we do something else.
+- **silent**: the document does not mention it. **open**: the document mentions it, but allows
+  several values. **garbled**: the document is damaged or contradicts itself.
+- After the colon: who fills the gap. *reference*: the paper that the document builds on, or code
+  for it. *our choice*: this package.
 
-The documents: **Zhang**, *Realistic Face Image Generation Based on GAN*; the **Slides** on it, with
-a CycleGAN; the three-models **Report** on VAE, GAN and VAE+GAN; **SFU**, *Generative Models for
-Image Generation* of Simon Fraser University; **Gruber**, *Generating Facial Images using VAEGAN*.
+The documents: **Zhang**, *Realistic Face Image Generation Based on GAN*; the **Slides** on that
+paper, with a CycleGAN; the three-models **Report** on VAE, GAN and VAE+GAN; **SFU**, *Generative
+Models for Image Generation*, from Simon Fraser University; **Gruber**, *Generating Facial Images
+using VAEGAN*.
 """
 
 
@@ -261,7 +263,7 @@ def as_markdown() -> str:
             OPENING,
             summary,
             f"## Where we depart from what is stated\n\n{departures}",
-            f"## Where nothing is stated, and the choice among references is ours\n\n{choices}",
+            f"## Gaps where references exist and the choice is ours\n\n{choices}",
             *parts,
         ]
     )
@@ -274,7 +276,7 @@ def _ending(verdicts, word):
 def _title(name):
     """Return the first sentence of the docstring of a model's file."""
     if name == SHARED:
-        return "What holds for all models, unless a model's own table says otherwise."
+        return "Settings of all models, unless a model's own table overrides them."
     lines = inspect.getmodule(_owner(name)).__doc__.split("\n\n")[0].splitlines()
     return " ".join(lines)
 
