@@ -148,8 +148,8 @@ def test_code_that_is_shown_is_that_of_today(name):
     printed = "\n".join(
         text(cell) for cell in code_cells(read(name)) if "inspect.getsource" in cell.source
     )
-    parts = re.split(r"\n\n+(?=    def |def |class )", printed)
-    shown = [part.strip() for part in parts if re.match(r" *(def|class) ", part)]
+    parts = re.split(r"\n\n+(?=    def |def |class |@)", printed)
+    shown = [part.strip() for part in parts if re.match(r" *(def|class) |@", part)]
     assert shown
     assert [part for part in shown if part not in sources] == []
 
