@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
         where = f": {visible(str(error.filename))}" if error.filename else ""
         print(f"keras-faces: {error.strerror or error}{where}", file=sys.stderr)
         if words[:1] in (["train"], ["resume"]):
-            print("A run that has begun goes on with: keras-faces resume RUN", file=sys.stderr)
+            print("If a run was begun, resume it with: keras-faces resume RUN", file=sys.stderr)
         return status_of(error)
     except KeyboardInterrupt as error:
         print(f"\n{error}" if str(error) else "\nStopped.", file=sys.stderr)

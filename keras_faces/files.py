@@ -195,7 +195,7 @@ def remembered(path: str | os.PathLike) -> bytes | None:
     except OSError as error:
         if error.errno in (errno.EIO, errno.EINVAL):
             warnings.warn(
-                f"{os.fspath(path)} is damaged ({error.strerror}); making it anew.", stacklevel=3
+                f"{os.fspath(path)} is damaged ({error.strerror}); rebuilding it.", stacklevel=3
             )
             with contextlib.suppress(OSError):
                 os.unlink(path)

@@ -25,56 +25,56 @@ ABOVE_ZERO = (*LENGTHS, "grid_every", "score_every", "checkpoint_seconds")
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """All that one training is.
+    """Everything that defines one training.
 
     Args:
         model: One of `kf.list_models()`.
         data: Source of faces: `orl`, a folder, a zip or `scheme:PATH`, as in `kf.data.load`; or
-            several, for all their pictures.
-        recipe: A document's result, whose numbers stand wherever none are given: one of
-            `kf.list_recipes()`, or your own as `FILE.toml`.
-        budget: Which of the recipe's numbers: `"paper"` as the document has them, or `"quick"` for
+            several.
+        recipe: A recipe whose settings apply wherever you give none: one of
+            `kf.list_recipes()`, or your own `FILE.toml`.
+        budget: The recipe's settings to use: `"paper"`, as in the document, or `"quick"`, for
             minutes.
-        batch_size: Faces in a batch. Defaults to the paper's, or fewer where the source is small.
-        split: Which faces to learn from: `"train"` or `"all"`.
-        test_fraction: Share of the people (else of the pictures) whom `"train"` leaves out, where
-            the source has no splits of its own.
-        faces: How faces are taken from the pictures: `"as-is"`, each is one; `"found"`, all faces
-            in them, framed; or `"aligned"`, turned, scaled and placed by their eyes as CelebA's
-            are. Defaults to what the source's own options say, or else as they are.
-        per_photo: Which faces of a photograph: `"all"` or the `"largest"`. Defaults to all.
+        batch_size: Faces in a batch. Defaults to the paper's, or fewer if the source is small.
+        split: Faces to train on: `"train"` or `"all"`.
+        test_fraction: Share of the people (or of the pictures, if people are not known) that
+            `"train"` leaves out, if the source has no splits of its own.
+        faces: How faces are taken from the pictures: `"as-is"`, each picture is a face; `"found"`,
+            all faces in it are cut out; or `"aligned"`, also turned, scaled and placed by their
+            eyes, as in CelebA. Defaults to the source's options, or as-is.
+        per_photo: Which faces to take from each photo: `"all"` or the `"largest"`. Defaults to all.
         crop: How a picture becomes a square one, a key of `kf.data.CROPS`.
-        mirror: Whether to mirror every second picture, chosen anew in every epoch.
-        people: What the folders in a folder or zip are: `"folders"`, each is a person; `"classes"`,
-            labels; `"none"`. Defaults to what their number, sizes and names suggest.
+        mirror: Mirror every second picture, chosen anew in every epoch.
+        people: What the folders of a folder or zip are: people (`"folders"`), labels
+            (`"classes"`), or nothing (`"none"`). Defaults to a guess from their number, sizes and
+            names.
         labels: What to learn as conditions: `"attributes"` or `"identity"`, or `"sketch"` for a
             model that translates sketches. Defaults to what the source has, attributes first.
         epochs: Epochs to train. Defaults to the paper's, unless `steps` or `minutes` is given.
         steps: Steps to train, instead of epochs.
         minutes: Minutes to train, instead of epochs.
         seed: Seed of everything random.
-        steps_per_execution: Steps in one call to the backend, between which nothing is shown or
-            saved: a number, or `"auto"`, 16 on an accelerator and 1 on a CPU. What is learnt is the
-            same.
+        steps_per_execution: Steps in one call to the backend, during which nothing is shown or
+            saved: a number, or `"auto"`, 16 on an accelerator and 1 on a CPU. Results do not
+            change.
         grid_every: Epochs between sample grids. Defaults to steps 10, 20, 50, 100, ...
-        grid_epochs: Epochs after which there is a sample grid as well.
-        score_every: Epochs between scores while it learns, which are written to `scores.csv`.
-            Defaults to no scores until the end.
-        scores: Keys of `kf.metrics.SCORES`, or one, to compute then and at the end. Defaults to
-            those that are quick.
-        best: The score by which the best model is kept as `best.keras`. Defaults to keeping the
-            last model alone.
+        grid_epochs: Epochs with an additional sample grid.
+        score_every: Epochs between scores during training, written to `scores.csv`. Defaults to
+            no scores until the end.
+        scores: Scores to compute, keys of `kf.metrics.SCORES`. Defaults to the quick ones.
+        best: Also keep the best model by this score, as `best.keras`. Defaults to keeping only
+            the last model.
         checkpoint_seconds: Seconds between checkpoints.
         count: Samples to score at the end; 0 for none.
-        init: A run or model of the same class to begin with the weights of, instead of those of the
-            seed. The optimizer is new, and so is the schedule of its learning rate.
-        strict: Whether to stop at a bad picture instead of skipping it with a warning.
-        hyperparameters: The model's hyper-parameters, and from Python networks of your own. Where
-            they are not given, channels are those of the pictures, conditions those of the labels,
-            and a linear or cosine decay of the learning rate ends with the training, at 0.
+        init: Start from the weights of this run or model, which must have the same class. The
+            optimizer and its learning-rate schedule start anew.
+        strict: Stop at the first bad picture instead of skipping it with a warning.
+        hyperparameters: The model's hyper-parameters, and from Python your own networks. By
+            default, channels follow the pictures, conditions follow the labels, and a linear or
+            cosine decay of the learning rate reaches 0 at the end of the training.
 
     Raises:
-        UserError: If what was given cannot be.
+        UserError: If an argument is wrong, or two contradict each other.
     """
 
     model: str
@@ -116,15 +116,15 @@ class TrainingPlan:
         check_steps_at_once(self.steps_per_execution)
         if self.split == "all" and self.test_fraction != 0.1:
             raise UserError(
-                "test_fraction says how many the split 'train' leaves out, and 'all' leaves out "
-                "nobody. Give split='train', or leave test_fraction out."
+                "test_fraction sets how many faces the split 'train' leaves out; 'all' leaves out "
+                "none. Give split='train', or leave test_fraction out."
             )
         if self.count != 0 and self.count < 2:
             raise UserError(f"count must be 0 (no scores) or 2 and more. Received: {self.count}.")
         if self.best is not None and self.score_every is None:
-            raise UserError("best says how to choose among scores: give score_every as well.")
+            raise UserError("best needs scores during training. Give score_every as well.")
         if self.recipe is None and self.budget != "paper":
-            raise UserError("budget says which numbers of a recipe to take: give a recipe as well.")
+            raise UserError("budget chooses among a recipe's settings. Give a recipe as well.")
         resolve_scores(self.scores or CHEAP_SCORES)
         check_hyperparameters(self.model, self.hyperparameters)
 

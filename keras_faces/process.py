@@ -23,14 +23,14 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 def prepare_process() -> None:
     """Make training on a CPU up to three times as fast; call it before TensorFlow is imported.
 
-    Neither setting belongs to a library that is imported into somebody else's program, so the
-    `keras-faces` command makes them, and scripts may:
+    It changes two settings of the whole process, which a library should not do by itself. The
+    `keras-faces` command makes them; your script can too:
 
-    - TensorFlow uses oneDNN by default only on processors with AVX-512; it pays on all. What the
-      environment says already, stays.
+    - TensorFlow uses oneDNN by default only on processors with AVX-512, but it helps on all. A
+      value that the environment already sets is kept.
     - glibc returns every large array to the operating system and fetches it again, zeroed, at
-      every step. Here it keeps what it has until `give_back_memory`. So TensorFlow needs no store
-      of its own, which gives nothing back.
+      every step. Here it keeps its memory until `give_back_memory`. So TensorFlow needs no
+      allocator of its own, which would never return memory.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if not sys.platform.startswith("linux"):

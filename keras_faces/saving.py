@@ -22,8 +22,8 @@ def load_model(model: str | os.PathLike):
 
     Args:
         model: A run folder, a `.keras` file, the name of a model in `saved_models/`, or
-            `hf://USER/MODEL` of the Hugging Face Hub. Of a run that is not finished, the last
-            checkpoint is taken.
+            `hf://USER/MODEL` on the Hugging Face Hub. If a run is not finished, its last
+            checkpoint is loaded.
 
     Raises:
         UserError: If there is no such model or the file is not one of ours.
@@ -33,10 +33,10 @@ def load_model(model: str | os.PathLike):
 
 
 def from_preset(preset: str | os.PathLike):
-    """Load a model that is ready to generate, by the name under which Keras Hub's models do it.
+    """Load a model that is ready to generate; the same as `load_model`, under Keras Hub's name.
 
     Args:
-        preset: What `load_model` takes, such as `"vae-orl-64"`.
+        preset: Anything that `load_model` accepts, such as `"vae-orl-64"`.
 
     Raises:
         UserError: If there is no such model or the file is not one of ours.
@@ -77,7 +77,7 @@ def begin_with(model, source: str | os.PathLike) -> list[str]:
     other = load_model(source)
     if type(other) is not type(model):
         raise UserError(
-            f"init must be a {type(model).__name__}, as what is to be trained. {str(source)!r} "
+            f"init must be a {type(model).__name__}, like the model to train. {str(source)!r} "
             f"holds a {type(other).__name__}."
         )
     taken, left = 0, []

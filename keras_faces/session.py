@@ -54,24 +54,24 @@ def train(
     all_devices: bool = False,
     **arguments,
 ) -> Run:
-    """Train a model on faces and leave a run folder with everything that came of it.
+    """Train a model and write a run folder with its losses, pictures, scores and weights.
 
     Args:
         model: One of `kf.list_models()`.
-        data: Source of faces, as in `kf.data.load`, or a list of several; None takes the recipe's,
+        data: Source of faces, as in `kf.data.load`, or a list of several; None uses the recipe's,
             or ORL.
-        run: The run's folder; None makes one under `runs/`.
-        print_fn: Where to send lines for the user.
-        all_devices: Whether to train on all devices, as in `kf.distribute`, instead of one. What
-            is drawn, scored and exported is computed on one.
-        **arguments: What else a `kf.TrainingPlan` says, such as `recipe`, `epochs` and `crop`, and
+        run: The run's folder; None creates one under `runs/`.
+        print_fn: Function that receives each line of output.
+        all_devices: Whether to train on all devices, as in `kf.distribute`, instead of one.
+            Samples, scores and exports are always computed on one.
+        **arguments: Other fields of `kf.TrainingPlan`, such as `recipe`, `epochs` and `crop`, and
             the model's hyper-parameters.
 
     Returns:
         The finished run.
 
     Raises:
-        UserError: If what was given cannot be used.
+        UserError: If an argument is wrong.
         Interrupted: If training was stopped by Ctrl-C or SIGTERM; the run can be resumed.
     """
     plan = resolve(model, data=data, **arguments)
@@ -139,17 +139,19 @@ def resume(
     steps: int | None = None,
     minutes: float | None = None,
 ) -> Run:
-    """Go on with a run that was stopped or killed, as if it had never been; or train it longer.
+    """Resume an interrupted run, or train a finished one longer.
+
+    The result is the same as if the run had not been interrupted.
 
     Args:
         run: The run's folder.
-        print_fn: Where to send lines for the user.
-        data: Where the same pictures lie now, if they have moved; the run remembers it.
-        all_devices: Whether to train on all devices, as in `kf.distribute`; these may be more or
-            fewer than before.
-        epochs: Epochs to train beyond those of the run, which may be finished.
-        steps: Steps to train beyond those of the run, instead of epochs.
-        minutes: Minutes to train beyond those of the run, instead of epochs.
+        print_fn: Function that receives each line of output.
+        data: Where the pictures are now, if they have moved; the run remembers it.
+        all_devices: Whether to train on all devices, as in `kf.distribute`; the number of devices
+            may differ from before.
+        epochs: Epochs to add to the run, which may be finished.
+        steps: Steps to add, instead of epochs.
+        minutes: Minutes to add, instead of epochs.
 
     Returns:
         The finished run.
@@ -283,7 +285,7 @@ def _held(run: Run) -> Iterator[None]:
             if str(error) or not run.exists:
                 raise
             raise Interrupted(
-                f"Stopped. Go on with: keras-faces resume {quoted(run.folder)}", number_of(error)
+                f"Stopped. Resume with: keras-faces resume {quoted(run.folder)}", number_of(error)
             ) from error
 
 
@@ -301,14 +303,14 @@ def _reopen(run: Run, config: Config, data: SourceLike | None) -> FaceStream:
             raise
         raise UserError(
             f"The faces of {str(run.folder)!r} cannot be opened. {error} If they have moved, "
-            f"say where they lie now: keras-faces resume {quoted(run.folder)} --data SOURCE"
+            f"say where they are now: keras-faces resume {quoted(run.folder)} --data SOURCE"
         ) from error
     same = ("fingerprint", "labels_digest", "pictures")
     if any(now[name] != recorded.get(name) for name in same):
         raise UserError(
-            f"The pictures or labels in {named(options['source'])!r} are not those with which "
-            "the run began: they have changed, or are others. So it cannot go on as it was. "
-            "Restore them, or train anew in another folder."
+            f"The pictures or labels in {named(options['source'])!r} have changed since the "
+            "run began, so it cannot be resumed. Restore them, or start a new run in another "
+            "folder."
         )
     if now["source"] != recorded["source"] and is_chief():
         recorded["source"] = now["source"]

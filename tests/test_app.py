@@ -369,7 +369,7 @@ def test_damaged_scores_are_told(served, monkeypatch, tmp_path):
     with pytest.raises(UserError, match="is damaged"):
         actions.score_table(served("vae"))
     (tmp_path / "scores.json").write_text('{"format": 0}')
-    with pytest.raises(UserError, match="Score it anew"):
+    with pytest.raises(UserError, match="Score it again"):
         actions.score_table(served("vae"))
 
 

@@ -603,7 +603,7 @@ def test_data_prepare_that_is_terminated_says_how_to_go_on_and_does(orl_folder, 
         [sys.executable, "-c", textwrap.dedent(script), *words], capture_output=True, text=True
     )
     assert done.returncode == 128 + signal.SIGTERM, done.stderr
-    assert "What is decoded so far is kept" in done.stderr
+    assert "Decoded pictures are kept" in done.stderr
     assert "Traceback" not in done.stderr
     assert main(words) == 0
 

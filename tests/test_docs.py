@@ -19,7 +19,14 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
         [sys.executable, "-m", "sphinx", *words], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "64 faces drawn" in (tmp_path / "html" / "index.html").read_text()
+    html = tmp_path / "html"
+    pages = {page.relative_to(html).as_posix(): page.read_text() for page in html.rglob("*.html")}
+    assert "64 faces drawn" in pages["index.html"]
+    assert "<mi>L</mi>" in pages["losses.html"]  # formulas are drawn by the browser
+    assert '<math display="block"' in pages["documents/zhang.html"]
+    for name, text in pages.items():
+        fetched = re.findall(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="\w*:?//[^"]*', text)
+        assert not fetched, f"{name} needs a network"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -462,7 +462,7 @@ def test_results_of_different_protocols_are_not_compared_and_the_fields_are_name
 def test_damaged_results_are_named_and_not_compared(real_faces, damage):
     whole, damaged = (result_of(floats(real_faces)[:, ::4, ::4]) for _ in range(2))
     damage(damaged)
-    with pytest.raises(kf.UserError, match=r"b holds damaged scores \(.*Score it anew"):
+    with pytest.raises(kf.UserError, match=r"b holds damaged scores \(.*Score it again"):
         tables.compare({"a": whole, "b": damaged})
 
 

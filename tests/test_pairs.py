@@ -587,7 +587,7 @@ def test_sketches_that_were_interrupted_say_how_to_go_on(orl_folder, tmp_path, c
 
     monkeypatch.setattr("keras_faces.data.sketches.save_picture", stops)
     assert main(["data", "sketches", str(orl_folder), "--out", str(tmp_path / "made")]) == 130
-    assert "give the same command again to go on" in capsys.readouterr().err
+    assert "Run the same command again to resume" in capsys.readouterr().err
 
 
 def test_names_that_lead_elsewhere_or_differ_in_suffix_alone_are_written_within(tmp_path):

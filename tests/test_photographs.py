@@ -388,7 +388,7 @@ def test_pairs_of_photos_and_sketches_are_taken_as_they_are(photo, tmp_path):
 
 def test_flags_on_faces_need_data_where_a_run_has_its_own(tmp_path, capsys, trained_run):
     assert main(["evaluate", str(trained_run), "--faces", "aligned"]) == 2
-    assert "--faces says what --data is. Give --data as well" in capsys.readouterr().err
+    assert "--faces describes --data. Give --data as well" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -611,7 +611,7 @@ def test_reconstructions_are_scored_where_a_report_is_about_them(tmp_path, capsy
     [
         ({"name": "zhang-table2"}, "no report named 'zhang-table2'.*'zhang-table1'"),
         ({"budget": "cheap"}, "budget must be one of paper, quick"),
-        ({"budget": "paper"}, "CelebA, which is yours to give"),
+        ({"budget": "paper"}, "CelebA. Give your copy"),
         ({"count": 1}, "count must be a whole number of 2 or more"),
         ({"seeds": []}, "Give seeds"),
         ({"seeds": [1, 1]}, "Give seeds, each once"),

@@ -238,7 +238,7 @@ def test_a_run_that_learnt_from_a_part_of_the_pictures_is_not_resumed_on_all(unb
     config = run.config()
     config["data"] |= {"worker": 1, "workers": 2, "pictures": config["data"]["pictures"] // 2}
     run.write_config(config)
-    with pytest.raises(kf.UserError, match="not those with which the run began"):
+    with pytest.raises(kf.UserError, match="have changed since the run began"):
         kf.resume(run.folder)
 
 
@@ -423,7 +423,7 @@ def test_stopped_before_the_first_step_or_after_the_last_a_run_says_how_to_go_on
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(f"keras_faces.session.{moment}", stopped)
-    with pytest.raises(Interrupted, match=r"Go on with: keras-faces resume \S*run") as raised:
+    with pytest.raises(Interrupted, match=r"Resume with: keras-faces resume \S*run") as raised:
         kf.train("vae", "orl", **given)
     assert raised.value.signal_number == signal.SIGINT
     monkeypatch.undo()

@@ -72,7 +72,7 @@ def test_faces_of_a_model_are_drawn_at_a_scale(tmp_path):
         ("generate vae-orl-64 --scale 0", "must be a whole number of 1 or more"),
         ("generate vae-orl-64 --scale 17", "must be 16 or less"),
         ("generate vae-orl-64 --scale 1.5", "must be a whole number"),
-        ("evaluate vae-orl-64 --scale 2", "--scale says how large --pairs is. Give --pairs"),
+        ("evaluate vae-orl-64 --scale 2", "--scale enlarges the picture of --pairs. Give --pairs"),
         ("list crops --scale 2", "Give --picture as well"),
     ],
 )

@@ -160,7 +160,7 @@ def test_attributes_that_differ_are_named_where_they_are_wanted(faces, capsys, t
     open_quietly([faces, "orl"], image_size=8, batch_size=1)  # without attributes it goes
 
 
-def test_celeba_and_casia_train_together_each_by_its_own_rules(tmp_path):
+def test_celeba_and_casia_train_together_each_by_its_own_rules(tmp_path, capsys):
     celeba = layouts.write(
         {**layouts.celeba_pictures(), **layouts.celeba_texts()}, tmp_path / "celeba"
     )
@@ -182,6 +182,9 @@ def test_celeba_and_casia_train_together_each_by_its_own_rules(tmp_path):
         assert any(n.startswith("1/") for n in names) == (side == "test")
     with pytest.raises(kf.UserError, match="landmarks"):
         open_quietly(both, image_size=8, batch_size=1, labels="landmarks")
+    capsys.readouterr()
+    assert main(["data", "info", *both, "--out", str(tmp_path / "sheet.png")]) == 0
+    assert "of which 10 are in one of them alone: lefteye_x" in capsys.readouterr().out
 
 
 class OneByOne(Listed):
@@ -273,4 +276,4 @@ def test_a_run_on_several_sources_finds_them_where_they_lie_now(
     assert [stream.count for stream in trained] == [11, 11, 11]
     capsys.readouterr()
     assert main(["resume", "r", "--data", str(moved), "--data", str(people)]) == 2
-    assert "are not those with which the run began" in capsys.readouterr().err
+    assert "have changed since the run began" in capsys.readouterr().err

@@ -434,7 +434,7 @@ def test_a_flipped_bit_in_what_channels_were_guessed_changes_nothing(cached, mon
     content = note.read_bytes()
     assert content[:1] == b"1"
     note.write_bytes(b"3" + content[1:])
-    with pytest.warns(UserWarning, match="damaged.*making it anew"):
+    with pytest.warns(UserWarning, match="damaged.*rebuilding it"):
         assert kf.data.guess_channels(kf.data.open_source(folder)) == 1
 
 

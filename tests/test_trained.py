@@ -227,7 +227,7 @@ def test_a_training_picture_of_another_crop_comes_as_training_saw_it(portrait, t
     for name, face in zip(("a.jpg", "b.png", "c.png", "d.png"), seen, strict=True):
         np.testing.assert_array_equal(trained.face(source / name).face, face)
     shutil.rmtree(source)  # then it is a photo like any other
-    with pytest.raises(UserError, match=r"'.*run' learnt from cannot be opened here"):
+    with pytest.raises(UserError, match=r"'.*run' was trained on cannot be opened here"):
         kf.TrainedModel(tmp_path / "run").faces()
     note = kf.TrainedModel(tmp_path / "run").face(as_bytes(portrait[1])).note
     assert note.endswith("(Where faces lay in training is not known here, so as in the ORL faces.)")
@@ -461,7 +461,7 @@ def test_a_runs_model_file_knows_its_faces_and_another_in_the_folder_does_not(ru
     other = kf.TrainedModel(folder / "other.keras")
     assert other.data_config == {} and other.crop == "center"
     with pytest.raises(
-        UserError, match=r"Which faces '.*other\.keras' learnt from is not recorded"
+        UserError, match=r"no record of the faces that '.*other\.keras' was trained on"
     ):
         other.faces()
     assert other.faces(data="orl").count == 400
@@ -503,14 +503,14 @@ def landscape(side=300):
 
 
 def is_unlike(note):
-    return "This picture is unlike the faces that the model has learnt" in note
+    return "This picture is unlike the model's training faces" in note
 
 
 def test_a_picture_unlike_all_that_a_model_has_learnt_is_said_to_be(learnt):
     note = learnt.face(landscape(), already_cropped=True).note
     assert re.fullmatch(
-        r"Taken as already cropped\. This picture is unlike the faces that the model has learnt: "
-        r"its reconstruction is \d\.\d times as far off as that of the worst of 40 "
+        r"Taken as already cropped\. This picture is unlike the model's training faces: "
+        r"its reconstruction error is \d\.\d times that of the worst of 40 "
         r"held-out faces\.",
         note,
     )

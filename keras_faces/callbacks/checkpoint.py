@@ -100,7 +100,7 @@ class Checkpoint(RunCallback):
             number, self._asked = self._agreed, None
             part_ways()
             raise Interrupted(
-                f"Stopped at step {self.step}; everything is saved. Go on with: "
+                f"Stopped at step {self.step}; everything is saved. Resume with: "
                 f"keras-faces resume {quoted(self.run.folder)}",
                 number,
             )

@@ -1,4 +1,4 @@
-"""Look at sources of faces, and prepare them."""
+"""Inspect sources of faces, and prepare them."""
 
 import time
 import warnings
@@ -27,12 +27,11 @@ class Pictures:
     Args:
         crop: How a picture becomes a square one; see: keras-faces list crops
         image_size: Width and height in pixels.
-        channels: 1 for grey, 3 for colour. Defaults to the pictures'.
-        people: What folders are: each a person, classes of pictures, or nothing. Defaults to what
-            their number, sizes and names suggest.
-        faces: How faces are taken from the pictures. Defaults to what the source's options say, or
-            else as they are.
-        per_photo: Which faces of a photograph. Defaults to all.
+        channels: 1 for grey, 3 for colour. Defaults to what the pictures are.
+        people: What the folders are: people, classes of pictures, or nothing. Defaults to a guess
+            from their number, sizes and names.
+        faces: How faces are taken from the pictures. Defaults to the source's options, or as-is.
+        per_photo: Which faces to take from each photo. Defaults to all.
     """
 
     crop: kinds.Crop = "center"
@@ -59,8 +58,7 @@ class Pictures:
                     drawn = cache.prepare(drawn, *given)
             except KeyboardInterrupt as stop:
                 raise Interrupted(
-                    "Stopped. What is decoded so far is kept: give the same command again to go "
-                    "on.",
+                    "Stopped. Decoded pictures are kept. Run the same command again to resume.",
                     number_of(stop),
                 ) from None
         warned = [
@@ -77,10 +75,10 @@ def check(
     *source: Annotated[kinds.Source, Parameter(required=True)],
     pictures: Pictures = Pictures(),
 ) -> None:
-    """Name what is damaged, copied, too small, or not as published.
+    """List pictures that are damaged, copied, too small, or not as published.
 
     Args:
-        source: Which faces; see: keras-faces list datasets
+        source: Source of faces; see: keras-faces list datasets
     """
     from keras_faces.data.looking import look
     from keras_faces.data.overview import outline, problems, remarks, unmatched
@@ -110,13 +108,13 @@ def info(
     count: int = 64,
     seed: int = 0,
 ) -> None:
-    """Say what a source holds, and show some of it.
+    """Describe a source, and write a contact sheet of it.
 
     Args:
-        source: Which faces; see: keras-faces list datasets
+        source: Source of faces; see: keras-faces list datasets
         out: The picture to write.
-        count: Pictures on it.
-        seed: Seed of their choice.
+        count: Number of pictures on it.
+        seed: Seed that chooses them.
     """
     from keras_faces.data.looking import look, stacked
     from keras_faces.data.overview import contact_sheet, describe
@@ -140,8 +138,8 @@ def prepare(
     """Decode all pictures now, so that training begins at once.
 
     Args:
-        source: Which faces; see: keras-faces list datasets
-        strict: Stop at a bad picture.
+        source: Source of faces; see: keras-faces list datasets
+        strict: Stop at the first bad picture.
     """
     began = time.perf_counter()
     opened, prepared, drawn, warned = pictures.prepare(source, strict)
@@ -162,10 +160,10 @@ def prepare(
 
 @light
 def attributes(source: kinds.Source, /, *, out: str = "list_attr_celeba.csv") -> None:
-    """Write attributes as .csv, of 1 and -1.
+    """Write attributes to a .csv file, as 1 and -1.
 
     Args:
-        source: Which faces; see: keras-faces list datasets
+        source: Source of faces; see: keras-faces list datasets
         out: The file to write.
     """
     from keras_faces.data.preparation import attributes_csv
@@ -178,12 +176,12 @@ def attributes(source: kinds.Source, /, *, out: str = "list_attr_celeba.csv") ->
 def people(
     source: kinds.Source, /, *, out: str, link: Literal["none", "hard", "symbolic"] = "none"
 ) -> None:
-    """Make one folder for each person.
+    """Make a folder of pictures for each person.
 
     Args:
-        source: Which faces; see: keras-faces list datasets
+        source: Source of faces; see: keras-faces list datasets
         out: The folder to make.
-        link: Kind of links to make instead of copies.
+        link: Make links of this kind instead of copies.
     """
     from keras_faces.data.preparation import people_folders
 
@@ -191,7 +189,7 @@ def people(
     print(f"{made.people:,} people on {made.pictures:,} pictures: {made.folder}")
     if made.nobody:
         print(
-            f"left out, since nobody is known on them: {len(made.nobody):,}, "
+            f"left out, because their person is not known: {len(made.nobody):,}, "
             f"the first is {made.nobody[0]}"
         )
     for name, reason in made.bad:
@@ -201,10 +199,10 @@ def people(
 def sketches(
     source: kinds.Source, /, *, out: str, crop: kinds.Crop = "center", image_size: int = 128
 ) -> None:
-    """Draw pencil sketches of photos by the filter, as files for pairs:DIR.
+    """Draw sketches of photos with the pencil filter, as a folder for pairs:DIR.
 
     Args:
-        source: Which photos; see: keras-faces list datasets
+        source: Source of photos; see: keras-faces list datasets
         out: Folder for `photos/` and `sketches/`.
         crop: How a picture becomes a square one; see: keras-faces list crops
         image_size: Width and height in pixels.
@@ -215,7 +213,7 @@ def sketches(
         written = write_sketches(source, out, image_size, crop)
     except KeyboardInterrupt as stop:
         raise Interrupted(
-            "Stopped. What is drawn so far is kept: give the same command again to go on.",
+            "Stopped. Finished drawings are kept. Run the same command again to resume.",
             number_of(stop),
         ) from None
     print(f"{written} photos with their sketches. Use them as: {quoted(f'pairs:{out}')}")

@@ -14,16 +14,16 @@ def export(
     out: str | None = None,
     push: str | None = None,
 ) -> None:
-    """Write a model for use without keras_faces.
+    """Export a model for use without keras_faces.
 
     Args:
         run: The model.
-        format: Kind of files. Defaults to saved_model, and to keras where it is pushed.
-        pixels: Type of faces in and out: `float32` in [-1, 1] or `uint8`.
-        weights: Type in which weights are kept: `float32`, `float16` for half the size, or `int8`
-            for a quarter.
-        out: Folder to write. Defaults to one within the run, named after the format.
-        push: Send it to the Hugging Face Hub as well: `hf://USER/MODEL` (the extra `hub`).
+        format: The format. Defaults to saved_model; with --push, to keras.
+        pixels: Type of input and output faces: `float32` in [-1, 1], or `uint8`.
+        weights: Type of the stored weights: `float32`, `float16` for half the size, or `int8` for
+            a quarter.
+        out: Folder to write. Defaults to one inside the run, named after the format.
+        push: Also upload it to the Hugging Face Hub, as `hf://USER/MODEL` (extra hub).
     """
     from keras_faces import hub
     from keras_faces.export import format_named, write

@@ -31,10 +31,10 @@ def generate(
         run: The model.
         count: Faces to draw.
         seed: Seed of the latents.
-        conditions: Of a conditional model, such as `glasses,smiling`.
-        sampler: How latents are drawn. Defaults to the last that the model has.
-        columns: Faces in a row. Defaults to a square.
-        out: A picture, or a folder for single faces.
+        conditions: For a conditional model, such as `glasses,smiling`.
+        sampler: How latents are drawn. Defaults to fitted, if the model has it, else prior.
+        columns: Faces per row. Defaults to a square grid.
+        out: The picture to write, or a folder for one file per face.
     """
     from pathlib import Path
 
@@ -65,13 +65,13 @@ def reconstruct(
     drawing: Drawing = Drawing(),
     out: kinds.Picture = "reconstructions.png",
 ) -> None:
-    """Encode pictures, or search for their latents, and decode.
+    """Show what a model makes of your pictures: encoded, then decoded.
 
     Args:
         run: The model.
         images: The pictures.
-        conditions: Of a conditional model, such as `glasses,smiling`.
-        out: The picture to write: originals over copies.
+        conditions: For a conditional model, such as `glasses,smiling`.
+        out: The picture to write: originals above reconstructions.
     """
     from keras_faces.pictures import rows_grid
 
@@ -115,14 +115,14 @@ def blend(
     drawing: Drawing = Drawing(),
     out: kinds.Picture = "blend.png",
 ) -> None:
-    """Make a face between two pictures.
+    """Blend the faces in two pictures.
 
     Args:
         run: The model.
         images: The two pictures.
-        percent: How much of the second.
-        conditions: Of a conditional model, such as `glasses,smiling`.
-        out: The picture to write: first, blend and second, side by side.
+        percent: Share of the second face.
+        conditions: For a conditional model, such as `glasses,smiling`.
+        out: The picture to write: first face, blend, second face.
     """
     import numpy as np
 
@@ -153,14 +153,14 @@ def translate(
     drawing: Drawing = Drawing(),
     out: kinds.Picture = "translated.png",
 ) -> None:
-    """Turn sketches into photos, or photos to sketches.
+    """Turn sketches into photos, or photos into sketches.
 
     Args:
         run: The model.
         images: The pictures.
-        to: What to turn them into. Defaults to photos, where the model makes these.
-        cycle: And back again: sketch, photo, sketch, or the reverse.
-        out: The picture to write: pictures over translations.
+        to: What to turn them into. Defaults to photos, if the model can make them.
+        cycle: Also translate back: sketch, photo, sketch, or the reverse.
+        out: The picture to write: pictures above their translations.
     """
     from keras_faces.pictures import rows_grid
 

@@ -17,10 +17,10 @@ class Framing:
     """How faces are taken from pictures.
 
     Args:
-        already_cropped: Whether pictures show nothing but a face: a square one is only resized,
-            another cropped as in training; else a face is found and framed as the training faces
-            were. Defaults to no, but of models that take sketches to yes, as these show none.
-        crop: Make pictures square by this crop instead.
+        already_cropped: The pictures show only a face. A square one is resized, others are
+            cropped as in training. Otherwise the face is found and framed like the training
+            faces. Defaults to no; for models that take sketches, to yes.
+        crop: Make the pictures square with this crop instead.
     """
 
     already_cropped: bool | None = None
@@ -45,9 +45,9 @@ class Search:
     """The search for latents of pictures, where a model has no encoder.
 
     Args:
-        search_steps: Steps of the search for latents without an encoder. Defaults to 200; for a
-            source 100.
-        starts: Places where the search for each begins. Defaults to 8; for a source 2.
+        search_steps: For a model without an encoder: steps of the search for each picture's
+            latent. Defaults to 200; for a source, 100.
+        starts: Starting points of each search. Defaults to 8; for a source, 2.
     """
 
     search_steps: int | None = None
@@ -83,13 +83,12 @@ class RealFaces:
     """Real faces, as a model was trained to see them.
 
     Args:
-        data: Source of real faces; given several times, all of their pictures. Defaults to the
-            run's.
-        people: What folders in it are: each a person, classes of pictures, or nothing. Defaults to
-            what their number, sizes and names suggest.
-        split: Split of these. Defaults to the run's.
-        faces: How faces are taken from the pictures. Defaults to what the source's options say.
-        per_photo: Which faces of a photograph. Defaults to all.
+        data: Source of real faces; give it several times to use several. Defaults to the run's.
+        people: What the source's folders are: people, classes of pictures, or nothing. Defaults
+            to a guess from their number, sizes and names.
+        split: The source's split to use. Defaults to the run's.
+        faces: How faces are taken from the pictures. Defaults to the source's options.
+        per_photo: Which faces to take from each photo. Defaults to all.
     """
 
     data: kinds.Sources | None = None
@@ -110,7 +109,7 @@ class RealFaces:
         for flag, given in chosen.items():
             if given is not None and self.data is None:
                 raise UserError(
-                    f"--{flag} says what --data is. Give --data as well, or leave it out: the "
+                    f"--{flag} describes --data. Give --data as well, or leave --{flag} out: the "
                     "run's own faces are what they were in training."
                 )
         if self.data is None:
@@ -118,7 +117,7 @@ class RealFaces:
                 trained.source  # noqa: B018
             except UserError as error:
                 raise UserError(
-                    f"{error} Give --data: where they lie now, or others, as in: keras-faces "
+                    f"{error} Give their present place, or other faces: keras-faces "
                     f"{command} {quoted(trained.name)} --data SOURCE"
                 ) from error
         return trained.faces(labels, self.data, self.split, *chosen.values())
@@ -131,7 +130,7 @@ class Drawing:
     """How pictures are written.
 
     Args:
-        scale: Make pictures so many times as wide and high: each pixel of a face a square.
+        scale: Enlarge pictures by this whole number, without smoothing.
     """
 
     scale: kinds.Scale = 1
@@ -145,7 +144,7 @@ class Drawing:
     def require(self, picture: str | None, flag: str) -> None:
         """Refuse a scale without a picture, which another flag asks for."""
         if picture is None and self.scale != 1:
-            raise UserError(f"--scale says how large {flag} is. Give {flag} as well.")
+            raise UserError(f"--scale enlarges the picture of {flag}. Give {flag} as well.")
 
 
 def trained_model(run: str, latents_for: str | None = None):
@@ -170,7 +169,7 @@ def conditions_for(model, conditions: str | None, needed: bool = False) -> dict:
         return {}
     if conditions is None and needed:
         raise UserError(
-            "Say with --conditions what holds of the pictures, or give an empty text for nothing. "
+            "Give the conditions of the pictures with --conditions, or an empty text for none. "
             f"Known: {', '.join(model.condition_names)}."
         )
     return {"conditions": conditions}

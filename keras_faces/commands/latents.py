@@ -29,19 +29,20 @@ def interpolate(
     drawing: Drawing = Drawing(),
     out: str = "interpolation.png",
 ) -> None:
-    """Make the faces between two, or four.
+    """Draw the faces on the path between two, or in the square between four.
 
     Args:
         run: The model.
-        from_: Where to begin: a seed, or a picture.
-        to: Where to end: a seed, or a picture.
-        corners: A square of faces between four seeds or pictures instead.
-        frames: Faces on the way, both ends among them.
-        path: `linear`, or `spherical`: at the length of the ends.
-        sampler: How latents of seeds are drawn. Defaults to the last that the model has.
-        conditions: Of a conditional model, such as `glasses,smiling`.
-        columns: Faces in a row of a picture. Defaults to all in one row.
-        out: The file to write: a strip or grid, or `morph.gif`, or `morph.mp4`.
+        from_: The first face: a seed or a picture.
+        to: The last face: a seed or a picture.
+        corners: Four seeds or pictures; draws a square of faces between them instead.
+        frames: Number of faces, including both ends.
+        path: `linear`, or `spherical`, which keeps the length of the latents.
+        sampler: How latents of seeds are drawn. Defaults to fitted, if the model has it, else
+            prior.
+        conditions: For a conditional model, such as `glasses,smiling`.
+        columns: Faces per row of a picture. Defaults to all in one row.
+        out: The file to write: a picture, `morph.gif` or `morph.mp4`.
     """
     import numpy as np
 
@@ -50,7 +51,7 @@ def interpolate(
 
     suffix = frames_suffix(out)
     if suffix in (".gif", ".mp4") and (corners or columns is not None):
-        raise UserError("Faces in rows are a picture: give --out grid.png.")
+        raise UserError("--corners and --columns write a picture. Give --out grid.png.")
     if corners and columns is not None:
         raise UserError("A square between --corners has --frames columns. Leave --columns out.")
     require_whole(1, columns=1 if columns is None else columns)
@@ -118,23 +119,26 @@ def attribute(
     drawing: Drawing = Drawing(),
     out: str = "attribute.png",
 ) -> None:
-    """Change attributes of a face: by arithmetic on its latent, or a model's conditions.
+    """Change attributes of a face, such as glasses or smiling.
 
     Args:
         run: The model.
         names: The attributes, such as smiling.
-        strength: Of all, or one for each: 1 goes as far as those with it are from those without,
-            or sets a condition to 1. Defaults to 1.
-        by: Of a conditional model: `condition`, `latent` (conditions stay), or `both`. Defaults to
-            the condition of what is one, the latent for all else.
-        image: Whose face. Defaults to one drawn from the model.
+        strength: One value for all attributes, or one for each. 1 is the distance between faces
+            with and without the attribute; for a condition, the value that it is set to.
+            Defaults to 1.
+        by: For a conditional model: change the `condition`, the `latent`, or `both`. Defaults to
+            the condition if the attribute is one, else the latent.
+        image: The picture to change. Defaults to a face drawn from the model.
         seed: Seed of the drawn face.
-        sampler: How the drawn face's latent is drawn. Defaults to the last that the model has.
-        against: Attributes to leave as they are.
-        conditions: Of a conditional model, what holds of the face, such as `smiling=0.5`.
-        frames: A strip of so many, from -strength to +strength, of conditions from 0.
-        check: Say what a classifier of real faces sees in all faces.
-        count: Real faces to encode, at most. Defaults to 4096; to 200 without an encoder.
+        sampler: How the drawn face's latent is drawn. Defaults to fitted, if the model has it,
+            else prior.
+        against: Attributes to keep unchanged.
+        conditions: For a conditional model, the face's conditions, such as `smiling=0.5`.
+        frames: Draw a strip of this many faces, from -strength (for conditions, from 0) to
+            +strength.
+        check: Measure the change: ask a classifier trained on real faces.
+        count: Real faces to encode, at most. Defaults to 4096; without an encoder, to 200.
         out: The file to write: a picture, `.gif` or `.mp4`.
     """
     import numpy as np
@@ -231,17 +235,17 @@ def latents(
     drawing: Drawing = Drawing(),
     out: kinds.Picture = "latents.png",
 ) -> None:
-    """Draw a model's latent space.
+    """Plot a model's latent space.
 
     Args:
         run: The model.
-        by: `pca`, `tsne` (needs the extra plots), or `first`: dimensions 1, 2.
-        attribute: Colour faces by this one.
-        thumbnails: Draw faces, where there is room.
-        manifold: Instead draw the faces that a plane decodes to: two latents, or the two main axes.
-        separability: Instead measure how well a straight cut tells each attribute apart.
-        seed: Seed of all that is chosen.
-        count: Real faces to encode, at most. Defaults to 4096; to 200 without an encoder.
+        by: `pca`, `tsne` (extra plots), or `first`, the first two dimensions.
+        attribute: Colour the points by this attribute.
+        thumbnails: Show faces where there is room.
+        manifold: Draw instead the faces decoded on a plane: the two latents, or the two main axes.
+        separability: Measure instead how well a linear classifier separates each attribute.
+        seed: Seed of all random choices.
+        count: Real faces to encode, at most. Defaults to 4096; without an encoder, to 200.
         out: The picture to write.
     """
     from keras_faces import latent

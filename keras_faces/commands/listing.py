@@ -16,12 +16,12 @@ def list_(
     image: str | None = None,
     drawing: Drawing = Drawing(),
 ) -> None:
-    """List what there is.
+    """List models, datasets, recipes, reports or crops.
 
     Args:
         what: What to list.
-        picture: Of crops: write a picture that shows what each keeps.
-        image: Of crops: of which picture. Defaults to an ORL face, 178x218.
+        picture: For crops: write a picture that shows what each keeps.
+        image: For crops: the picture to use. Defaults to an ORL face, 178x218.
     """
     drawing.require(picture, "--picture")
     if what == "models":

@@ -31,12 +31,13 @@ def evaluate(
         run: The model.
         count: Faces to generate.
         seed: Seed of the latents.
-        sampler: Score only this one. Defaults to all.
-        scores: Only these. Defaults to all for which nothing is missing.
-        inception_weights: File of InceptionV3's weights.
+        sampler: Score only this sampler. Defaults to all.
+        scores: Compute only these. Defaults to all that need nothing that is missing.
+        inception_weights: File with InceptionV3's weights.
         backbone: Image encoder for scores on its features: clip:FILE.onnx or dinov2:FILE.onnx.
-        pairs: Draw the samples nearest to real faces over these (needs the extra identity).
-        out: Write the scores and their protocol as JSON.
+        pairs: Write a picture of the samples nearest to real faces, above these (extra
+            identity).
+        out: Write the scores and their protocol to this JSON file.
     """
     from keras_faces.files import write_whole
     from keras_faces.metrics import evaluation
@@ -105,12 +106,11 @@ def _draw_pairs(model, stream, out: str, drawing, count: int, seed: int, sampler
 
 @without_keras()
 def compare(*runs: kinds.Needed, format: kinds.TableFormat = "text") -> None:
-    """Put the scores of several runs into one table: of those that differ by their seed in a row.
+    """Compare the scores of several runs in one table; runs that differ by seed share a row.
 
     Args:
-        runs: Run folders, or what `evaluate --out` wrote.
-        format: How to write the table. Of `csv`, what is to be said of it goes to the screen's
-            errors.
+        runs: Run folders, or files written by `evaluate --out`.
+        format: Format of the table. With `csv`, the notes below it go to standard error.
     """
     import sys
 
@@ -202,24 +202,24 @@ def reproduce(
     part: str | None = None,
     jobs: int = 1,
 ) -> None:
-    """Rebuild a document's table or figures beside its own numbers, or a comparison of yours.
+    """Rebuild a document's table or figures beside its own numbers, or your own comparison.
 
     Args:
-        report: The report; see: keras-faces list reports. Or a file of your own, FILE.toml, that
-            lists trainings, seeds and scores.
-        data: Source of faces; given several times, all of their pictures. Defaults to each
-            recipe's own.
-        budget: Which of the recipes' numbers: `quick` for minutes, or `paper`. Defaults to the
-            file's, or quick.
-        seeds: Train every model once for each. Defaults to the file's, or 0.
+        report: A report (see: keras-faces list reports), or your own FILE.toml that lists
+            trainings, seeds and scores.
+        data: Source of faces; give it several times to use several. Defaults to each recipe's.
+        budget: The recipes' `quick` settings, for minutes, or their `paper` settings. Defaults to
+            the file's, or quick.
+        seeds: Train every model once for each seed. Defaults to the file's, or 0.
         count: Samples to score. Defaults to the file's, or 1000.
-        out: The folder. Defaults to `reports/REPORT`.
+        out: Folder of the report. Defaults to `reports/REPORT`.
         runs: Folder of the runs, which reports share. Defaults to `reports/runs`.
-        score_every: Epochs between looks for the best model. Defaults to 10 for quick, 1 for paper.
-        best: What the best is best by. Defaults to face_detection_rate.
-        part: `I/N`: only every N-th training, from the I-th on, as in an array of jobs. Without it
-            the page is then made of what is there.
-        jobs: Train so many at the same time, each on its share of the cores.
+        score_every: Epochs between measurements for the best model. Defaults to 10 for quick, 1
+            for paper.
+        best: The score that decides which is best. Defaults to face_detection_rate.
+        part: `I/N`: do only every N-th training, beginning with the I-th, as in a job array. Then
+            run the command without it to build the page.
+        jobs: Number of trainings at the same time, each on its share of the cores.
     """
     from keras_faces import reports
 
@@ -239,7 +239,7 @@ def reproduce(
         )
     except KeyboardInterrupt as stop:
         raise Interrupted(
-            f"Stopped. What is done is kept{f' in {out}' if out else ''}: give the same command "
-            "again to go on.",
+            f"Stopped. Finished trainings are kept{f' in {out}' if out else ''}. Run the same "
+            "command again to resume.",
             number_of(stop),
         ) from None

@@ -10,7 +10,7 @@ from keras_faces.errors import Interrupted
 
 
 def serve(*runs: kinds.Run, host: str = "127.0.0.1", port: int = 7860) -> None:
-    """Show what models can do on a web page.
+    """Open a web page for trained models on this machine.
 
     Args:
         runs: The models. Defaults to all in `saved_models/` and `runs/`.

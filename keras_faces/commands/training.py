@@ -1,4 +1,4 @@
-"""Train a model, and go on with a run: `train`, `resume`."""
+"""Train a model, and resume a run: `train`, `resume`."""
 
 from keras_faces.commands import kinds
 from keras_faces.errors import UserError, unknown_name
@@ -9,12 +9,12 @@ from keras_faces.screen import quoted
 def train(
     model: str | None = None, /, *, run: str | None = None, all_devices: bool = False, **plan
 ) -> None:
-    """Train a model and leave a run folder.
+    """Train a model and write a run folder.
 
     Args:
-        model: What to train; each has flags of its own: keras-faces train MODEL --help
+        model: The model. Each has its own flags: keras-faces train MODEL --help
         run: The run folder. Defaults to a new one under `runs/`.
-        all_devices: Train on all devices of this machine or cluster, on JAX. Defaults to one.
+        all_devices: Train on all devices of this machine or cluster (JAX only). Defaults to one.
     """
     if model is None and "recipe" in plan:
         from keras_faces.recipes import load_recipe
@@ -44,15 +44,15 @@ def resume(
     steps: int | None = None,
     minutes: float | None = None,
 ) -> None:
-    """Go on with a run that was stopped or killed, or train a finished one longer.
+    """Resume an interrupted run, or train a finished one longer.
 
     Args:
         run: The run folder.
-        data: Where the same faces lie now, if they have moved.
-        all_devices: Train on all devices of this machine or cluster, on JAX. Defaults to one.
-        epochs: Epochs to train beyond those of the run.
-        steps: Steps to train beyond those of the run, instead of epochs.
-        minutes: Minutes to train beyond those of the run, instead of epochs.
+        data: Where the faces are now, if they have moved.
+        all_devices: Train on all devices of this machine or cluster (JAX only). Defaults to one.
+        epochs: Epochs to add to the run.
+        steps: Steps to add, instead of epochs.
+        minutes: Minutes to add, instead of epochs.
     """
     from keras_faces import session
 

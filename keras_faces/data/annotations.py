@@ -147,7 +147,7 @@ def text_of(data: bytes, title: str) -> str:
         text = data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{title} is no text in UTF-8 ({error}). Save it as UTF-8, or get it anew."
+            f"{title} is no text in UTF-8 ({error}). Save it as UTF-8, or download it again."
         ) from error
     if text[:512].lstrip().lower().startswith(("<!doctype", "<html")):
         raise UserError(

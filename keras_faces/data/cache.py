@@ -197,7 +197,7 @@ class FaceCache:
             wrong = np.flatnonzero(~whole)
             raise UserError(
                 f"The row of {self.name(int(indices[wrong[0]]))!r} in the cache {self.folder} is "
-                "damaged. Delete that folder; the next run makes it anew."
+                "damaged. Delete that folder; the next run rebuilds it."
             )
         return words[:, : self._row_bytes].reshape(-1, *self.image_shape)
 
@@ -293,7 +293,7 @@ def _open(spec: dict, content: str) -> FaceCache | None:
             raise OSError(errno.EIO, "of other pictures", str(folder))
         return cache
     except OSError as error:
-        warnings.warn(f"The cache in {folder} is damaged ({error}); making it anew.", stacklevel=3)
+        warnings.warn(f"The cache in {folder} is damaged ({error}); rebuilding it.", stacklevel=3)
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
@@ -404,7 +404,7 @@ def _disk_errors_explained(place: Path):
         if error.errno in _DISK_FULL:
             what += (
                 "Make room there, or set KERAS_FACES_CACHE to a folder with more. What is decoded "
-                "so far is kept there: the next run goes on with the rest."
+                "so far is kept there: the next run does the rest."
             )
         else:
             what += "Set KERAS_FACES_CACHE to a folder in which you may write."

@@ -10,7 +10,7 @@ from keras_faces.data.cache import FaceCache
 from keras_faces.data.crops import CROPS, apply_crop
 from keras_faces.data.decoding import SIDES
 from keras_faces.data.faces import look_at_channels
-from keras_faces.data.labels import Attributes
+from keras_faces.data.labels import Attributes, Landmarks
 from keras_faces.data.names import suffix_counts
 from keras_faces.data.sources import Source
 from keras_faces.data.sources.several import DifferentLabels
@@ -60,8 +60,10 @@ def describe(source: Source, cache: FaceCache) -> list[str]:
     counts = np.bincount(cache.sides, minlength=len(SIDES)).tolist()
     own = [f"{name} {count:,}" for name, count in zip(SIDES, counts, strict=True) if name and count]
     lines.append(f"splits of its own: {', '.join(own) if own else 'none'}")
-    landmarks = source.landmarks()
-    if landmarks is not None:
+    landmarks = _known(source.landmarks)
+    if isinstance(landmarks, str):
+        lines.append(f"landmarks: {landmarks}")
+    elif landmarks is not None:
         points = dict.fromkeys(name.rpartition("_")[0] for name in landmarks.names)
         lines.append(f"landmarks: {', '.join(points)} (labels='landmarks')")
     if source.sketches() is not None:
@@ -84,7 +86,7 @@ def passed_over(source: Source) -> list[str]:
 
 
 def _attributes(source: Source, cache: FaceCache) -> list[str]:
-    attributes = _known_attributes(source)
+    attributes = _known(source.attributes)
     if not isinstance(attributes, Attributes):
         return [f"attributes: {attributes or 'none'}"]
     rows = [attributes.rows[name] for name in cache.names if name in attributes.rows]
@@ -94,17 +96,19 @@ def _attributes(source: Source, cache: FaceCache) -> list[str]:
     return [line, *unmatched(source, cache)]
 
 
-def _known_attributes(source: Source) -> Attributes | str | None:
-    """Return a source's attributes, or why those of several cannot be used together."""
+def _known(
+    labels: Callable[[], Attributes | Landmarks | None],
+) -> Attributes | Landmarks | str | None:
+    """Return a source's attributes or landmarks, or why those of several cannot be used."""
     try:
-        return source.attributes()
+        return labels()
     except DifferentLabels as error:
         return str(error)
 
 
 def unmatched(source: Source, cache: FaceCache) -> list[str]:
     """Return lines of text on attributes and pictures that do not match, most likely none."""
-    attributes = _known_attributes(source)
+    attributes = _known(source.attributes)
     if not isinstance(attributes, Attributes):
         return [f"attributes: {attributes}"] if attributes else []
     matched = sum(name in attributes.rows for name in cache.names)

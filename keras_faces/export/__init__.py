@@ -174,7 +174,7 @@ def write(
         for name, difference in differences.items():
             if difference is not None and not difference <= allowed:  # NaN neither
                 raise UserError(
-                    f"What {name!r} of the {format} export makes differs from the model's by "
+                    f"The output of {name!r} in the {format} export differs from the model's by "
                     f"{difference:.2g}, so it was not kept."
                 )
         for name in chosen.carries if run is not None else ():

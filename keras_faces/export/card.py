@@ -103,10 +103,10 @@ def card(
         "Faces are NHWC, "
         + ("float32 in [-1, 1]" if pixels == "float32" else "uint8 in [0, 255]")
         + "; the count is free."
-        " The largest difference from the Keras model was measured when it was written. "
+        " The largest difference from the Keras model was measured during the export. "
         f"Weights are kept as {weights}; the files have {size / 1e6:.1f} MB.",
         "",
-        "| signature | takes | largest difference |",
+        "| signature | inputs | largest difference |",
         "| --- | --- | --- |",
         *(_row(key, signatures[key], found) for key, found in differences.items()),
         "",
@@ -188,8 +188,8 @@ def _opened(format: str) -> list[str]:
         return []
     return [
         "Open `index.html` in a browser, from this folder or from any web server. Everything runs "
-        "in the page: it needs no internet, and sends nothing anywhere. The browser must be of "
-        "2023 or later. Below is a page of one's own in this folder.",
+        "in the page: it needs no internet and sends nothing. The browser must be from "
+        "2023 or later. To build your own page in this folder, start from the lines below.",
         "",
     ]
 
@@ -227,8 +227,8 @@ def _training(model, run) -> list[str]:
             f"{data['split']}, crop `{data['crop']}`, SHA-256 of all {data['fingerprint'][:16]}..."
         )
         lines.append(
-            f"- Credit: {data.get('credit') or 'none recorded'}. The pictures' licence is that of "
-            "their owner, and may bind what is made of them"
+            f"- Credit: {data.get('credit') or 'none recorded'}. The pictures' licence is set by "
+            "their owner, and may also apply to what is made from them"
         )
     if command[1:2] == ["train"] or command[1:2] == ["resume"]:
         lines.append(f"- Command: `keras-faces {shell_line(command[1:])}`")
@@ -236,7 +236,7 @@ def _training(model, run) -> list[str]:
         lines.append(f"- Recipe: `{config['recipe']}`, budget {config['budget']}")
     versions = ", ".join(f"{key} {value}" for key, value in config["versions"].items())
     hyper = ", ".join(
-        f"{key} {'a network of its own' if isinstance(value, dict) else value}"
+        f"{key} {'a custom network' if isinstance(value, dict) else value}"
         for key, value in config["hyperparameters"].items()
     )
     return [*lines, f"- Hyper-parameters: {hyper}", f"- Versions: {versions}", ""]
@@ -246,11 +246,15 @@ def _scores(run) -> list[str]:
     lines = ["## Scores", ""]
     path = folder_of(run) / "scores.json"
     if not path.is_file():
-        return [*lines, "None recorded; `keras-faces evaluate RUN --out RUN/scores.json` does.", ""]
+        return [
+            *lines,
+            "None recorded. To record them: `keras-faces evaluate RUN --out RUN/scores.json`.",
+            "",
+        ]
     try:
         result = read_scores(path)
     except UserError as error:
-        return [*lines, f"Not told: {error}", ""]
+        return [*lines, f"Not available: {error}", ""]
     told, protocol = table(result), result["protocol"]
     stated = ", ".join(f"{key} {value}" for key, value in protocol.items())
     return [*lines, "```", told, "```", "", f"Protocol: {stated}.", ""]
@@ -261,15 +265,16 @@ def _use(run) -> list[str]:
     people = ((config or {}).get("data") or {}).get("pictures")
     of_them = f"the {people} pictures" if people else "the pictures"
     return [
-        "## What it is for, and what not",
+        "## Intended use",
         "",
-        "For research and teaching: to see, compare and measure how such models make faces. What "
-        f"it makes resembles {of_them} it learnt from, their kinds of people and their light; it "
-        "says nothing of anybody else, and must not decide anything about anyone.",
+        "This model is for research and teaching: to see, compare and measure how such models "
+        f"generate faces. Its faces resemble {of_them} it was trained on, in the people shown and "
+        "in the light. It says nothing about anyone else. Do not use it to make decisions about "
+        "people.",
         "",
-        "It can come near to a face that it was trained on. Those people may not have agreed to "
-        "that: before you publish faces, compare them with the training pictures (`keras-faces "
-        "evaluate RUN --pairs pairs.png`), and train on pictures of people who have consented. "
+        "It can reproduce faces that it was trained on, and those people may not have agreed to "
+        "that. Before you publish faces, compare them with the training pictures (`keras-faces "
+        "evaluate RUN --pairs pairs.png`). Train on pictures of people who have consented. "
         "Do not present its faces as photographs of someone, and do not use it to deceive, to "
         "harass, or to make a likeness of a person who has not agreed.",
         "",

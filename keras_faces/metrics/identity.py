@@ -370,6 +370,6 @@ def _load(read: Callable, path: Path):
         return read(str(path))
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"{path} is damaged, or not the model of dlib's that its name says. Get it anew: "
+            f"{path} is damaged, or not dlib's model of that name. Install it again: "
             "pip install --force-reinstall --no-deps face_recognition_models"
         ) from error

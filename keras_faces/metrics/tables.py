@@ -13,7 +13,7 @@ from keras_faces.metrics.seeds import OverSeeds, within_noise
 from keras_faces.schema import Count, Positive, Scalar, mismatch, read_json
 from keras_faces.screen import visible
 
-REMEDY = "Score it anew: keras-faces evaluate RUN --out FILE"
+REMEDY = "Score it again: keras-faces evaluate RUN --out FILE"
 REAL = "real"
 SIGNS = {"best": "*", "noise": "≈", "unknown": "?"}
 

@@ -31,8 +31,8 @@ DIVERGED = "Its training diverged: take an earlier model, or train anew at a low
 class FaceModel(Game):
     """Base class of models that generate faces.
 
-    A subclass says how it learns, as any `Game`, and how a latent becomes a face where that is
-    not its last `generating` network alone. Saving, generating and exporting are the same for all.
+    A subclass defines how it trains, like any `Game`, and how a latent becomes a face if that is
+    more than its last `generating` network. Saving, generating and exporting are the same for all.
 
     Args:
         image_size: Width and height of the faces in pixels: 32, 64 or 128.

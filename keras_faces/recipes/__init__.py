@@ -102,11 +102,11 @@ class Recipe(NamedTuple):
             chosen["data"] = data
         if "data" not in chosen:
             quick = (
-                ". Or see it work in minutes, on the faces that come with the package: --budget "
-                "quick"
+                ", or add --budget quick to see it work in minutes on the faces that come with the "
+                "package."
             )
             raise UserError(
-                f"Recipe {self.name!r} trains on {self.data}, which is yours to give with --data "
+                f"Recipe {self.name!r} trains on {self.data}. Give your copy with --data "
                 f"PATH{quick if self.quick else '.'}"
             )
         return chosen

@@ -373,7 +373,7 @@ def _result(run, path, names, data, seed, count, samplers, print_fn) -> dict:
         try:
             kept = read_scores(place)
         except UserError:
-            print_fn(f"Scored anew, since it is damaged or of another version: {place}")
+            print_fn(f"Scored again, because it is damaged or from another version: {place}")
     missing = [name for name in names if kept is None or name not in kept["rows"]["real"]]
     if not missing:
         return kept
@@ -383,7 +383,7 @@ def _result(run, path, names, data, seed, count, samplers, print_fn) -> dict:
         print_fn(f"Scoring {count} samples of {path.name} ...")
     result = score(model, stream, count, seed, samplers, missing, progress=True)
     if kept is not None and not _joined(result, kept, missing):
-        print_fn(f"Scored anew, since its protocol is another now: {place}")
+        print_fn(f"Scored again, because its protocol has changed: {place}")
         result = score(model, stream, count, seed, samplers, names, progress=True)
     write_whole(place, as_json(result))
     return result

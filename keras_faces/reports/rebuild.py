@@ -31,31 +31,31 @@ def reproduce(
     jobs: int = 1,
     **further,
 ) -> Path:
-    """Rebuild a table or figures of a document: train, score, and write a page.
+    """Rebuild a document's table or figures: train, score, and write a page.
 
-    What is done already is not done again, whichever report did it, and a run that was stopped
-    goes on. A training that fails does not keep the others from the page.
+    Trainings that another report has already done are reused, and interrupted runs are resumed. If
+    a training fails, the page is made of the others.
 
     Args:
-        name: One of `list_reports()`, or the path of a file of your own that ends in `.toml` and
-            says what to compare.
-        data: Source of faces, or several, as in `kf.data.load`; None takes each recipe's own, ORL
-            for quick.
-        budget: `"quick"`, minutes for each model, or `"paper"`, the document's own numbers. None
-            takes the file's, or quick.
-        seeds: One training of every model for each seed; of several, means and deviations stand in
-            the table. None takes the file's, or 0.
-        count: Samples to score of each model; None takes the file's, or 1000.
-        out: The folder; None takes `reports/NAME`.
-        runs: The folder of the runs, which all reports share; None takes `reports/runs`.
-        print_fn: Where to send lines for the user.
-        part: `"I/N"`: train and score only every N-th training, from the I-th on, so that N such
-            calls may work side by side. The same call without it then makes the page of what is
-            there and says what is missing.
-        jobs: How many to train at the same time, each on its share of the cores.
-        **further: Arguments of `kf.train` that go before every recipe's, such as `steps`. Without
-            `score_every` and `best` in them, the model with the most detected faces is kept beside
-            the last, as seen every 10 epochs (quick) or every epoch (paper).
+        name: One of `list_reports()`, or the path of your own `.toml` file that says what to
+            compare.
+        data: Source of faces, or several, as in `kf.data.load`; None uses each recipe's, which is
+            ORL for quick.
+        budget: `"quick"`, minutes for each model, or `"paper"`, the document's own settings. None
+            uses the file's, or quick.
+        seeds: One training of every model for each seed; with several, the table shows means and
+            deviations. None uses the file's, or 0.
+        count: Samples of each model to score; None uses the file's, or 1000.
+        out: The folder; None uses `reports/NAME`.
+        runs: The folder of the runs, which all reports share; None uses `reports/runs`.
+        print_fn: Function that receives each line of output.
+        part: `"I/N"`: train and score only every N-th training, beginning with the I-th, so that N
+            such calls can run in parallel. The same call without it then makes the page of what
+            exists, and says what is missing.
+        jobs: Number of trainings at the same time, each on its share of the cores.
+        **further: Arguments of `kf.train` that override every recipe's, such as `steps`. Without
+            `score_every` and `best`, the model with the highest detection rate is kept beside the
+            last one, measured every 10 epochs (quick) or every epoch (paper).
 
     Returns:
         The folder: `report.html`, which holds its pictures, `report.md` with `figures/`, and
@@ -63,8 +63,8 @@ def reproduce(
 
     Raises:
         UserError: If there is no such report, the folder holds something else, or a training
-            failed; the page is of the others.
-        Interrupted: If it was stopped; the same call goes on.
+            failed; the page then shows the others.
+        Interrupted: If it was stopped; the same call resumes.
     """
     report = find_report(name)
     if data is None and report.data:

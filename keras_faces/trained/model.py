@@ -42,21 +42,21 @@ keras_lock = threading.RLock()
 
 
 class TrainedModel:
-    """A trained model with its faces: those it learnt from, and any picture as it knows faces.
+    """A trained model together with its training faces, which can also frame any photo for it.
 
-    A model knows faces as its training's crop left them. So a face in a photo is found and framed
-    as the training faces were, see `keras_faces.detection.framing`; the command line, the page and
-    Python do it alike. All of it is loaded when it is first asked for, by one thread at a time.
+    A model only knows faces framed like its training faces. `face` therefore finds the face in a
+    photo and frames it in the same way, see `keras_faces.detection.framing`. The command line and
+    the web page use it too. Everything is loaded on first use, by one thread at a time.
 
     Args:
         run: A run folder, a `.keras` file, or the name of a model in `saved_models/`.
-        model: The model, where it is loaded already.
+        model: The model, if it is already loaded.
 
     Attributes:
-        name: What it was called by.
-        path: Where it lies.
-        run: The run in whose folder it lies; of a `.keras` file it may be none.
-        max_pixels: Pixels beyond which a picture is refused before it is decoded.
+        name: The name that was given.
+        path: The path of the run or file.
+        run: The run that the path belongs to; a `.keras` file may have none.
+        max_pixels: Pictures with more pixels are refused before they are decoded.
 
     Example:
 
@@ -64,7 +64,7 @@ class TrainedModel:
     trained = kf.TrainedModel("vae-orl-64")
     face, note = trained.face("photo.jpg")      # float32 of shape (64, 64, 1) in [-1, 1]
     copy = trained.model.reconstruct(face[None])
-    glasses = trained.faces("attributes")       # what it learnt from, with attributes
+    glasses = trained.faces("attributes")       # its training faces, with attributes
     ```
     """
 
@@ -120,12 +120,12 @@ class TrainedModel:
             UserError: If it is not known or cannot be opened.
         """
         if "source" not in self.data_config:
-            raise UserError(f"Which faces {self.name!r} learnt from is not recorded beside it.")
+            raise UserError(f"There is no record of the faces that {self.name!r} was trained on.")
         try:
             return open_source(as_recorded(self.data_config["source"]))
         except UserError as error:
             raise UserError(
-                f"The faces that {self.name!r} learnt from cannot be opened here: {error}"
+                f"The faces that {self.name!r} was trained on cannot be opened here: {error}"
             ) from error
 
     def faces(
@@ -239,7 +239,7 @@ class TrainedModel:
         framed = find_face(pixels, size, self.crop, frame, cropped, self._reconstruction_error())
         if framed is None:
             raise UserError(
-                f"No face was found in {name}. Take one in which a face looks at the camera, "
+                f"No face was found in {name}. Use a picture of a face that looks at the camera, "
                 f"upright and well lit. {WAY_OUT}"
             )
         return self._judged(framed.face, framed.note + note)
@@ -253,7 +253,7 @@ class TrainedModel:
         if not reasons:
             return []
         told = "; ".join(reasons)
-        return [f"This picture is unlike the faces that the model has learnt: {told}."]
+        return [f"This picture is unlike the model's training faces: {told}."]
 
     def _badly_copied(self, face) -> Iterator[str]:
         """Say if a face's reconstruction is worse than those of faces that the model knows."""
@@ -264,7 +264,7 @@ class TrainedModel:
         times = (_to_contrast(error, face[None]) / worst).max()
         if times >= CLEARLY:
             yield (
-                f"its reconstruction is {times:.1f} times as far off as that of the worst of "
+                f"its reconstruction error is {times:.1f} times that of the worst of "
                 f"{len(known.others)} {known.told}"
             )
 

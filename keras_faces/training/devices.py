@@ -41,12 +41,12 @@ OWN = ("platform", "source")
 
 
 def distribute() -> contextlib.ExitStack:
-    """Train on all devices from here on: those of this machine, or of all processes of a cluster.
+    """Train on all devices of this machine, or of all processes of a cluster.
 
-    Call it before anything is computed; models that were made before stay on one device. Processes
-    find each other by Keras's variables `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `_NUM_PROCESSES` and
-    `_PROCESS_ID`, or as JAX finds them, under Slurm, Open MPI or Kubernetes or on TPUs. All run
-    the same program.
+    Call it before anything is computed; models created earlier stay on one device. Processes
+    find each other through Keras's variables `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `_NUM_PROCESSES`
+    and `_PROCESS_ID`, or through JAX under Slurm, Open MPI, Kubernetes and on TPUs. All of them
+    run the same program.
 
         with kf.distribute():
             model = kf.create_model("dcgan")
@@ -54,7 +54,8 @@ def distribute() -> contextlib.ExitStack:
             model.fit(faces, epochs=5, callbacks=kf.callbacks.standard("runs/dcgan"))
 
     Returns:
-        A context manager, at whose end the processes part: what comes then is on one device.
+        A context manager. When it ends, the processes separate, and what follows runs on one
+        device.
 
     Raises:
         UserError: If the backend is not JAX, the cluster is not as its variables say, or its

@@ -103,27 +103,28 @@ class Multiple(NamedTuple):
 
 
 class Game(Steps, SeededModel):
-    """Base class of models whose networks learn as players of a game.
+    """Base class of models whose networks train as players of a game.
 
-    A subclass builds its networks within `building()`, lists its `players`, and says in `losses`
-    what each wants. It may refine the rules of a round: `sample_noise`, `turns`, `update_masks`,
-    `adjust`, `measure`.
+    A subclass builds its networks inside `building()`, lists its `players`, and returns each
+    player's loss from `losses`. It may override the rules of a round: `sample_noise`, `turns`,
+    `update_masks`, `adjust`, `measure`.
 
     Args:
         seed: Seed of the initial weights and of all noise in training.
-        ema: Decay of an exponential moving average of the networks that generate, which then
-            generate in their stead; 0 for none. The decay starts lower and rises to this value.
+        ema: Decay of an exponential moving average of the generating networks' weights; faces
+            are then drawn with the averaged weights. 0 for none. The decay starts lower and rises
+            to this value.
         schedule: Learning-rate schedule: `"constant"`; `"exponential"`, times `decay_rate` after
             every `decay_steps` steps; `"linear"` or `"cosine"`, down to `decay_rate` times the
-            first rate within `decay_steps` steps.
+            initial rate within `decay_steps` steps.
         decay_steps: Steps of the schedule's decay.
         decay_rate: Factor of the schedule's decay.
-        decay_after: Steps at the first rate before the decay begins.
-        min_learning_rate: What the schedule's rate never falls below; 0 for no such floor.
+        decay_after: Steps at the initial rate before the decay begins.
+        min_learning_rate: Lower bound of the scheduled rate; 0 for none.
         dtype: `"float32"`, or `"mixed_bfloat16"` to compute in bfloat16 with float32 weights.
         name: Name of the Keras model.
-        **networks: Networks of your own in the place of those that the model builds, by the names
-            of its attributes, such as `generator`. They take and give what those would.
+        **networks: Your own networks in place of the model's, by the names of its attributes,
+            such as `generator`, with the same input and output shapes.
     """
 
     # Names of the networks that generate, of which `ema` keeps averages.
