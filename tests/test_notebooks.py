@@ -146,11 +146,13 @@ def test_ends_with_three_exercises_and_their_answers_folded_below(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_code_that_is_shown_is_that_of_today(name):
     sources = "".join(path.read_text() for path in (ROOT / "keras_faces").rglob("*.py"))
-    printed = "\n".join(
-        text(cell) for cell in code_cells(read(name)) if "inspect.getsource" in cell.source
-    )
-    parts = re.split(r"\n\n+(?=    def |def |class |@)", printed)
-    shown = [part.strip() for part in parts if re.match(r" *(def|class) |@", part)]
+    shown = [
+        part.strip()
+        for cell in code_cells(read(name))
+        if "inspect.getsource" in cell.source
+        for part in re.split(r"\n\n+(?=    def |def |class |@)", text(cell))
+        if re.match(r" *(def|class) |@", part)
+    ]
     assert shown
     assert [part for part in shown if part not in sources] == []
 
