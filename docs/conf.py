@@ -18,6 +18,8 @@ exclude_patterns = ["_build", "space"]
 html_theme = "furo"
 html_title = f"keras_faces {release}"
 html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["pictures.css"]
 linkcheck_timeout = 20
 linkcheck_retries = 2
 

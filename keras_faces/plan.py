@@ -53,7 +53,7 @@ class TrainingPlan:
         epochs: Epochs to train. Defaults to the paper's, unless `steps` or `minutes` is given.
         steps: Steps to train, instead of epochs.
         minutes: Minutes to train, instead of epochs.
-        seed: Seed of everything random.
+        seed: Seed of all random choices.
         steps_per_execution: Steps in one call to the backend, during which nothing is shown or
             saved: a number, or `"auto"`, 16 on an accelerator and 1 on a CPU. Results do not
             change.
@@ -61,7 +61,8 @@ class TrainingPlan:
         grid_epochs: Epochs with an additional sample grid.
         score_every: Epochs between scores during training, written to `scores.csv`. Defaults to
             no scores until the end.
-        scores: Scores to compute, keys of `kf.metrics.SCORES`. Defaults to the quick ones.
+        scores: Scores to compute, keys of `kf.metrics.SCORES`. Defaults to
+            those that need only pixels and the face detector.
         best: Also keep the best model by this score, as `best.keras`. Defaults to keeping only
             the last model.
         checkpoint_seconds: Seconds between checkpoints.

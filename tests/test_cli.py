@@ -491,9 +491,9 @@ def test_reconstruct_of_a_conditional_model_takes_conditions(capsys, models, orl
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("reconstruct {models}/cvae.keras {face}", "Say with --conditions"),
+        ("reconstruct {models}/cvae.keras {face}", "conditions of the pictures with --conditions"),
         ("reconstruct {models}/cvae.keras {face}", "glasses, smiling, beard, woman"),
-        ("blend {models}/cvae.keras {face} {face}", "Say with --conditions"),
+        ("blend {models}/cvae.keras {face} {face}", "conditions of the pictures with --conditions"),
         ("reconstruct {models}/cvae.keras {face} --conditions glases", "'glasses'"),
         ("generate {models}/cvae.keras --conditions smiling,glases", "'glasses'"),
         ("generate {models}/vae.keras --conditions glasses", "takes no conditions"),
@@ -514,7 +514,7 @@ def test_reconstruct_of_a_conditional_model_takes_conditions(capsys, models, orl
         ("train vae --labels identity", "learns no conditions"),
         ("train cvae --labels identities", '"identity"'),
         ("train cvae --conditions glasses --image-size 32 --run {tmp}/x", "conditions"),
-        ("train vae --budget quick", "give a recipe"),
+        ("train vae --budget quick", "Give a recipe"),
     ],
 )
 def test_mistakes_with_conditions_blends_and_translations_get_a_line_that_helps(

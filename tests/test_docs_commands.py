@@ -1,6 +1,6 @@
 """Every command in the documentation is one that there is, and runs: here on small sources.
 
-A training takes two steps, and a report trains each of its models so long.
+A training takes two steps of five faces, and a report trains each of its models so long.
 """
 
 import io
@@ -61,7 +61,7 @@ QUICK = (
     r"--help|keras-faces (list|data info \S+$|data (attributes|people)|compare|--print|generate)"
 )
 SCORED_BY_REPORTS = " --best face_detection_rate --score-every 10"
-LENGTHS = ("--minutes", "--epochs", "--steps", "--count")
+LENGTHS = ("--minutes", "--epochs", "--steps", "--count", "--batch-size")
 
 
 def commands_of(page: Path) -> list[str]:
@@ -112,14 +112,16 @@ def small(words: list[str]) -> tuple[str, ...]:
     kept = [
         word
         for before, word in zip([None, *words], words)
-        if not {before, word} & {*LENGTHS, "--seed"} or words[0] != "train"
+        if not {before, word} & {*LENGTHS, "--seed"} or words[0] not in ("train", "evaluate")
     ]
     if words[0] == "train" and "--help" not in words:
-        return (*kept, "--steps", "2", "--count", "0")
+        return (*kept, "--steps", "2", "--count", "0", "--batch-size", "5")
     if words[0] == "resume":
         return (*kept, "--steps", "3")
     if words[0] == "reproduce":
         return tuple(kept[:2])
+    if words[0] == "evaluate":
+        return (*kept, "--count", "20")
     return tuple(re.sub("^1000?$", "20", word) for word in kept)
 
 

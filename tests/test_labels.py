@@ -442,5 +442,5 @@ def test_a_run_whose_labels_have_changed_is_not_gone_on_with(orl_folder, tmp_pat
     assert run.config()["hyperparameters"]["conditions"] == "odd"
     rows[3] = rows[3][:-1] + str(1 - int(rows[3][-1]))
     (orl_folder / ATTRIBUTES_FILE).write_text("\n".join(["file,odd", *rows]))
-    with pytest.raises(kf.UserError, match=r"they have changed"):
+    with pytest.raises(kf.UserError, match="have changed since the run began"):
         kf.resume(run.folder, print_fn=lambda line: None)

@@ -73,20 +73,21 @@ def test_there_is_one_for_each_document_three_besides_and_the_readme_names_all()
 
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_with_small_numbers_and_shows_all_that_is_stored(name, runner, tmp_path):
-    small = {"IMAGE_SIZE": 32, "EPOCHS": 2, "SCORED": 12}
+    small = {"IMAGE_SIZE": 32, "EPOCHS": 2, "SCORED": 12, "PHOTOGRAPHS": 12}
     given = {
         parameter: 2 if parameter.endswith("STEPS") else small[parameter]
         for parameter in runner.parameters_of(FOLDER / f"{name}.ipynb")
-        if parameter not in ("SOURCE", "TRAINED")
+        if parameter not in ("SOURCE", "FACES", "TRAINED")
     }
     notebook = runner.execute(FOLDER / f"{name}.ipynb", tmp_path, given)
     assert kinds(notebook) == kinds(read(name))
     shown = [picture for cell in code_cells(notebook) for picture in pictures(cell)]
     assert min(min(picture.shape[:2]) for picture in shown) > 32
     assert min(picture.std() for picture in shown) > 2  # none is blank
-    saved = {"start_here": "vae.keras", "your_own_faces": "my_faces.keras"}.get(name)
+    saved = {"start_here": ("vae.keras", 64), "your_own_faces": ("my_faces.keras", 32)}.get(name)
     if saved:
-        assert kf.load_model(tmp_path / saved).generate(2).shape == (2, 32, 32, 1)
+        file, size = saved  # start_here saves the project's model
+        assert kf.load_model(tmp_path / file).generate(2).shape == (2, size, size, 1)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,14 +113,55 @@ def test_says_on_top_what_to_expect_and_how_to_open_it_elsewhere(name):
     top = cells[0].source
     assert re.search(r"\*\*Time\*\*: about \d+ minutes", top)
     assert "**Result**: " in top and "**In Colab**: " in top
+    assert "](https://colab.research.google.com/assets/colab-badge.svg)]" in top
     assert "%pip install" in cells[1].source and "find_spec" in cells[1].source
+    assert "GPU" in text(cells[1])
     assert re.search(r'^SOURCE = "\w+"', cells[3].source, re.M)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shows_its_model_its_loss_beside_the_code_and_what_goes_wrong(name):
+    notebook = read(name)
+    written = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    drawings = [cell for cell in code_cells(notebook) if "plot_networks(" in cell.source]
+    assert drawings and all(pictures(cell) for cell in drawings)
+    assert any("Trainable params" in text(cell) for cell in code_cells(notebook))
+    beside = [
+        number
+        for number, cell in enumerate(notebook.cells)
+        if "inspect.getsource" in cell.source and "def losses(self" in text(cell)
+    ]
+    assert beside and all("$$" in notebook.cells[number - 1].source for number in beside)
+    assert "**What to look at**" in written and "What goes wrong" in written
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ends_with_three_exercises_and_their_answers_folded_below(name):
+    exercises, answers = read(name).cells[-1].source.split("<details><summary>Answers</summary>")
+    for numbered in (exercises.partition("## Exercises")[2], answers):
+        assert re.findall(r"^(\d)\. ", numbered, re.M) == ["1", "2", "3"]
+    assert answers.rstrip().endswith("</details>")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_code_that_is_shown_is_that_of_today(name):
+    sources = "".join(path.read_text() for path in (ROOT / "keras_faces").rglob("*.py"))
+    shown = [
+        part.strip()
+        for cell in code_cells(read(name))
+        if "inspect.getsource" in cell.source
+        for part in re.split(r"\n\n+(?=    def |def |class |@)", text(cell))
+        if re.match(r" *(def|class) |@", part)
+    ]
+    assert shown
+    assert [part for part in shown if part not in sources] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_links_and_commands_within_the_project_lead_somewhere(name):
     written = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
     links = re.findall(r"\]\(([^)\s]+)\)", written)
+    links = [link for link in links if "://" not in link]
     assert links
     assert [link for link in links if not (FOLDER / link).exists()] == []
     for recipe in re.findall(r"--recipe ([\w-]+)", written):
@@ -156,6 +198,7 @@ def test_what_is_kept_of_outputs_is_for_readers(runner):
     cell.outputs = [
         nbformat.v4.new_output("stream", name="stderr", text="Training 10%"),
         nbformat.v4.new_output("stream", name="stdout", text="done"),
+        nbformat.v4.new_output("display_data", {"text/html": "<pre></pre>", "text/plain": ""}),
         nbformat.v4.new_output("display_data", picture, metadata={"width": 10}),
     ]
     tidied = runner.tidied(nbformat.v4.new_notebook(cells=[cell])).cells[0]

@@ -134,7 +134,7 @@ def test_training_is_shown_as_an_animation(scored):
         ({"score_every": 1, "scores": "sharpness"}, "no score named 'sharpness'"),
         ({"scores": "sharpness"}, "no score named 'sharpness'"),
         ({"score_every": 1, "scores": NAMES, "best": "face_detection_rate"}, "that is computed"),
-        ({"best": "distinct_nearest"}, "give score_every as well"),
+        ({"best": "distinct_nearest"}, "Give score_every as well"),
         ({"score_every": 0.5}, r"every must be a whole number of 1 or more.*0\.5"),
     ],
 )

@@ -462,9 +462,7 @@ def test_a_runs_model_file_knows_its_faces_and_another_in_the_folder_does_not(ru
     assert kf.TrainedModel(folder / "model.keras").faces().count == 400
     other = kf.TrainedModel(folder / "other.keras")
     assert other.data_config == {} and other.crop == "center"
-    with pytest.raises(
-        UserError, match=r"no record of the faces that '.*other\.keras' was trained on"
-    ):
+    with pytest.raises(UserError, match=r"'.*other\.keras' was trained on are not recorded"):
         other.faces()
     assert other.faces(data="orl").count == 400
 
@@ -542,7 +540,7 @@ def test_a_face_far_from_all_descriptors_is_unlike_also_to_a_model_that_copies_n
     size = model.model.image_size
     note = model.face(np.full((size, size, 1), 0.8, "float32")).note
     assert re.search(
-        r"unlike .* learnt: its face descriptor lies 0\.\d\d from the nearest of", note
+        r"unlike .* training faces: its face descriptor lies 0\.\d\d from the nearest of", note
     )
     assert not is_unlike(model.face(np.full((size, size, 1), 1, "float32")).note)  # none is found
     assert not is_unlike(model.face(model.faces().sample(1)[0]).note)

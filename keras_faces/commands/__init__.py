@@ -30,6 +30,10 @@ MODULES = (training, faces, latents, scores, exports, serve, data, listing)
 HELP = """Train, score and use generators of faces.
 
 A RUN is a run folder, a .keras file, or the name of a model in saved_models/.
+
+To begin: keras-faces train vae --minutes 5
+
+Help for one command: keras-faces generate --help
 """
 
 
@@ -61,7 +65,7 @@ def build_app(models: Iterable[str] = ()) -> App:
     @app.command(name="--print-completion")
     @without_keras()
     def print_completion(shell: Literal["bash", "zsh", "fish", "powershell"], /) -> None:
-        """Print what completes commands and flags in a shell."""
+        """Print a script that completes commands and flags in a shell."""
         print(app.generate_completion(shell=shell))
 
     @app.meta.default

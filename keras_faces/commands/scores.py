@@ -32,11 +32,11 @@ def evaluate(
         count: Faces to generate.
         seed: Seed of the latents.
         sampler: Score only this sampler. Defaults to all.
-        scores: Compute only these. Defaults to all that need nothing that is missing.
+        scores: Compute only these. Defaults to all that can be computed with what is installed.
         inception_weights: File with InceptionV3's weights.
         backbone: Image encoder for scores on its features: clip:FILE.onnx or dinov2:FILE.onnx.
-        pairs: Write a picture of the samples nearest to real faces, above these (extra
-            identity).
+        pairs: Write a picture of the samples nearest to a real face, each above that face
+            (extra identity).
         out: Write the scores and their protocol to this JSON file.
     """
     from keras_faces.files import write_whole
@@ -202,7 +202,7 @@ def reproduce(
     part: str | None = None,
     jobs: int = 1,
 ) -> None:
-    """Rebuild a document's table or figures beside its own numbers, or your own comparison.
+    """Rebuild a document's table or figures beside the document's numbers, or your own comparison.
 
     Args:
         report: A report (see: keras-faces list reports), or your own FILE.toml that lists

@@ -121,7 +121,9 @@ class TrainedModel:
             UserError: If it is not known or cannot be opened.
         """
         if "source" not in self.data_config:
-            raise UserError(f"There is no record of the faces that {self.name!r} was trained on.")
+            raise UserError(
+                f"The faces that {self.name!r} was trained on are not recorded beside it."
+            )
         try:
             return open_source(as_recorded(self.data_config["source"]))
         except UserError as error:
