@@ -184,7 +184,7 @@ def test_the_page_is_told_what_each_model_can_do(model_of):
     assert [found[name].get("encoder") for name in found] == [True, False, True, None]
     assert found["cvae"]["conditions"] == ["glasses", "beard"] and not found["cvae"]["attributes"]
     assert set(found["cyclegan"]["makes"]) == {"photo", "sketch"} and not found["vae"]["makes"]
-    assert "no record of" in found["gan"]["no_attributes"]
+    assert "are not recorded beside it" in found["gan"]["no_attributes"]
     json.dumps(found)
 
 

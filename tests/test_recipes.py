@@ -242,7 +242,7 @@ def test_zhangs_recipes_are_for_any_faces(orl_folder):
         ({"recipe": "figure8"}, "no recipe named 'figure8'.*'figure7'"),
         ({"budget": "quik"}, "no budget named 'quik'.*'quick'"),
         ({"budget": "paper"}, "faces of one's own.*--data"),
-        ({"recipe": None}, "give a recipe"),
+        ({"recipe": None}, "Give a recipe as well"),
     ],
     ids=["recipe", "budget", "no data", "budget alone"],
 )

@@ -571,7 +571,7 @@ def test_the_command_line_and_the_page_say_what_is_unlike_faces(learnt, tmp_path
 def test_a_model_that_held_out_no_faces_is_measured_by_those_it_learnt_from(vae, tmp_path):
     write_run(tmp_path / "vae", vae, "orl", split="all")
     note = kf.TrainedModel(tmp_path / "vae").face(landscape(), already_cropped=True).note
-    assert note.endswith("as that of the worst of 64 faces that it learnt from.")
+    assert note.endswith("that of the worst of 64 training faces.")
 
 
 def test_a_model_whose_faces_are_not_here_says_nothing_of_what_is_unlike_them(vae, tmp_path):

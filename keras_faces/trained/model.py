@@ -298,7 +298,7 @@ class TrainedModel:
             with contextlib.suppress(UserError):
                 first, rest = np.split(self.faces().sample(2 * MEASURED_FACES), [MEASURED_FACES])
                 if held_out is None:
-                    return KnownFaces(rest, first, "faces that it learnt from")
+                    return KnownFaces(rest, first, "training faces")
                 others = self.faces(split=held_out).sample(MEASURED_FACES)
                 return KnownFaces(first, others, "held-out faces")
             return None
