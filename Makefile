@@ -6,6 +6,9 @@ LOWEST ?= .venv-lowest
 
 RESUMES = test_resumes_bit_for_bit_from_a_checkpoint_in_the_middle_of_an_epoch
 
+# Each process gets one half of the tests: what the tests of a file share is made once.
+ON_2_CORES = -n 2 --dist worksteal
+
 .PHONY: demo test test-lowest test-slow fuzz notebooks lint docs docs-links clean
 
 demo: $(VENV)/.installed
@@ -15,17 +18,17 @@ demo: $(VENV)/.installed
 test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --durations 12
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_training.py -k "not learn_the_same" \
+	$(BIN)/python -m pytest $(ON_2_CORES) --durations 12
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(ON_2_CORES) tests/test_training.py -k "not learn_the_same" \
 		tests/test_keras_doors.py tests/test_identity.py::test_descriptors_are_dlibs \
 		"tests/test_contract.py::$(RESUMES)[vae]" "tests/test_contract.py::$(RESUMES)[wgan]"
 
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest -n 2 --durations 12
+	$(LOWEST)/bin/python -m pytest $(ON_2_CORES) --durations 12
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow -s
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/test_contract.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(ON_2_CORES) tests/test_contract.py
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python tests/fuzz.py

@@ -20,7 +20,7 @@ from keras_faces.training.devices import GONE, NAMES, largest
 pytest.importorskip("jax")
 
 SCRIPT = str(Path(__file__).with_name("training_together.py"))
-QUICK = ["dense_vae", "gan", "dcgan"]
+QUICK = ["dense_vae", "dcgan"]
 
 
 def environment(devices: int, **more) -> dict:
