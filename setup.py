@@ -22,7 +22,7 @@ plots = ["scikit-learn>=1.5"]
 notebooks = ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 docs = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6"]
 http = ["aiohttp>=3.9"]  # for URLs; s3fs, gcsfs and the like pin fsspec, so they are the user's
-web = ["starlette>=0.46", "uvicorn>=0.30", *heic]
+web = ["starlette>=1.8", "uvicorn>=0.30", *heic]  # earlier ones refuse [::1]
 hub = ["huggingface_hub>=1.0"]
 beam = ["apache-beam>=2.60"]
 # Clusters that joblib hands work to.

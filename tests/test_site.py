@@ -123,6 +123,13 @@ def test_another_host_name_is_refused_on_loopback(page):
         urllib.request.urlopen(asked)
 
 
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "[::1]:7860"])
+def test_this_machine_is_known_by_all_its_names(page, name):
+    asked = urllib.request.Request(page.url, headers={"Host": name})
+    with urllib.request.urlopen(asked) as answer:
+        assert answer.status == 200
+
+
 def test_pages_elsewhere_cannot_ask_it(caller, vae, unharmed):
     """Browsers send these types elsewhere only if that agrees, and it never does."""
     body = json.dumps({"model": vae}).encode()

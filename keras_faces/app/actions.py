@@ -390,7 +390,7 @@ def examples(served: ServedModel, to: str | None = None) -> dict:
     Returns:
         `sheet`, and `learnt`, whether the model learnt from them.
     """
-    model, learnt = served.model, True
+    model = served.model
 
     def drawn(stream):
         if to == "photo":
