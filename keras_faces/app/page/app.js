@@ -762,10 +762,7 @@ async function start() {
   at("no-video").hidden = !page.limits.no_video;
 
   const example = (canvas, chooser) => canvas.toBlob((picture) => chooser.take(picture, true));
-  const [width, dark, undo, clear] = ["width", "dark", "undo", "clear"].map(at);
-  const sheet = drawingSheet(at("drawn"), { width, dark, undo, clear }, () =>
-    example(at("drawn"), choosers.picture),
-  );
+  const sheet = drawingSheet(at("drawn"), () => example(at("drawn"), choosers.picture));
   choosers.first = makeChooser("first", { drawn: true, take: takeFor(choose), example });
   choosers.second = makeChooser("second", { drawn: true, take: takeFor(chooseSecond), example });
   choosers.picture = makeChooser("picture", {

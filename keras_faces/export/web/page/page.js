@@ -158,8 +158,7 @@ async function startDrawing() {
   const show = latest(async () => {
     model.paint(at("made"), await model.translate(model.pictureOf(drawn)));
   });
-  const [width, dark, undo, clear] = ["width", "dark", "undo", "clear"].map(at);
-  const sheet = drawingSheet(drawn, { width, dark, undo, clear }, show);
+  const sheet = drawingSheet(drawn, show);
   at("upload").addEventListener("change", async () => {
     const [file] = at("upload").files;
     if (!file) return;

@@ -96,9 +96,25 @@ function percentage(share) {
   return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 }
 
-// A sheet of paper: a canvas on which one draws, with the sliders `width` and `dark` and the
-// buttons `undo` and `clear` beside it. `changed` is called after every stroke.
-function drawingSheet(sheet, { width, dark, undo, clear }, changed) {
+// A sheet of paper: a canvas on which one draws, behind which the tools are put. `changed` is called
+// after every stroke.
+function drawingSheet(sheet, changed) {
+  const slider = (id, name, min, max, value) => {
+    const input = make("input", { id, type: "range", min, max, step: 1, value });
+    const label = make("label", { htmlFor: id, textContent: name });
+    return [input, make("span", { className: "pair" }, label, input)];
+  };
+  const [width, pens] = slider("width", "Pen", 2, 40, 8);
+  const [dark, levels] = slider("dark", "Darkness", 20, 100, 60);
+  const undo = make("button", { id: "undo", textContent: "Undo" });
+  const clear = make("button", { id: "clear", textContent: "Clear" });
+  const hint =
+    "The model knows sketches like those it was trained on. A pencil filter's sketches are shaded; " +
+    "outlines alone tell such a model little.";
+  sheet.after(
+    make("p", { className: "row" }, pens, levels, undo, clear),
+    make("p", { className: "quiet", textContent: hint }),
+  );
   const pen = sheet.getContext("2d", { willReadFrequently: true });
   const before = [];
   const keep = () => {
