@@ -12,6 +12,10 @@ allocator told not to return memory, as `keras-faces` tells it; `compiled` is wi
 and fused optimizers. `torch_models.py` holds its networks and steps. On a GPU both sides' float32
 convolutions round to TF32, and `--per-call` puts steps of ours into one call.
 
+`--at-once` starts the processes of all models at once, which then compile side by side: for a GPU
+machine with many cores. `deterministic` is ours with operations that give the same bits each time,
+as `keras-faces train` has them.
+
 Beside other work PyTorch's threads, which wait for each other, lose more than TensorFlow's. Then
 measure on one core and by processor time:
 
@@ -22,9 +26,11 @@ Prints images/s, the median over rounds, and the median ratio of ours to each ot
 
 import argparse
 import importlib.util
+import itertools
 import json
 import operator
 import os
+import select
 import statistics
 import subprocess
 import sys
@@ -34,22 +40,30 @@ from collections.abc import Callable
 from keras_faces.models.registry import list_models
 
 DTYPES = ("float32", "bfloat16")
-SIDES = ("ours", "torch", "compiled")
+SIDES = ("ours", "deterministic", "torch", "compiled")
+OURS = SIDES[:2]
 MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
     "MALLOC_TOP_PAD_": str(256 * 2**20),
 }
+SHARE = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # several processes share a GPU's memory
 WARM_UP = 3  # calls that trace, compile and fill the caches
 PICTURES = 10  # batches of them
 
 
-def ours(name: str, dtype: str, batch: int, per_call: int, pause: Callable) -> None:
+def ours(
+    name: str, dtype: str, batch: int, per_call: int, deterministic: bool, pause: Callable
+) -> None:
     """Train with `fit` on random faces that come as they do from a cache."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from keras_faces.process import prepare_process
 
     prepare_process()  # as the command does
+    if deterministic:
+        from keras_faces.training import backend
+
+        backend.make_deterministic()
     import keras
     import numpy as np
 
@@ -99,6 +113,7 @@ def pytorch(name: str, dtype: str, batch: int, compiled: bool, pause: Callable) 
 
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = True  # as JAX's are
     device = "cuda" if torch.cuda.is_available() else "cpu"
     step = MODELS[name](Torch(device, dtype, compiled))
     faces = torch.rand(PICTURES, batch, 3, 64, 64, device=device).mul(2).sub(1)
@@ -135,8 +150,8 @@ def work(options) -> None:
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print, too
-    if side == "ours":
-        ours(name, dtype, batch, options.per_call, pause)
+    if side in OURS:
+        ours(name, dtype, batch, options.per_call, side == "deterministic", pause)
     else:
         pytorch(name, dtype, batch, side == "compiled", pause)
 
@@ -154,8 +169,11 @@ class Side:
             text=True,
         )
 
-    def ready(self) -> bool:
-        return bool(self.process.stdout.readline())
+    def ready(self, until: float) -> bool:
+        """Whether it has answered by then, and not with its end."""
+        wait = max(until - time.monotonic(), 0)
+        answers, _, _ = select.select([self.process.stdout], [], [], wait)
+        return bool(answers) and bool(self.process.stdout.readline())
 
     def burst(self, seconds: float) -> None:
         self.process.stdin.write(f"{seconds}\n")
@@ -167,39 +185,48 @@ class Side:
         self.process.wait()
 
 
-def measured(name: str, dtype: str, options) -> dict[str, list[float]]:
-    """Return the images/s of each round by side."""
-    words = ["--models", name, "--dtypes", dtype]
-    words += ["--batch", str(options.batch), "--per-call", str(options.per_call)]
-    words += ["--clock", options.clock]
-    sides = []
+def measured(cases: list[tuple[str, str]], options) -> dict[tuple[str, str], list[Side]]:
+    """Return the sides of each model and dtype, with the images/s of each round."""
+    sides = {}
     try:
-        for side in options.sides:  # one after the other: compiling takes all there is
-            environment = {"KERAS_BACKEND": options.backend} if side == "ours" else MALLOC
-            sides.append(Side(side, words, environment))
-            if not sides[-1].ready():
-                print(f"{name} {dtype}: {side} failed, see above")
-                sides.pop().end()
+        for name, dtype in cases:
+            words = ["--models", name, "--dtypes", dtype]
+            words += ["--batch", str(options.batch), "--per-call", str(options.per_call)]
+            words += ["--clock", options.clock]
+            for side in options.sides:
+                environment = (
+                    {"KERAS_BACKEND": options.backend, **SHARE} if side in OURS else MALLOC
+                )
+                sides.setdefault((name, dtype), []).append(Side(side, words, environment))
+        until = time.monotonic() + options.patience
+        for (name, dtype), started in sides.items():
+            for side in list(started):
+                if not side.ready(until):
+                    print(f"{name} {dtype}: {side.name} failed, or took too long", flush=True)
+                    started.remove(side)
+                    side.end()
         for _ in range(options.rounds):
-            for side in sides:
+            for side in itertools.chain(*sides.values()):
                 side.burst(options.seconds)
     finally:
-        for side in sides:
+        for side in itertools.chain(*sides.values()):
             side.end()
-    return {side.name: side.rates for side in sides}
+    return sides
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list_models(), metavar="MODEL")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=["ours", "torch", "compiled"])
     parser.add_argument("--backend", choices=["tensorflow", "jax"], default="tensorflow")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--per-call", type=int, default=1, help="steps_per_execution of ours")
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--seconds", type=float, default=5, help="of a burst")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--at-once", action="store_true", help="start all models together")
+    parser.add_argument("--patience", type=float, default=3600, help="seconds to compile in")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -207,12 +234,13 @@ def main():
         return
     if importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed: only our side runs.")
-        options.sides = ["ours"]
-    for name in options.models:
-        for dtype in options.dtypes:
-            rates = measured(name, dtype, options)
+        options.sides = [side for side in options.sides if side in OURS]
+    cases = list(itertools.product(options.models, options.dtypes))
+    for some in [cases] if options.at_once else [[case] for case in cases]:
+        for (name, dtype), sides in measured(some, options).items():
+            rates = {side.name: side.rates for side in sides}
             words = [f"{side} {statistics.median(found):.4g}" for side, found in rates.items()]
-            for side in rates.keys() - {"ours"} if "ours" in rates else ():
+            for side in [side for side in rates if side != "ours"] if "ours" in rates else ():
                 ratio = statistics.median(map(operator.truediv, rates["ours"], rates[side]))
                 words.append(f"ours/{side} {ratio:.2f}")
             print(f"{name} {dtype}, images/s:", ", ".join(words), flush=True)

@@ -200,7 +200,9 @@ def _colours(model) -> str:
 
 def _document(model) -> str:
     """Return the first paragraph of the model's file, which names its document."""
-    text = inspect.getdoc(sys.modules[type(model).__module__]) or type(model).__name__
+    module = sys.modules.get(type(model).__module__)  # None for a class that `exec` made
+    text = (module and module.__doc__) or type(model).__name__
+    text = inspect.cleandoc(text)
     return " ".join(text.split("\n\n")[0].split())
 
 

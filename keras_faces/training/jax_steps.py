@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterator
 
 import jax
@@ -40,7 +41,13 @@ def keep_compiled() -> None:
 
 
 def make_deterministic() -> None:
-    """Make every operation give the same bits for the same input: on a CPU, JAX's do."""
+    """Make every operation give the same bits for the same input; on a CPU, JAX's do.
+
+    XLA reads its options once, when JAX first computes. One that the user has chosen is kept.
+    """
+    chosen = os.environ.get("XLA_FLAGS", "")
+    if "--xla_gpu_deterministic_ops" not in chosen:
+        os.environ["XLA_FLAGS"] = f"{chosen} --xla_gpu_deterministic_ops=true".lstrip()
 
 
 def known_values(values) -> np.ndarray | None:

@@ -640,8 +640,9 @@ async function save() {
     return;
   }
   say("Writing the file…");
-  saveBlob(await ask("morph", { ...way(), kind, scale: Math.min(8, scale) }), `${name}.${kind}`);
-  say("Saved.");
+  const most = Math.min(8, scale); // larger ones keep the server busy for long
+  saveBlob(await ask("morph", { ...way(), kind, scale: most }), `${name}.${kind}`);
+  say(most < scale ? `Saved, enlarged ${most} times: a moving morph can be no larger.` : "Saved.");
 }
 
 // What is known of the model.
