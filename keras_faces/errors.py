@@ -70,6 +70,16 @@ def require_at_least(minimum: float, **given: float) -> None:
         _require_finite(name, value)
 
 
+def require_scale(scale: int) -> None:
+    """Check by how much pictures are enlarged.
+
+    Raises:
+        UserError: If it is no whole number from 1 to 16; of more a grid is too large to hold.
+    """
+    require_whole(1, scale=scale)
+    require_at_most(16, scale=scale)
+
+
 def require_at_most(maximum: float, **given: float) -> None:
     """Check arguments, numbers that are not too small, against their greatest value.
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from keras_faces.data import FaceStream, crop_fits, guess_channels, labels_of, open_source
 from keras_faces.data.sources.base import Source, SourceLike
-from keras_faces.errors import UserError
+from keras_faces.errors import UserError, require_scale
 from keras_faces.metrics.scores import CHEAP_SCORES, as_list, resolve_scores
 from keras_faces.models import MODELS, check_hyperparameters, create_model, hyperparameters
 from keras_faces.models.base import FaceModel
@@ -59,6 +59,7 @@ class TrainingPlan:
             change.
         grid_every: Epochs between sample grids. Defaults to steps 10, 20, 50, 100, ...
         grid_epochs: Epochs with an additional sample grid.
+        scale: Enlarge the run's pictures of faces by this whole number, without smoothing.
         score_every: Epochs between scores during training, written to `scores.csv`. Defaults to
             no scores until the end.
         scores: Scores to compute, keys of `kf.metrics.SCORES`. Defaults to
@@ -98,6 +99,7 @@ class TrainingPlan:
     steps_per_execution: int | Literal["auto"] = "auto"
     grid_every: int | None = None
     grid_epochs: list[int] = field(default_factory=list)
+    scale: int = 1
     score_every: int | None = None
     scores: list[str] | str | None = None
     best: str | None = None
@@ -115,6 +117,7 @@ class TrainingPlan:
             if value is not None and not value > 0:
                 raise UserError(f"{name} must be above 0. Received: {value}.")
         check_steps_at_once(self.steps_per_execution)
+        require_scale(self.scale)
         if self.split == "all" and self.test_fraction != 0.1:
             raise UserError(
                 "test_fraction sets how many faces the split 'train' leaves out; 'all' leaves out "
@@ -217,7 +220,7 @@ class TrainingPlan:
 
     def record(self, model: FaceModel, stream: FaceStream) -> dict:
         """Return what `config.json` says of this training, its model and its faces."""
-        kept = (*LENGTHS, "grid_every", "grid_epochs", "score_every", "scoring", "recipe")
+        kept = (*LENGTHS, "grid_every", "grid_epochs", "scale", "score_every", "scoring", "recipe")
         return {
             **describe(model, stream),
             "steps_per_epoch": stream.steps_per_epoch,

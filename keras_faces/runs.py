@@ -70,6 +70,7 @@ class Config(TypedDict):
     minutes: NotRequired[Annotated[float, Range(0)] | None]
     grid_every: NotRequired[Positive | None]
     grid_epochs: NotRequired[list[int]]
+    scale: NotRequired[Annotated[int, Range(1, 16)]]
     score_every: NotRequired[Positive | None]
     scoring: NotRequired[dict[Literal["scores", "best"], str | list[str]]]
     recipe: NotRequired[str | None]

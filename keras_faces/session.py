@@ -351,7 +351,9 @@ def _run_training(
 
 def _watching(run: Run, plan: TrainingPlan) -> list:
     scoring = plan.scoring if plan.score_every is not None else {}
-    return recording(run, plan.grid_every, plan.grid_epochs, plan.score_every, **scoring)
+    return recording(
+        run, plan.grid_every, plan.grid_epochs, plan.score_every, plan.scale, **scoring
+    )
 
 
 def _write_results(run: Run, plan: TrainingPlan, model, stream: FaceStream, print_fn) -> None:
@@ -374,9 +376,9 @@ def _draw(run: Run, plan: TrainingPlan, model, stream: FaceStream) -> list[Path]
     made = []
     for sampler in model.usable_samplers:
         picture = model.picture_of_samples(64, plan.seed, sampler, stream)
-        made.append(save_picture(picture, run.folder / f"samples-{sampler}.png"))
+        made.append(save_picture(picture, run.folder / f"samples-{sampler}.png", plan.scale))
     for name, picture in model.pictures_of_faces(30, plan.seed, stream).items():
-        made.append(save_picture(picture, run.folder / f"{name}.png"))
+        made.append(save_picture(picture, run.folder / f"{name}.png", plan.scale))
     if rows := run.rows():
         made.append(plot_losses(rows, run.folder / "losses.png", run.folder.name))
     if rows := run.score_rows.rows():

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from test_flags import COMMANDS, meant, refused
 
+import keras_faces as kf
 from keras_faces.cli import main
 from keras_faces.commands import kinds
 from keras_faces.commands.inputs import Drawing
@@ -51,6 +52,31 @@ def test_every_command_that_draws_has_a_scale():
         parameters = inspect.signature(COMMANDS[name].default_command).parameters
         assert any(p.annotation is Drawing for p in parameters.values()), name
     assert {"generate", "blend", "latents", "attribute", "translate", "data info"} <= drawing
+
+
+def test_a_training_draws_its_faces_at_a_scale_and_so_it_goes_on(tmp_path):
+    runs = {scale: tmp_path / str(scale) for scale in (1, 2)}
+    plan = {"data": "orl", "batch_size": 180, "epochs": 1, "grid_every": 1, "count": 0}
+    for scale, run in runs.items():
+        kf.train("vae", image_size=32, filters=2, scale=scale, run=run, print_fn=print, **plan)
+        kf.resume(run, epochs=1)
+    once, twice = (
+        {file.relative_to(run): Image.open(file) for file in sorted(run.rglob("*.png"))}
+        for run in runs.values()
+    )
+    faces = {name for name in once if name.name != "losses.png"}
+    assert len(faces) == 7 and once.keys() == twice.keys()
+    for name in faces:
+        assert np.array_equal(squares(np.asarray(once[name]), 2), twice[name]), name
+    small, large = (Image.open(run / "training.gif") for run in runs.values())
+    assert [2 * side for side in small.size] == list(large.size) and large.n_frames == 2
+
+
+@pytest.mark.parametrize("scale", [0, 17, 1.5, "2", True])
+def test_a_training_refuses_a_scale_that_is_none(scale, tmp_path):
+    with pytest.raises(kf.UserError, match="scale"):
+        kf.train("vae", scale=scale, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_faces_of_a_model_are_drawn_at_a_scale(tmp_path):

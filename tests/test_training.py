@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import keras_faces as kf
 from keras_faces.callbacks import Budget
 from keras_faces.data.labels import SketchLabels
-from keras_faces.models.layers import Clip
+from keras_faces.models.layers import Clip, Conv2DTranspose
+from keras_faces.training.backend import losses_and_gradients
 from keras_faces.training.players import Player, PlayerOptimizers
 from keras_faces.training.schedules import Decay, learning_rate_schedule
 
@@ -756,3 +757,87 @@ def test_a_jax_model_and_a_tensorflow_model_learn_the_same(tmp_path):
         moved = [np.abs(one[f"arr_{i}"] - one[f"arr_{half + i}"]).max() for i in range(half)]
         kernels = [i for i in range(half) if one[f"arr_{i}"].ndim > 1]
         assert min(moved[i] for i in kernels) > 5e-5, case  # far more than may differ
+
+
+@hypothesis.settings(max_examples=15, deadline=None)
+@hypothesis.given(
+    side=st.integers(1, 5),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 3),
+    padding=st.sampled_from(["same", "valid"]),
+    seed=st.integers(0, 99),
+)
+def test_a_transposed_convolution_has_keras_s_values_and_the_gradients_that_belong_to_them(
+    side, kernel, stride, padding, seed
+):
+    hypothesis.assume(stride <= kernel)
+    given = {"strides": stride, "padding": padding, "use_bias": False}
+    ours, theirs = (
+        kind(3, kernel, **given) for kind in (Conv2DTranspose, keras.layers.Conv2DTranspose)
+    )
+    rng = np.random.default_rng(seed)
+    inputs, other = rng.normal(size=(2, 2, side, side, 4)).astype("float32")
+    for layer in (ours, theirs):
+        layer.build(inputs.shape)
+    kernels, others = rng.normal(size=(2, *ours.kernel.shape)).astype("float32")
+    images = keras.Variable(inputs)
+    ours.kernel.assign(kernels)
+
+    def values(kernel, inputs):
+        theirs.kernel.assign(kernel)
+        return np.array(theirs(inputs))
+
+    weights = rng.normal(size=values(kernels, inputs).shape).astype("float32")
+    np.testing.assert_allclose(ours(inputs), values(kernels, inputs), atol=1e-4)
+
+    def loss():
+        return {"all": keras.ops.sum(ours(images) * weights)}, ()
+
+    _, found = losses_and_gradients(loss, {"all": [images, ours.kernel]}, [])
+    of_images, of_kernel = map(np.array, found["all"])
+    # It is linear in the inputs and in the kernel: a change of one changes it by just so much.
+    assert np.sum(of_images * other) == pytest.approx(
+        np.sum(values(kernels, other) * weights), rel=1e-3, abs=1e-3
+    )
+    assert np.sum(of_kernel * others) == pytest.approx(
+        np.sum(values(others, inputs) * weights), rel=1e-3, abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"output_padding": 1}, {"dilation_rate": 2, "strides": 1}])
+def test_a_transposed_convolution_takes_all_that_keras_s_takes(options):
+    given = {"strides": 2, "padding": "same", "activation": "elu", **options}
+    theirs = keras.layers.Conv2DTranspose(3, 3, **given)
+    ours = Conv2DTranspose(3, 3, **given)
+    inputs = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
+    for layer in (ours, theirs):
+        layer.build(inputs.shape)
+    bias = np.float32([1, 2, 3])
+    ours.set_weights([theirs.get_weights()[0], bias])
+    theirs.bias.assign(bias)
+    np.testing.assert_array_equal(ours(inputs), theirs(inputs))
+    assert Conv2DTranspose.from_config(ours.get_config()).get_config() == ours.get_config()
+    half = Conv2DTranspose(3, 3, dtype="mixed_bfloat16", **given)
+    assert keras.backend.standardize_dtype(half(inputs).dtype) == "bfloat16"
+
+
+@pytest.mark.skipif(TENSORFLOW, reason="about XLA, for JAX")
+@pytest.mark.parametrize(("chosen", "of_the_process"), [(None, "true"), ("false", "false")])
+def test_operations_on_a_gpu_are_deterministic_unless_the_user_says_otherwise(
+    chosen, of_the_process
+):
+    script = (
+        "from keras_faces.training import backend; backend.make_deterministic()\n"
+        "import os, jax; print(jax.numpy.arange(3).sum(), os.environ['XLA_FLAGS'])"
+    )
+    flags = "--xla_dump_max_hlo_modules=1"
+    flags += f" --xla_gpu_deterministic_ops={chosen}" if chosen else ""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = f"--xla_dump_max_hlo_modules=1 --xla_gpu_deterministic_ops={of_the_process}"
+    assert done.stdout.split(maxsplit=1) == ["3", expected + "\n"]

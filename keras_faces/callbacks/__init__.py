@@ -58,6 +58,7 @@ def recording(
     grid_every: int | None = None,
     grid_epochs: Sequence[int] = (),
     score_every: int | None = None,
+    scale: int = 1,
     **scoring,
 ) -> list:
     """Return the callbacks that watch and record, without those that keep the state.
@@ -66,7 +67,8 @@ def recording(
     """
     if not is_chief():
         return [Guard(run)]
-    found = [Guard(run), Records(run), Grids(run, every=grid_every, epochs=grid_epochs)]
+    grids = Grids(run, every=grid_every, epochs=grid_epochs, scale=scale)
+    found = [Guard(run), Records(run), grids]
     if score_every is not None:
         found.append(Scores(run, every=score_every, **scoring))
     elif scoring:

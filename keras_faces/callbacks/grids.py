@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from keras_faces.callbacks.base import RunCallback
-from keras_faces.errors import require_whole
+from keras_faces.errors import require_scale, require_whole
 from keras_faces.pictures import save_picture
 
 
@@ -20,6 +20,7 @@ class Grids(RunCallback):
         seed: Seed of the latents.
         every: Epochs between grids; None for steps 10, 20, 50, 100, ...
         epochs: Epochs after which to draw as well, such as a document's.
+        scale: How many pixels wide and high each pixel is drawn.
     """
 
     def __init__(
@@ -29,11 +30,14 @@ class Grids(RunCallback):
         seed: int = 0,
         every: int | None = None,
         epochs: Sequence[int] = (),
+        scale: int = 1,
     ):
         super().__init__(run)
         if every is not None:
             require_whole(every=every)
+        require_scale(scale)
         self.count, self.seed, self.every, self.epochs = count, seed, every, set(epochs)
+        self.scale = scale
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
@@ -54,5 +58,6 @@ class Grids(RunCallback):
             pictures = model.gallery(self.count, self.seed, model.samplers[0], stream)
         for kind, picture in pictures.items():
             with self.writing():
-                save_picture(picture, self.run.grids / f"{kind}-step-{self.step:08d}.png")
+                place = self.run.grids / f"{kind}-step-{self.step:08d}.png"
+                save_picture(picture, place, self.scale)
                 self.board.picture(self.step, kind, picture)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from keras_faces.errors import UserError, require_at_most, require_whole, unknown_name
+from keras_faces.errors import UserError, require_scale, unknown_name
 from keras_faces.introspection import constant
 from keras_faces.models import list_samplers
 from keras_faces.recipes import list_recipes, load_recipe
@@ -53,11 +53,6 @@ def _require_picture(path: str) -> None:
         raise UserError(f"Expected a picture such as faces.png. Received: {path!r}.")
 
 
-def _require_scale(scale: int) -> None:
-    require_whole(1, scale=scale)
-    require_at_most(16, scale=scale)  # of more a grid is too large to look at, or to hold
-
-
 def _require_report(name: str) -> None:
     if name not in constant("keras_faces.reports.registry:REPORTS"):
         from keras_faces.reports.comparisons import find_report
@@ -84,7 +79,7 @@ Sources = Annotated[
     ),
 ]
 Picture = Annotated[str, _checked(_require_picture)]
-Scale = Annotated[int, _checked(_require_scale)]
+Scale = Annotated[int, _checked(require_scale)]
 # Not only the names that help lists: a file of one's own, and formats that are refused with what
 # is there instead.
 Recipe = Annotated[Literal[tuple(list_recipes())] | str, _checked(load_recipe)]

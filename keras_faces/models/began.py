@@ -34,7 +34,7 @@ from keras_faces.errors import (
 from keras_faces.models.adversarial import AdversarialModel
 from keras_faces.models.base import map_batches
 from keras_faces.models.dcgan import normalisation
-from keras_faces.models.layers import Conv2D
+from keras_faces.models.layers import Conv2D, Conv2DTranspose
 from keras_faces.pictures import rows_grid
 from keras_faces.training.game import Multiple
 from keras_faces.training.players import LEAST_EPSILON, Player
@@ -304,9 +304,9 @@ def build_deconvolution(image_size, channels, latent_dim, filters, name):
         network.add(normalisation())
         network.add(layers.ReLU())
         width -= filters
-        network.add(layers.Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False))
+        network.add(Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False))
     network.add(normalisation())
     network.add(layers.ReLU())
-    network.add(layers.Conv2DTranspose(channels, 4, strides=2, padding="same"))
+    network.add(Conv2DTranspose(channels, 4, strides=2, padding="same"))
     network.add(layers.Activation("tanh", dtype="float32"))
     return network

@@ -32,7 +32,7 @@ from keras_faces.errors import (
 )
 from keras_faces.models.adversarial import AdversarialModel
 from keras_faces.models.base import DOMAINS, map_batches
-from keras_faces.models.layers import BatchNormalization, ReflectionPadding2D
+from keras_faces.models.layers import BatchNormalization, Conv2DTranspose, ReflectionPadding2D
 from keras_faces.models.sketches import beside, check_sketches, pairs_of
 from keras_faces.pencil import sketches_of
 from keras_faces.pictures import rows_grid
@@ -376,7 +376,7 @@ def convolution(filters, kernel, strides=1):
 
 
 def deconvolution(filters):
-    return layers.Conv2DTranspose(
+    return Conv2DTranspose(
         filters, 4, strides=2, padding="same", use_bias=False, kernel_initializer=normal()
     )
 
@@ -400,9 +400,7 @@ def build_resnet_generator(image_size, channels, filters, residual_blocks, name)
         y = layers.ReLU()(instance_normalisation()(convolve(x, 4 * filters, 3)))
         x = layers.Add()([x, instance_normalisation()(convolve(y, 4 * filters, 3))])
     for width in (2 * filters, filters):
-        x = layers.Conv2DTranspose(
-            width, 3, strides=2, padding="same", kernel_initializer=normal()
-        )(x)
+        x = Conv2DTranspose(width, 3, strides=2, padding="same", kernel_initializer=normal())(x)
         x = layers.ReLU()(instance_normalisation()(x))
     x = convolve(x, channels, 7, dtype="float32")
     return keras.Model(images, layers.Activation("tanh", dtype="float32")(x), name=name)

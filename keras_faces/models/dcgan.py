@@ -17,7 +17,7 @@ from keras import layers, ops
 
 from keras_faces.errors import require_at_least, require_decay
 from keras_faces.models.adversarial import LogitModel
-from keras_faces.models.layers import BatchNormalization
+from keras_faces.models.layers import BatchNormalization, Conv2DTranspose
 from keras_faces.models.losses import accuracies, cross_entropy, one_sided
 from keras_faces.training.players import Player
 
@@ -140,7 +140,7 @@ def build_discriminator(image_size, channels, filters, normalised=True):
 
 
 def up(filters):
-    return layers.Conv2DTranspose(
+    return Conv2DTranspose(
         filters, 4, strides=2, padding="same", use_bias=False, kernel_initializer=normal()
     )
 

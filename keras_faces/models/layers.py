@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from keras_faces.training.backend import fused_batch_normalization
+from keras_faces.training.backend import conv_transpose, fused_batch_normalization
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")
@@ -64,11 +64,26 @@ class Conv2D(keras.layers.Conv2D):
             for row in (0, 1)
             for column in (0, 1)
         )
-        outputs = ops.conv_transpose(inputs[:, ::2, ::2], kernel, strides=2, padding="same")
+        outputs = conv_transpose(inputs[:, ::2, ::2], kernel, (2, 2), "same")
         return self.activation(outputs + self.bias if self.use_bias else outputs)
 
     def get_config(self):
         return {**super().get_config(), "doubled": self.doubled}
+
+
+@keras.saving.register_keras_serializable(package="keras_faces")
+class Conv2DTranspose(keras.layers.Conv2DTranspose):
+    """Keras's transposed convolution, quicker to train on JAX."""
+
+    def call(self, inputs):
+        usual = self.data_format == "channels_last" and set(self.dilation_rate) == {1}
+        if not usual or self.output_padding is not None:
+            return super().call(inputs)
+        kernel = ops.convert_to_tensor(self.kernel)
+        outputs = conv_transpose(inputs, kernel, self.strides, self.padding)
+        if self.use_bias:
+            outputs = ops.add(outputs, ops.reshape(self.bias, (1, 1, 1, -1)))
+        return self.activation(outputs)
 
 
 @keras.saving.register_keras_serializable(package="keras_faces")

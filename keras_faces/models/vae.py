@@ -17,6 +17,7 @@ from keras import layers, ops
 
 from keras_faces.errors import require_above, require_at_least
 from keras_faces.models.encoding import EncodingModel
+from keras_faces.models.layers import Conv2DTranspose
 from keras_faces.models.losses import kl_divergence, posterior_collapse, split, squared_error
 from keras_faces.training.players import Player
 
@@ -130,8 +131,8 @@ def build_decoder(image_size, channels, latent_dim, filters, hidden_units):
     for _ in range(doublings - 1):
         network.add(layers.LeakyReLU(0.2))
         width //= 2
-        network.add(layers.Conv2DTranspose(width, 4, strides=2, padding="same"))
+        network.add(Conv2DTranspose(width, 4, strides=2, padding="same"))
     network.add(layers.LeakyReLU(0.2))
-    network.add(layers.Conv2DTranspose(channels, 4, strides=2, padding="same"))
+    network.add(Conv2DTranspose(channels, 4, strides=2, padding="same"))
     network.add(layers.Activation("tanh", dtype="float32"))
     return network

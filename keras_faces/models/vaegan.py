@@ -30,7 +30,7 @@ from keras_faces.errors import UserError, require_above, require_at_least, requi
 from keras_faces.models import dcgan
 from keras_faces.models.adversarial import LogitModel
 from keras_faces.models.encoding import EncodingModel
-from keras_faces.models.layers import BatchNormalization
+from keras_faces.models.layers import BatchNormalization, Conv2DTranspose
 from keras_faces.models.losses import (
     accuracies,
     cross_entropy,
@@ -326,7 +326,7 @@ def build_decoder(image_size, channels, latent_dim, filters):
     network.add(layers.ReLU())
     network.add(layers.Reshape((8, 8, 4 * filters)))
     for width in widths(image_size, 4 * filters, 2 * filters, filters // 2):
-        network.add(layers.Conv2DTranspose(width, 5, strides=2, padding="same", use_bias=False))
+        network.add(Conv2DTranspose(width, 5, strides=2, padding="same", use_bias=False))
         network.add(normalisation())
         network.add(layers.ReLU())
     network.add(layers.Conv2D(channels, 5, padding="same", dtype="float32"))

@@ -107,8 +107,9 @@ def _pictures(figure: Figure, one: Trained, folder: Path) -> Iterator[Picture]:
             shutil.copyfile(place, target)
         else:
             with Image.open(place) as picture:
-                size = run.config()["data"]["image_size"]
-                save_picture(first_faces(picture, size, figure.count), target)
+                config = run.config()
+                size, scale = config["data"]["image_size"], config.get("scale", 1)
+                save_picture(first_faces(picture.reduce(scale), size, figure.count), target)
         yield Picture(_caption(place, run), target, place.name not in PLOTS)
     rows = run.rows()
     if figure.curves and rows:

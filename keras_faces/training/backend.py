@@ -17,6 +17,7 @@ else:
 Steps = steps.Steps
 apply_gradients = steps.apply_gradients
 compiled_gradients = steps.compiled_gradients
+conv_transpose = steps.conv_transpose
 fused_batch_normalization = steps.fused_batch_normalization
 input_gradients = steps.input_gradients
 jit_by_default = steps.jit_by_default

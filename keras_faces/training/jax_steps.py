@@ -1,6 +1,7 @@
 """Training steps on JAX, where state comes in and goes out as plain arrays."""
 
 import contextlib
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -135,6 +136,34 @@ def compiled_gradients(function, state):
 
 # XLA fuses what Keras composes by itself.
 fused_batch_normalization = None
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def conv_transpose(inputs, kernel, strides, padding):
+    """Keras's transposed convolution of NHWC inputs, with a gradient that is quickly computed.
+
+    JAX's own gradient by the kernel is a convolution with one as large as the images: 25 times the
+    work on a CPU, and a third of a DCGAN's step on a GPU. But this is the transpose of a
+    convolution: that one's gradient, with images and gradients exchanged, is the same.
+    """
+    return keras.ops.conv_transpose(inputs, kernel, strides, padding)
+
+
+def _conv_transpose_forward(inputs, kernel, strides, padding):
+    return conv_transpose(inputs, kernel, strides, padding), (inputs, kernel)
+
+
+def _conv_transpose_backward(strides, padding, kept, gradient):
+    inputs, kernel = kept
+
+    def transposed(kernel):
+        return keras.ops.conv(gradient, kernel, strides, padding)
+
+    of_inputs, of_kernel = jax.vjp(transposed, kernel)
+    return of_inputs, *of_kernel(inputs)
+
+
+conv_transpose.defvjp(_conv_transpose_forward, _conv_transpose_backward)
 
 
 class Steps:

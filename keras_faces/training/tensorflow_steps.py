@@ -125,6 +125,10 @@ def fused_batch_normalization(inputs, gamma, beta, epsilon):
     return outputs, mean, variance * (count - 1) / count
 
 
+# TensorFlow's own has a quick gradient.
+conv_transpose = keras.ops.conv_transpose
+
+
 class Steps:
     """Gives a model the step methods that TensorFlow's `fit()` calls."""
 
