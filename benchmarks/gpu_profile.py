@@ -18,8 +18,6 @@ import re
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
-
 from training_speed import WARM_UP, ours
 
 # The first that matches says what a kernel does.
@@ -104,6 +102,7 @@ def main():
     parser.add_argument("--per-call", type=int, default=32)
     parser.add_argument("--keep", type=Path, help="folder for the traces")
     options = parser.parse_args()
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     for name in options.models:
         for dtype in options.dtypes:
             batch = options.batch * (5 if name == "wgan" else 1)
