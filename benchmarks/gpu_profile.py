@@ -83,15 +83,17 @@ def profile(name: str, dtype: str, batch: int, per_call: int, keep: Path | None)
         with contextlib.suppress(Done):
             ours(name, dtype, batch, per_call, False, pause)
         found, whole = kernels(folder)
+    if not found:
+        raise SystemExit("Nothing ran on a GPU. Is there one, and a JAX for it?")
     times = collections.Counter()
     for kernel, spent in found.items():
         times[kind(kernel)] += spent
     steps = CALLS * per_call
     print(f"\n{name} {dtype}, batch {batch}: {whole / steps / 1e3:.3f} ms a step")
-    for what, spent in [*times.most_common(), ("idle", max(whole - sum(times.values()), 0.0))]:
-        print(f"  {what:25} {spent / max(whole, 1e-9):6.1%}")
+    for what, spent in [*times.most_common(), ("idle", max(whole - sum(times.values()), 0))]:
+        print(f"  {what:25} {spent / whole:6.1%}")
     for kernel, spent in found.most_common(12):
-        print(f"    {spent / max(whole, 1e-9):6.1%} {kernel[:100]}", flush=True)
+        print(f"    {spent / whole:6.1%} {kernel[:100]}", flush=True)
 
 
 def main():
