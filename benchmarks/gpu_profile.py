@@ -4,8 +4,9 @@
 
 Some calls of `fit` are traced with JAX's profiler; the kernels that ran on the GPU are grouped by
 what their names say: convolutions and matrix multiplications, fused elementwise operations,
-reductions (batch statistics, sums of gradients), copies and changes of layout. What is left of
-the time from the first kernel to the last is idle.
+reductions (batch statistics, sums of gradients), copies and changes of layout, and others. What is
+left of the time from the first kernel to the last is idle. Operations are not deterministic here,
+unlike those of `keras-faces train`.
 """
 
 import argparse

@@ -2,17 +2,17 @@
 
     python benchmarks/training_speed.py --models dcgan vae --sides ours torch compiled
 
-Every side runs in a process of its own, all of them at once but only one of them at work: bursts of
-a few seconds take turns, so that a noisy machine is noisy for all. Compare the ratios. Faces of
-64x64x3 come from memory. A batch is of `--batch` faces; one of `wgan`, which is five steps of its
-critic, of five times as many.
+Every side of a model runs in a process of its own. They are started together, then train one at a
+time in bursts of a few seconds that take turns, so that a noisy machine is noisy for all. Compare
+the ratios. Faces of 64x64x3 come from memory. A batch is of `--batch` faces, of five times as many
+for `wgan`, one of whose steps is five steps of the critic.
 
 PyTorch is optional (pip install torch). It runs channels-last and, on a CPU, with glibc's
 allocator told not to return memory, as `keras-faces` tells it; `compiled` is with `torch.compile`
 and fused optimizers. `torch_models.py` holds its networks and steps. On a GPU both sides' float32
 convolutions round to TF32, and `--per-call` puts steps of ours into one call.
 
-`--at-once` starts the processes of all models at once, which then compile side by side: for a GPU
+`--at-once` starts the sides of all models together, so that they compile side by side: for a GPU
 machine with many cores. `deterministic` is ours with operations that give the same bits each time,
 as `keras-faces train` has them.
 
@@ -83,7 +83,7 @@ def ours(
         steps = 0
 
         def on_train_batch_end(self, step, logs=None):
-            list(map(float, (logs or {}).values()))  # what has not come yet is waited for
+            list(map(float, (logs or {}).values()))  # waits until the steps have ended
             self.steps += 1
             if self.steps >= WARM_UP:
                 pause(batch * per_call)
@@ -170,7 +170,7 @@ class Side:
         )
 
     def ready(self, until: float) -> bool:
-        """Whether it has answered by then, and not with its end."""
+        """Whether it has compiled by then, instead of ending."""
         wait = max(until - time.monotonic(), 0)
         answers, _, _ = select.select([self.process.stdout], [], [], wait)
         return bool(answers) and bool(self.process.stdout.readline())

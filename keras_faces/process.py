@@ -21,7 +21,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def prepare_process() -> None:
-    """Make training on a CPU up to three times as fast; call it before TensorFlow is imported.
+    """Make training faster on CPUs without AVX-512; call it before TensorFlow is imported.
 
     It changes two settings of the whole process, which a library should not do by itself. The
     `keras-faces` command makes them; your script can too:

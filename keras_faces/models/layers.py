@@ -11,7 +11,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalisation of the last axis, trained with TensorFlow's fused operation.
 
     Keras 3 composes it from a dozen passes over the activations, a tenth of a DCGAN's step on a
-    CPU. The values are the same up to rounding.
+    CPU. The values are the same up to rounding. On JAX it is Keras's own.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -59,6 +59,7 @@ class Conv2D(keras.layers.Conv2D):
             return super().call(inputs)
         # A transposed convolution goes through its kernel backwards, from outputs to inputs.
         kernel = ops.transpose(ops.flip(self.kernel, (0, 1)), (0, 1, 3, 2))
+        # Taps that fall on one pixel of what was doubled are added up: k x k become k + 1 x k + 1.
         kernel = sum(
             ops.pad(kernel, ((row, 1 - row), (column, 1 - column), (0, 0), (0, 0)))
             for row in (0, 1)
@@ -73,7 +74,10 @@ class Conv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="keras_faces")
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
-    """Keras's transposed convolution, quicker to train on JAX."""
+    """Keras's transposed convolution, quicker to train on JAX.
+
+    Dilated ones, those with an output padding and those of channels-first images are as Keras's.
+    """
 
     def call(self, inputs):
         usual = self.data_format == "channels_last" and set(self.dilation_rate) == {1}
