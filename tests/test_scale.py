@@ -1,6 +1,7 @@
 """Pictures as large as somebody wants to see them: `--scale`."""
 
 import inspect
+import json
 
 import numpy as np
 import pytest
@@ -70,6 +71,17 @@ def test_a_training_draws_its_faces_at_a_scale_and_so_it_goes_on(tmp_path):
         assert np.array_equal(squares(np.asarray(once[name]), 2), twice[name]), name
     small, large = (Image.open(run / "training.gif") for run in runs.values())
     assert [2 * side for side in small.size] == list(large.size) and large.n_frames == 2
+
+
+def test_callbacks_of_fit_draw_at_a_scale_and_the_run_remembers_it(tmp_path):
+    model = kf.create_model("vae", image_size=32, channels=1, filters=2)
+    model.compile()
+    faces = np.random.default_rng(0).uniform(-1, 1, (8, 32, 32, 1)).astype("float32")
+    callbacks = kf.callbacks.standard(tmp_path / "run", grid_every=1, scale=3)
+    model.fit(faces, epochs=1, callbacks=callbacks, verbose=0)
+    (picture,) = (tmp_path / "run" / "grids").glob("samples-*.png")
+    assert Image.open(picture).size == (3 * (8 * 34 + 2),) * 2
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["scale"] == 3
 
 
 @pytest.mark.parametrize("scale", [0, 17, 1.5, "2", True])

@@ -32,6 +32,7 @@ def standard(
     run: str | os.PathLike,
     grid_every: int | None = None,
     score_every: int | None = None,
+    scale: int = 1,
     **scoring,
 ) -> list:
     """Return the callbacks that keep a run: everything `keras-faces train` records.
@@ -40,6 +41,7 @@ def standard(
         run: The run's folder, which must not hold a run yet.
         grid_every: Epochs between sample grids; None for steps 10, 20, 50, 100, ...
         score_every: Epochs between scores; None for none.
+        scale: How many pixels wide and high each pixel of a grid is drawn.
         **scoring: Further arguments of `Scores`.
 
     Returns:
@@ -48,8 +50,8 @@ def standard(
         together, all stop together and the first alone writes.
     """
     run = Run(run)
-    watching = recording(run, grid_every, score_every=score_every, **scoring)
-    claim = [Claim(run, grid_every=grid_every)] if is_chief() else []
+    watching = recording(run, grid_every, score_every=score_every, scale=scale, **scoring)
+    claim = [Claim(run, grid_every=grid_every, scale=scale)] if is_chief() else []
     return [*claim, *watching, Checkpoint(run)]
 
 

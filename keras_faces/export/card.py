@@ -201,8 +201,7 @@ def _colours(model) -> str:
 def _document(model) -> str:
     """Return the first paragraph of the model's file, which names its document."""
     module = sys.modules.get(type(model).__module__)  # None for a class that `exec` made
-    text = (module and module.__doc__) or type(model).__name__
-    text = inspect.cleandoc(text)
+    text = (module and inspect.getdoc(module)) or type(model).__name__
     return " ".join(text.split("\n\n")[0].split())
 
 
