@@ -8,6 +8,8 @@ import re
 import runpy
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import layouts
@@ -52,7 +54,7 @@ NOT_RUN = {  # and where it is tested instead
     r"clip:|dinov2:": "an encoder of the reader's: tests/test_backbone.py",
     r"/shared/|\$SLURM|\$\{WORDS": "a cluster: tests/test_distribution.py",
     r"--all-devices": "several devices: tests/test_devices.py, tests/test_distribution.py",
-    r"skyline|sky\.mp4|sfu-figure6": "a video that docs/skyline.py draws in minutes",
+    r"skyline|sky\.mp4|sfu-figure6": "its video: below",
     r"reproduce \w+\.toml": "tests/test_comparisons.py",
     "evaluate vaegan-sketch": "what a training of minutes left: tests/test_matching.py",
     r"python (?!-c)": "minutes, or another machine; its script and flags are looked for",
@@ -185,6 +187,17 @@ def test_a_command_in_the_documentation_runs(command, desk):
 @pytest.mark.parametrize("command", [c for c in ONCE.values() if c not in QUICKLY])
 def test_a_command_in_the_documentation_that_takes_its_time_runs(command, desk):
     run(command)
+
+
+@pytest.mark.slow
+def test_the_skyline_in_the_documentation_is_drawn_and_learnt_from(desk):
+    [script] = [command for command in SCRIPTS if "skyline.py" in command]
+    [report] = [command for command in OURS if "sfu-figure6 --data" in command]
+    _, path, video = shlex.split(script)
+    subprocess.run([sys.executable, ROOT / path, video], check=True)
+    given = {"data": shlex.split(report)[-1], "steps": 2, "batch_size": 20, "count": 20}
+    kf.reproduce("sfu-figure6", print_fn=lambda line: None, **given)
+    assert (desk / "reports" / "sfu-figure6" / "report.html").is_file()
 
 
 @pytest.mark.slow
